@@ -1,0 +1,159 @@
+//! Everything that can be proposed to the cluster.
+//!
+//! Commands are data: who may propose which is decided before, what they change is decided in [`crate::state`].
+//! The order of the variants is part of the stored form: new ones are added at the end, together with a new
+//! [`CURRENT_VERSION`]; none is ever removed or moved.
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::Checkpoint;
+use crate::fault::{Fault, Resolution};
+use crate::ids::{ClusterId, Epoch, InstanceIdentity, NodeId, StreamId, Timestamp};
+use crate::instance::InstanceSpec;
+use crate::name::Name;
+use crate::partition::{PartitionId, QueueId};
+use crate::stream::StreamSpec;
+
+/// The newest version of the command set. A node that meets a higher one stops, because to skip a command it does
+/// not know would make its state differ from the others'.
+pub const CURRENT_VERSION: u16 = 1;
+
+/// A command with what the log needs to know about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The version of the command set that the proposer used.
+    pub version: u16,
+    /// Pairs the applied entry with the waiting proposer; random, never interpreted.
+    pub request: u128,
+    /// The proposer's wall clock: the only time that `apply` sees.
+    pub at: Timestamp,
+    /// What to do.
+    pub command: Command,
+}
+
+/// A partition that discovery found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewPartition {
+    /// The source queue.
+    pub source: QueueId,
+    /// The one target queue of its copies.
+    pub target: QueueId,
+}
+
+/// Progress of one partition, as its owner reports it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The partition.
+    pub partition: PartitionId,
+    /// How far it is.
+    pub checkpoint: Checkpoint,
+}
+
+/// Everything that can be proposed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Gives a new cluster its identifier. Refused when it has one.
+    Initialise {
+        /// 64 random bits.
+        cluster: ClusterId,
+    },
+    /// A node's process started: every partition that the node owned gets a new epoch, so that whatever the previous
+    /// process left behind can be told apart.
+    NodeStarted {
+        /// The node.
+        node: NodeId,
+        /// Its name.
+        name: Name,
+        /// Its region label.
+        region: Name,
+    },
+    /// Registers an instance, or changes one.
+    PutInstance {
+        /// What the operator said.
+        spec: InstanceSpec,
+        /// The identity for a new instance; ignored for a change.
+        identity: InstanceIdentity,
+        /// The version that a change expects; none for "must not exist yet".
+        expected: Option<u64>,
+    },
+    /// Removes an instance that no stream uses.
+    DeleteInstance {
+        /// Its name.
+        name: Name,
+    },
+    /// Creates a stream.
+    CreateStream {
+        /// What the operator said.
+        spec: StreamSpec,
+    },
+    /// Stops copying and keeps everything.
+    PauseStream {
+        /// Its name.
+        name: Name,
+    },
+    /// Goes on copying.
+    ResumeStream {
+        /// Its name.
+        name: Name,
+    },
+    /// Removes a stream and its partitions. Nothing is changed at either instance.
+    DeleteStream {
+        /// Its name.
+        name: Name,
+    },
+    /// Adds source queues that discovery found; those that exist already are left as they are.
+    AddPartitions {
+        /// The stream.
+        stream: StreamId,
+        /// The new queues.
+        partitions: Vec<NewPartition>,
+    },
+    /// Makes a node the owner of a partition.
+    Assign {
+        /// The partition.
+        partition: PartitionId,
+        /// The new owner.
+        node: NodeId,
+        /// Exactly one above the partition's epoch.
+        epoch: Epoch,
+    },
+    /// Progress of many partitions in one entry.
+    RecordProgress {
+        /// The owner that reports.
+        node: NodeId,
+        /// Progress by partition; each is accepted or refused by itself.
+        progress: Vec<Progress>,
+    },
+    /// The target lost acknowledged copies: go back to where the last own copy was found.
+    Rewind {
+        /// The partition.
+        partition: PartitionId,
+        /// The reporting ownership.
+        epoch: Epoch,
+        /// Where to go on, of the next life of the target queue; its epoch is set by the state machine.
+        checkpoint: Checkpoint,
+    },
+    /// Stops a partition until an operator decides.
+    RaiseFault {
+        /// The partition.
+        partition: PartitionId,
+        /// The reporting ownership.
+        epoch: Epoch,
+        /// What is wrong.
+        fault: Fault,
+    },
+    /// An operator's decision about a faulted partition.
+    ResolveFault {
+        /// The partition.
+        partition: PartitionId,
+        /// The decision.
+        resolution: Resolution,
+    },
+    /// Adds or replaces an API token; only its hash is kept.
+    PutToken {
+        /// The token's name.
+        name: Name,
+        /// SHA-256 of the token.
+        hash: [u8; 32],
+    },
+}

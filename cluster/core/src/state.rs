@@ -1,0 +1,106 @@
+//! The state that Raft agreed, and how each command changes it.
+//!
+//! Determinism contract: [`State::apply`] is a function of the state, the entry's index and the envelope, and of
+//! nothing else. A refusal is an [`Outcome`], never an error. Applying the same log on two replicas gives equal states.
+//!
+//! One command family a file: [`instance`], [`stream`], [`partition`], [`progress`], [`node`].
+
+mod instance;
+mod node;
+mod partition;
+mod progress;
+mod stream;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::{Command, Envelope};
+use crate::ids::{ClusterId, NodeId, StreamId, Timestamp};
+use crate::instance::Instance;
+use crate::name::Name;
+use crate::outcome::{Outcome, Refusal};
+use crate::partition::{Partition, PartitionId};
+use crate::stream::Stream;
+
+pub use node::Node;
+
+/// Everything the cluster agreed on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct State {
+    /// The cluster's identifier; none before it was initialised.
+    pub cluster: Option<ClusterId>,
+    /// Nodes that have ever started.
+    pub nodes: BTreeMap<NodeId, Node>,
+    /// Registered instances.
+    pub instances: BTreeMap<Name, Instance>,
+    /// Streams by name.
+    pub streams: BTreeMap<Name, Stream>,
+    /// Partitions of all streams.
+    pub partitions: BTreeMap<PartitionId, Partition>,
+    /// SHA-256 of API tokens by name.
+    pub tokens: BTreeMap<Name, [u8; 32]>,
+}
+
+impl State {
+    /// Applies one committed command.
+    pub fn apply(&mut self, index: u64, envelope: &Envelope) -> Outcome {
+        let at = envelope.at;
+        let result = match &envelope.command {
+            Command::Initialise { cluster } => self.initialise(*cluster),
+            Command::NodeStarted { node, name, region } => Ok(self.node_started(*node, name, region, at)),
+            Command::PutInstance { spec, identity, expected } => self.put_instance(spec, *identity, *expected, at),
+            Command::DeleteInstance { name } => self.delete_instance(name),
+            Command::CreateStream { spec } => self.create_stream(StreamId(index), spec, at),
+            Command::PauseStream { name } => self.pause_stream(name, at),
+            Command::ResumeStream { name } => self.resume_stream(name, at),
+            Command::DeleteStream { name } => self.delete_stream(name),
+            Command::AddPartitions { stream, partitions } => self.add_partitions(*stream, partitions),
+            Command::Assign { partition, node, epoch } => self.assign(partition, *node, *epoch),
+            Command::RecordProgress { node, progress } => Ok(self.record_progress(*node, progress)),
+            Command::Rewind { partition, epoch, checkpoint } => self.rewind(partition, *epoch, checkpoint),
+            Command::RaiseFault { partition, epoch, fault } => self.raise_fault(partition, *epoch, fault, at),
+            Command::ResolveFault { partition, resolution } => self.resolve_fault(partition, *resolution, at),
+            Command::PutToken { name, hash } => Ok(self.put_token(name, *hash)),
+        };
+        result.unwrap_or_else(Outcome::Refused)
+    }
+
+    /// The stream of this identifier.
+    #[must_use]
+    pub fn stream_by_id(&self, id: StreamId) -> Option<&Stream> {
+        self.streams.values().find(|stream| stream.id == id)
+    }
+
+    /// The partitions of a stream, in the order of their source queues.
+    pub fn partitions_of(&self, id: StreamId) -> impl Iterator<Item = (&PartitionId, &Partition)> {
+        self.partitions.iter().filter(move |(partition, _)| partition.stream == id)
+    }
+
+    fn initialise(&mut self, cluster: ClusterId) -> Result<Outcome, Refusal> {
+        if self.cluster.is_some() {
+            return Err(Refusal::AlreadyInitialised);
+        }
+        self.cluster = Some(cluster);
+        Ok(Outcome::Done)
+    }
+
+    fn put_token(&mut self, name: &Name, hash: [u8; 32]) -> Outcome {
+        self.tokens.insert(name.clone(), hash);
+        Outcome::Done
+    }
+
+    fn partition_mut(&mut self, id: &PartitionId) -> Result<&mut Partition, Refusal> {
+        self.partitions.get_mut(id).ok_or_else(|| Refusal::NoSuchPartition(id.to_string()))
+    }
+}
+
+/// Compares a version that a proposer expects with the current one.
+fn expect_version(expected: u64, current: u64) -> Result<(), Refusal> {
+    if expected == current { Ok(()) } else { Err(Refusal::VersionConflict { expected, current }) }
+}
+
+/// The time of a change never goes back, whatever the proposer's clock says.
+fn later(previous: Timestamp, at: Timestamp) -> Timestamp {
+    previous.max(at)
+}
