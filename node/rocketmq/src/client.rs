@@ -31,7 +31,10 @@ use crate::wire::{json, sign};
 /// How often [`Client::close`] looks whether the last sends were answered.
 const CLOSE_STEP: Duration = Duration::from_millis(5);
 
-/// Talks to one RocketMQ cluster.
+/// Talks to one RocketMQ cluster. Needs a tokio runtime with I/O and time.
+///
+/// The tasks that read connections run on the runtime of the request that opened them. A process with several runtime threads spends
+/// least when each has a client of its own: an answer then never has to wake another thread.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,

@@ -1,6 +1,6 @@
 //! What can go wrong while talking to a RocketMQ cluster, sorted by what the caller can do about it.
 //!
-//! Parts: [`Error`], one variant per reaction; [`Class`], what a broker meant by a refusal; [`classify`], the pure
+//! Parts: [`Error`], one variant per reaction; [`Class`], what a broker meant by a refusal; `classify`, the pure
 //! mapping from a response code and remark to a class.
 //! Never holds a credential, and never more than [`MAX_REMARK_BYTES`] of a text that a broker wrote.
 

@@ -1,6 +1,6 @@
 //! What became of a send: the one place that decides whether a reply proves that nothing was stored.
 //!
-//! Parts: [`SendOutcome`], [`Durability`], [`Refusal`]; [`judge`], a pure function of the reply.
+//! Parts: [`SendOutcome`], [`Durability`], [`Refusal`]; `judge`, a pure function of the reply.
 //! It is a whitelist. Only replies that a broker provably gives before it appends count as not stored; everything else that is not
 //! a success is unknown, however clear its words sound: `[PC_SYNCHRONIZED]`, "in-sync replicas not enough" and code 14 are all
 //! given by some broker after an append.

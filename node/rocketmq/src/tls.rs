@@ -1,6 +1,6 @@
 //! TLS towards name servers and brokers.
 //!
-//! Parts: [`TlsSettings`]; [`Connector`], the settings loaded and ready to shake hands.
+//! Parts: [`TlsSettings`]; `Connector`, the settings loaded and ready to shake hands.
 //! The cryptography is given explicitly, so nothing depends on a process-wide default. Never falls back to plain text,
 //! and never skips verification unless [`Trust::AnyCertificateInsecure`] was chosen by name.
 

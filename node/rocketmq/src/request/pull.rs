@@ -1,6 +1,6 @@
 //! Reading messages of one queue (PULL_MESSAGE).
 //!
-//! Parts: [`PullRequest`], [`Pull`], [`PullReason`]; [`Client::pull`], which decides between master and slave; [`answer`], the bytes.
+//! Parts: [`PullRequest`], [`Pull`], [`PullReason`]; [`Client::pull`], which decides between master and slave; `answer`, the bytes.
 //! The subscription travels in the request, so nothing is registered at the broker. Never judges gaps: whether the records follow
 //! on what was asked for, and whether their CRCs are right, is the caller's to check. Never skips an undecodable record.
 

@@ -159,6 +159,10 @@ fn encode(queue: &Queue, message: &OutgoingBatch, group: &str) -> Result<Frame, 
     }
     fields.push("m", code == SEND_BATCH_MESSAGE);
     fields.push("n", &queue.broker);
+    if code == SEND_BATCH_MESSAGE {
+        // Where proxies look for the broker name of a batch.
+        fields.push("bname", &queue.broker);
+    }
     Ok(Frame::request(code, fields, body.clone()))
 }
 

@@ -127,7 +127,7 @@ async fn tls_never_falls_back_to_plain_text_nor_the_other_way_round() {
     assert!(matches!(Client::new(patient).unwrap().route("t").await, Err(Error::Tls { .. })));
     let secured = stub(Some(authority.server("127.0.0.1", false))).await;
     let plain = Client::new(settings(&secured)).unwrap().route("t").await;
-    assert!(matches!(plain, Err(Error::ConnectionLost { .. })), "{plain:?}");
+    assert!(matches!(plain, Err(Error::ConnectionLost { .. } | Error::Malformed { .. })), "{plain:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,213 @@
+//! The actor that owns the replica, on a thread of its own, because the disk barrier blocks.
+//!
+//! Proposals that arrive while a turn runs wait in the mailbox. The next turn puts all of them into the
+//! log together and makes them durable with one barrier: the slower the disk, the larger the batch.
+//!
+//! actix neither restarts an actor that panicked nor tells anybody, so every call into the replica is guarded here: what
+//! it answers or throws becomes the reason that [`crate::Handle::ended`] reports.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use causeway_core::state::State;
+use tokio::sync::{oneshot, watch};
+
+use crate::error::{Error, Fatal};
+use crate::raft::outbox::Outbox;
+use crate::raft::replica::{Proposal, Replica};
+use crate::raft::settings::Settings;
+use crate::status::RaftStatus;
+
+/// Puts a command into the log; its outcome comes through the proposal's own channel.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Propose(pub(crate) Proposal);
+
+/// Finishes what is in the mailbox before it, then ends.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Stop;
+
+/// What was put into the log since the last turn is due.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Turn;
+
+/// What a running replica offers to its [`crate::Handle`]s.
+pub(crate) struct Running {
+    pub(crate) address: Addr<RaftActor>,
+    pub(crate) view: watch::Receiver<Arc<State>>,
+    pub(crate) status: watch::Receiver<RaftStatus>,
+    pub(crate) only_voter: bool,
+}
+
+/// Why a replica ended; none while it runs.
+pub(crate) type Ended = watch::Receiver<Option<Error>>;
+
+/// Owns the replica.
+pub(crate) struct RaftActor {
+    replica: Option<Replica>,
+    settings: Settings,
+    /// What goes into the log with the next turn. Not empty exactly while a turn is due.
+    arrived: Vec<Proposal>,
+    view: watch::Sender<Arc<State>>,
+    status: watch::Sender<RaftStatus>,
+    ended: Option<oneshot::Sender<Error>>,
+}
+
+impl RaftActor {
+    /// Calls into the replica and shares what came of it. After a failure the replica is gone and the actor ends.
+    pub(crate) fn guard(&mut self, context: &mut Context<Self>, call: impl FnOnce(&mut Replica) -> Result<(), Fatal>) {
+        let Some(mut replica) = self.replica.take() else { return };
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            call(&mut replica)?;
+            Ok(replica.take_view())
+        }));
+        match called.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
+            Ok(view) => {
+                if let Some(view) = view {
+                    self.view.send_replace(view);
+                }
+                self.status.send_replace(replica.status());
+                replica.answer();
+                self.replica = Some(replica);
+            }
+            Err(fatal) => {
+                tracing::error!(error = %fatal, "the replica ended");
+                self.end(context, replica, fatal.into());
+            }
+        }
+    }
+
+    fn end(&mut self, context: &mut Context<Self>, mut replica: Replica, reason: Error) {
+        let waiting = if matches!(reason, Error::Stopped) { Error::Interrupted } else { reason.clone() };
+        replica.fail_all(&waiting);
+        drop(replica);
+        if let Some(ended) = self.ended.take() {
+            // Nobody listens only when the thread itself is gone.
+            let _ = ended.send(reason);
+        }
+        context.stop();
+    }
+
+    fn turn(&mut self, context: &mut Context<Self>) {
+        let arrived = std::mem::take(&mut self.arrived);
+        self.guard(context, |replica| {
+            for proposal in arrived {
+                replica.propose(proposal);
+            }
+            replica.turn()
+        });
+    }
+
+    fn stop(&mut self, context: &mut Context<Self>) {
+        self.turn(context);
+        if let Some(replica) = self.replica.take() {
+            self.end(context, replica, Error::Stopped);
+        }
+    }
+}
+
+impl Actor for RaftActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(self.settings.queue_length());
+        self.guard(context, Replica::begin);
+        context.run_interval(self.settings.tick, |actor, context| {
+            if context.connected() {
+                actor.guard(context, Replica::tick);
+            } else {
+                // Every handle is gone, so nobody can ever stop it.
+                actor.stop(context);
+            }
+        });
+    }
+}
+
+impl Handler<Propose> for RaftActor {
+    type Result = ();
+
+    fn handle(&mut self, Propose(proposal): Propose, context: &mut Self::Context) {
+        if self.arrived.is_empty() {
+            context.notify(Turn);
+        }
+        self.arrived.push(proposal);
+    }
+}
+
+impl Handler<Turn> for RaftActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Turn, context: &mut Self::Context) {
+        self.turn(context);
+    }
+}
+
+impl Handler<Stop> for RaftActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, context: &mut Self::Context) {
+        self.stop(context);
+    }
+}
+
+/// Starts the thread. The first channel answers once the data directory is open, the second when everything is closed.
+pub(crate) fn spawn(
+    settings: Settings,
+    outbox: Box<dyn Outbox>,
+) -> Result<(oneshot::Receiver<Result<Running, Error>>, Ended), Error> {
+    let (opened, when_opened) = oneshot::channel();
+    let (ended, when_ended) = watch::channel(None);
+    std::thread::Builder::new()
+        .name("raft".to_owned())
+        .spawn(move || {
+            let reason = run(settings, outbox, opened);
+            ended.send_replace(Some(reason));
+        })
+        .map_err(|error| Error::from(Fatal::Thread(error)))?;
+    Ok((when_opened, when_ended))
+}
+
+/// The thread: opens the replica, runs the actor until it ends, closes everything, answers why it ended.
+fn run(settings: Settings, outbox: Box<dyn Outbox>, opened: oneshot::Sender<Result<Running, Error>>) -> Error {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(opened, Fatal::Thread(error)),
+    };
+    let replica = match catch_unwind(AssertUnwindSafe(|| Replica::open(&settings, outbox))) {
+        Ok(Ok(replica)) => replica,
+        Ok(Err(fatal)) => return refuse(opened, fatal),
+        Err(panic) => return refuse(opened, panicked(panic.as_ref())),
+    };
+    tokio::task::LocalSet::new().block_on(&runtime, async move {
+        let only_voter = replica.is_only_voter();
+        let (view, views) = watch::channel(Arc::new(State::default()));
+        let (status, statuses) = watch::channel(replica.status());
+        let (ended, when_ended) = oneshot::channel();
+        let actor =
+            RaftActor { replica: Some(replica), settings, arrived: Vec::new(), view, status, ended: Some(ended) };
+        let address = actor.start();
+        // A caller that no longer waits drops the only address, which ends the actor.
+        let _ = opened.send(Ok(Running { address, view: views, status: statuses, only_voter }));
+        when_ended
+            .await
+            .unwrap_or_else(|_| Fatal::Panicked { reason: "the actor ended without a reason".to_owned() }.into())
+    })
+}
+
+fn refuse(opened: oneshot::Sender<Result<Running, Error>>, fatal: Fatal) -> Error {
+    let error = Error::from(fatal);
+    let _ = opened.send(Err(error.clone()));
+    error
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Fatal {
+    let reason = panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()))
+        .unwrap_or_else(|| "without a reason".to_owned());
+    Fatal::Panicked { reason }
+}

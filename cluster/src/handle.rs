@@ -1,0 +1,163 @@
+//! What the rest of a node calls: propose, look, wait, stop.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actix::Addr;
+use actix::dev::SendError;
+use causeway_core::command::{CURRENT_VERSION, Command, Envelope};
+use causeway_core::ids::Timestamp;
+use causeway_core::outcome::Outcome;
+use causeway_core::state::State;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::actor::{self, Ended, Propose, RaftActor, Running, Stop};
+use crate::error::{Error, Fatal};
+use crate::raft::outbox::{Nowhere, Outbox};
+use crate::raft::replica::Proposal;
+use crate::raft::settings::Settings;
+use crate::raft::{encode_command, request_id};
+use crate::status::RaftStatus;
+
+/// A running replica. Cheap to clone; when the last clone is gone, the replica ends.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    // One address for all clones: actix gives every clone of an address room of its own in the mailbox.
+    address: Addr<RaftActor>,
+    view: watch::Receiver<Arc<State>>,
+    status: watch::Receiver<RaftStatus>,
+    ended: Ended,
+    queue: Semaphore,
+    settings: Settings,
+}
+
+/// Opens the data directory, loads the newest snapshot and applies the log behind it. The only voter of its cluster is
+/// the leader when this returns; with several voters the replica then begins to look for the others.
+///
+/// # Errors
+/// [`Error::Settings`]; [`Error::Fatal`] when the data directory cannot be used or holds what this version does not know;
+/// [`Error::Timeout`] when the only voter does not lead in time.
+pub async fn start(settings: Settings) -> Result<Handle, Error> {
+    start_with(settings, Box::new(Nowhere)).await
+}
+
+pub(crate) async fn start_with(settings: Settings, outbox: Box<dyn Outbox>) -> Result<Handle, Error> {
+    settings.validate()?;
+    let (opened, ended) = actor::spawn(settings.clone(), outbox)?;
+    let Running { address, view, status, only_voter } = match opened.await {
+        Ok(opened) => opened?,
+        Err(_) => return Err(reason(ended).await),
+    };
+    let queue = Semaphore::new(usize::try_from(settings.queue_bytes).unwrap_or(Semaphore::MAX_PERMITS));
+    let handle = Handle { shared: Arc::new(Shared { address, view, status, ended, queue, settings }) };
+    if only_voter {
+        handle.wait_until_ready().await?;
+    }
+    Ok(handle)
+}
+
+impl Handle {
+    /// Proposes a command and waits until it is agreed, durable and applied here: the outcome is visible in
+    /// [`Handle::view`] when this returns. Calls at the same time share one disk barrier.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`Error::outcome_is_unknown`] tells whether the command may have been applied nevertheless.
+    pub async fn propose(&self, command: Command) -> Result<Outcome, Error> {
+        let shared = &self.shared;
+        let request = request_id().ok_or_else(|| Error::Unstorable { reason: "no random bits".to_owned() })?;
+        let envelope = Envelope { version: CURRENT_VERSION, request, at: now(), command };
+        let data = encode_command(&envelope)?;
+        let maximum = usize::try_from(shared.settings.maximum_command_bytes).unwrap_or(usize::MAX);
+        let cost = match u32::try_from(data.len()) {
+            Ok(bytes) if data.len() <= maximum => bytes.max(Settings::MINIMUM_PROPOSAL_BYTES),
+            _ => return Err(Error::TooLarge { bytes: data.len(), maximum }),
+        };
+        // Held until the answer: it bounds what waits in the mailbox, in the log and for the disk together.
+        let _room = shared.queue.try_acquire_many(cost).map_err(|_| Error::Busy)?;
+        let (reply, answer) = oneshot::channel();
+        match shared.address.try_send(Propose(Proposal { data, request, reply })) {
+            Ok(()) => {}
+            Err(SendError::Full(_)) => return Err(Error::Busy),
+            Err(SendError::Closed(_)) => return Err(self.ended().await),
+        }
+        let waited = shared.settings.proposal_timeout;
+        match tokio::time::timeout(waited, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => match self.ended().await {
+                // It was on its way when the replica was stopped.
+                Error::Stopped => Err(Error::Interrupted),
+                reason => Err(reason),
+            },
+            Err(_) => Err(Error::Timeout { waited }),
+        }
+    }
+
+    /// The latest applied state.
+    #[must_use]
+    pub fn view(&self) -> Arc<State> {
+        Arc::clone(&self.shared.view.borrow())
+    }
+
+    /// Follows the applied state. Intermediate states may be left out, the latest never.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<State>> {
+        self.shared.view.clone()
+    }
+
+    /// One look at the replica.
+    #[must_use]
+    pub fn status(&self) -> RaftStatus {
+        self.shared.status.borrow().clone()
+    }
+
+    /// Waits until the replica has ended, and answers why: [`Error::Stopped`] or [`Error::Fatal`].
+    pub async fn ended(&self) -> Error {
+        reason(self.shared.ended.clone()).await
+    }
+
+    /// Finishes the proposals that were made before, closes the data directory and ends the replica.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] when the replica ended by itself; [`Error::Timeout`] when the disk does not answer.
+    pub async fn stop(self) -> Result<(), Error> {
+        // Beyond the mailbox's bound on purpose: a full mailbox must not keep a node from stopping.
+        self.shared.address.do_send(Stop);
+        let waited = self.shared.settings.start_timeout;
+        match tokio::time::timeout(waited, self.ended()).await {
+            Ok(Error::Stopped) => Ok(()),
+            Ok(reason) => Err(reason),
+            Err(_) => Err(Error::Timeout { waited }),
+        }
+    }
+
+    async fn wait_until_ready(&self) -> Result<(), Error> {
+        let mut status = self.shared.status.clone();
+        let waited: Duration = self.shared.settings.start_timeout;
+        match tokio::time::timeout(waited, status.wait_for(|status| status.ready)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(self.ended().await),
+            Err(_) => Err(Error::Timeout { waited }),
+        }
+    }
+}
+
+async fn reason(mut ended: Ended) -> Error {
+    match ended.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
+        Ok(Some(reason)) => reason,
+        // The thread is gone without a word: only a panic outside of every guard does that.
+        Ok(None) | Err(_) => Fatal::Panicked { reason: "the replica's thread ended".to_owned() }.into(),
+    }
+}
+
+/// The proposer's wall clock; a clock before 1970 counts as 1970.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

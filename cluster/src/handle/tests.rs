@@ -1,0 +1,189 @@
+//! The whole way of a call: handle, actor, replica, disk and back.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use ::raft::eraftpb::{Message, MessageType};
+use actix::{Addr, Context, Handler};
+use causeway_core::error_code::ErrorCode;
+use causeway_core::ids::{ClusterId, NodeId};
+use causeway_core::outcome::Outcome;
+use tokio::task::JoinSet;
+
+use super::{Handle, start, start_with};
+use crate::actor::RaftActor;
+use crate::error::{Error, Fatal};
+use crate::raft::outbox::Outbox;
+use crate::raft::sample::{name, settings, token};
+use crate::raft::settings::Settings;
+use crate::status::Role;
+
+#[tokio::test]
+async fn what_was_answered_is_in_the_view_and_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let handle = start(settings(directory.path())).await.unwrap();
+    let mut watch = handle.watch();
+    let initialise = causeway_core::command::Command::Initialise { cluster: ClusterId(3) };
+    assert_eq!(handle.propose(initialise.clone()).await.unwrap(), Outcome::Done);
+    assert_eq!(handle.view().cluster, Some(ClusterId(3)));
+    assert_eq!(watch.wait_for(|state| state.cluster.is_some()).await.unwrap().cluster, Some(ClusterId(3)));
+    assert!(matches!(handle.propose(initialise).await.unwrap(), Outcome::Refused(_)));
+    let before = handle.view();
+    let other = handle.clone();
+    handle.stop().await.unwrap();
+    assert!(matches!(other.propose(token(1)).await, Err(Error::Stopped)));
+    let handle = start(settings(directory.path())).await.unwrap();
+    assert_eq!(handle.view(), before);
+    handle.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_thousand_calls_at_once_cost_far_fewer_barriers() {
+    let directory = tempfile::tempdir().unwrap();
+    let handle = start(settings(directory.path())).await.unwrap();
+    let before = handle.status().barriers.count;
+    let mut calls = JoinSet::new();
+    for number in 0_u16..1000 {
+        let handle = handle.clone();
+        calls.spawn(async move { handle.propose(token(number.to_be_bytes()[1])).await });
+    }
+    while let Some(outcome) = calls.join_next().await {
+        assert_eq!(outcome.unwrap().unwrap(), Outcome::Done);
+    }
+    let barriers = handle.status().barriers.count - before;
+    assert!(barriers <= 250, "{barriers} barriers for 1000 proposals");
+    assert_eq!(handle.view().tokens.len(), 256);
+    handle.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_in_use_is_refused_and_free_when_every_handle_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let handle = start(settings(directory.path())).await.unwrap();
+    let refused = start(settings(directory.path())).await.err().unwrap();
+    assert_eq!(refused.code(), ErrorCode::DataDirectory);
+    let mut ended = handle.shared.ended.clone();
+    drop(handle);
+    ended.wait_for(Option::is_some).await.unwrap();
+    start(settings(directory.path())).await.unwrap().stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_above_the_maximum_is_refused_before_it_is_queued() {
+    let directory = tempfile::tempdir().unwrap();
+    let handle = start(Settings { maximum_command_bytes: 30, ..settings(directory.path()) }).await.unwrap();
+    assert!(matches!(handle.propose(token(1)).await, Err(Error::TooLarge { maximum: 30, .. })));
+    assert_eq!(handle.status().proposals, 0);
+    handle.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn unsound_settings_start_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = Settings { heartbeat_ticks: 0, ..settings(&directory.path().join("data")) };
+    assert!(matches!(start(settings).await, Err(Error::Settings { .. })));
+    assert!(!directory.path().join("data").exists());
+}
+
+struct Throw;
+
+impl actix::Message for Throw {
+    type Result = ();
+}
+
+impl Handler<Throw> for RaftActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Throw, context: &mut Context<Self>) {
+        self.guard(context, |_| panic!("as raft-rs does"));
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_the_replica_ends_it_with_a_reason_and_frees_the_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let handle = start(settings(directory.path())).await.unwrap();
+    handle.shared.address.do_send(Throw);
+    let Error::Fatal(reason) = handle.ended().await else { panic!("not fatal") };
+    assert!(matches!(&*reason, Fatal::Panicked { reason } if reason == "as raft-rs does"), "{reason}");
+    assert!(matches!(handle.propose(token(1)).await, Err(Error::Fatal(_))));
+    assert!(matches!(handle.stop().await, Err(Error::Fatal(_))));
+    start(settings(directory.path())).await.unwrap().stop().await.unwrap();
+}
+
+/// A message of another member.
+struct Deliver(Message);
+
+impl actix::Message for Deliver {
+    type Result = ();
+}
+
+impl Handler<Deliver> for RaftActor {
+    type Result = ();
+
+    fn handle(&mut self, Deliver(message): Deliver, context: &mut Context<Self>) {
+        self.guard(context, |replica| {
+            replica.node_for_test().step(message).unwrap();
+            replica.turn()
+        });
+    }
+}
+
+/// A second voter that grants every vote and answers nothing else.
+struct OnlyVotes(std::sync::Arc<Mutex<Option<Addr<RaftActor>>>>);
+
+impl Outbox for OnlyVotes {
+    fn send(&mut self, message: Message) {
+        let kind = match message.get_msg_type() {
+            MessageType::MsgRequestPreVote => MessageType::MsgRequestPreVoteResponse,
+            MessageType::MsgRequestVote => MessageType::MsgRequestVoteResponse,
+            _ => return,
+        };
+        let mut answer = Message::default();
+        answer.set_msg_type(kind);
+        (answer.from, answer.to, answer.term) = (message.to, message.from, message.term);
+        if let Some(address) = &*self.0.lock().unwrap() {
+            address.do_send(Deliver(answer));
+        }
+    }
+}
+
+async fn leader_without_quorum(settings: Settings) -> Handle {
+    let address = std::sync::Arc::new(Mutex::new(None));
+    let voters = vec![NodeId(1), NodeId(2)];
+    let settings = Settings { voters, tick: Duration::from_millis(2), election_ticks: 400, ..settings };
+    let handle = start_with(settings, Box::new(OnlyVotes(address.clone()))).await.unwrap();
+    *address.lock().unwrap() = Some(handle.shared.address.clone());
+    let mut status = handle.shared.status.clone();
+    status.wait_for(|status| status.role == Role::Leader).await.unwrap();
+    *address.lock().unwrap() = None;
+    handle
+}
+
+#[tokio::test]
+async fn without_a_quorum_a_proposal_ends_with_an_unknown_outcome_and_the_queue_is_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = settings(directory.path());
+    settings.proposal_timeout = Duration::from_millis(100);
+    settings.queue_bytes = Settings::MINIMUM_PROPOSAL_BYTES;
+    settings.maximum_command_bytes = Settings::MINIMUM_PROPOSAL_BYTES;
+    let handle = leader_without_quorum(settings).await;
+    let (first, second) = tokio::join!(handle.propose(token(1)), handle.propose(token(2)));
+    assert!(matches!(&first, Err(error @ Error::Timeout { .. }) if error.outcome_is_unknown()), "{first:?}");
+    assert!(matches!(second, Err(Error::Busy)), "{second:?}");
+    assert!(!handle.view().tokens.contains_key(&name("token-1")));
+    let mut status = handle.shared.status.clone();
+    status.wait_for(|status| status.role != Role::Leader).await.unwrap();
+    assert!(matches!(handle.propose(token(3)).await, Err(Error::NotLeader { leader: None })));
+    handle.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn proposals_that_wait_when_the_node_stops_are_told_that_their_outcome_is_unknown() {
+    let directory = tempfile::tempdir().unwrap();
+    let handle = leader_without_quorum(settings(directory.path())).await;
+    let other = handle.clone();
+    let (waited, stopped) = tokio::join!(other.propose(token(1)), handle.stop());
+    assert!(matches!(waited, Err(Error::Interrupted)), "{waited:?}");
+    stopped.unwrap();
+}

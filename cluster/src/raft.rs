@@ -1,0 +1,20 @@
+//! One replica of the Raft group; see [`ready`] for how a proposal becomes durable.
+
+mod apply;
+mod convert;
+mod entry;
+mod log_store;
+mod logger;
+pub(crate) mod outbox;
+pub(crate) mod proposals;
+mod ready;
+pub(crate) mod replica;
+mod request_id;
+pub(crate) mod settings;
+mod snapshot;
+
+pub(crate) use entry::encode as encode_command;
+pub(crate) use request_id::request_id;
+
+#[cfg(test)]
+pub(crate) mod sample;

@@ -1,0 +1,72 @@
+//! Step 9 of a turn: committed entries change the state.
+//!
+//! What they change is decided in `causeway_core::state`, the same on every member. An entry that is not understood
+//! stops this node: to skip it would make its state differ from the others'.
+
+use std::sync::Arc;
+
+use ::raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType};
+use causeway_core::command::{Command, Envelope};
+use causeway_core::outcome::Outcome;
+use causeway_storage::raft_log::Position;
+use protobuf::Message as _;
+
+use super::replica::Replica;
+use super::{convert, entry};
+use crate::error::Fatal;
+
+impl Replica {
+    /// Applies both halves of what a turn found committed, in order.
+    pub(super) fn apply(&mut self, first: Vec<Entry>, second: Vec<Entry>) -> Result<(), Fatal> {
+        for entry in first.into_iter().chain(second) {
+            self.apply_entry(&entry)?;
+            self.applied = Position { index: entry.index, term: entry.term };
+            self.applied_bytes = self.applied_bytes.saturating_add(u64::try_from(entry.data.len()).unwrap_or(u64::MAX));
+        }
+        self.node.advance_apply_to(self.applied.index);
+        Ok(())
+    }
+
+    fn apply_entry(&mut self, entry: &Entry) -> Result<(), Fatal> {
+        let leader = self.leader();
+        let (request, outcome) = match entry.get_entry_type() {
+            // A new leader's first entry.
+            EntryType::EntryNormal if entry.data.is_empty() => (None, Outcome::Done),
+            EntryType::EntryNormal => {
+                let envelope: Envelope = entry::unwrap(&entry.data, &format!("log entry {}", entry.index))?;
+                (Some(envelope.request), self.apply_command(entry.index, &envelope))
+            }
+            EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
+                self.apply_membership(entry)?;
+                (None, Outcome::Done)
+            }
+        };
+        self.proposals.applied(entry.index, request, outcome, leader);
+        Ok(())
+    }
+
+    fn apply_command(&mut self, index: u64, envelope: &Envelope) -> Outcome {
+        self.changed = true;
+        self.routes_due |= !matches!(envelope.command, Command::RecordProgress { .. });
+        // Clones once per turn: as soon as the published view is a different one, the state is ours alone again.
+        Arc::make_mut(&mut self.state).apply(index, envelope)
+    }
+
+    fn apply_membership(&mut self, entry: &Entry) -> Result<(), Fatal> {
+        let undecodable = |error: protobuf::ProtobufError| Fatal::Undecodable {
+            place: format!("log entry {}", entry.index),
+            reason: error.to_string(),
+        };
+        let members = if entry.get_entry_type() == EntryType::EntryConfChange {
+            let change = ConfChange::parse_from_bytes(&entry.data).map_err(undecodable)?;
+            self.node.apply_conf_change(&change)
+        } else {
+            let change = ConfChangeV2::parse_from_bytes(&entry.data).map_err(undecodable)?;
+            self.node.apply_conf_change(&change)
+        };
+        let members =
+            members.map_err(|error| Fatal::Raft { action: "change the membership", reason: error.to_string() })?;
+        self.membership = convert::membership(&members);
+        Ok(())
+    }
+}

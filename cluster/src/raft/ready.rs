@@ -1,0 +1,56 @@
+//! How a proposal becomes durable: the nine steps of raft-rs's ready loop, in order, on one screen.
+//!
+//! Never reorder them. Messages that promise something leave after the disk barrier, and nothing is applied that is not
+//! on this disk. A leader's own appends may travel before its barrier (step 1): they promise nothing yet.
+
+use ::raft::eraftpb::{Entry, HardState, Message};
+
+use super::replica::Replica;
+use crate::error::Fatal;
+
+impl Replica {
+    /// One turn; at most one disk barrier, however many proposals it carries.
+    pub(super) fn process_ready(&mut self) -> Result<(), Fatal> {
+        let mut ready = self.node.ready();
+        self.send(ready.take_messages()); //                          1. what promises nothing
+        self.install_snapshot(ready.snapshot())?; //                  2. a leader's snapshot replaces the log
+        self.stage_entries(ready.entries()); //                       3. new entries
+        self.stage_hard_state(ready.hs(), ready.must_sync()); //      4. new promises
+        self.write_and_sync(ready.must_sync())?; //                   5. all of it at once, then the disk barrier
+        self.send(ready.take_persisted_messages()); //                6. what promises something
+        let committed = ready.take_committed_entries();
+        let mut light = self.node.advance_append(ready); //           7. tell Raft what is durable
+        self.send(light.take_messages()); //                          8. what follows from that
+        self.apply(committed, light.take_committed_entries()) //      9. apply what is committed
+    }
+
+    fn send(&mut self, messages: Vec<Message>) {
+        for message in messages {
+            self.outbox.send(message);
+        }
+    }
+
+    fn stage_entries(&mut self, entries: &[Entry]) {
+        self.node.mut_store().stage_entries(entries);
+    }
+
+    /// A commit index alone is not worth a write: it is known again from the leader, or from the log of the only voter.
+    fn stage_hard_state(&mut self, hard_state: Option<&HardState>, must_sync: bool) {
+        if let Some(hard_state) = hard_state.filter(|_| must_sync) {
+            self.node.mut_store().stage_hard_state(hard_state);
+        }
+    }
+
+    fn write_and_sync(&mut self, must_sync: bool) -> Result<(), Fatal> {
+        if !must_sync {
+            return Ok(());
+        }
+        self.node.mut_store().write()?;
+        let took = self.node.mut_store().db_mut().barrier.wait()?;
+        self.barriers.record(took);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! How a replica runs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use causeway_core::ids::NodeId;
+
+use crate::error::Error;
+
+const MAXIMUM_APPEND_BYTES: u64 = 1024 * 1024;
+const MAXIMUM_APPLIED_AT_ONCE_BYTES: u64 = 4 * 1024 * 1024;
+const MAXIMUM_APPENDS_IN_FLIGHT: usize = 64;
+
+/// How a replica runs. [`Settings::new`] has values that suit almost everybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The data directory; created when missing.
+    pub directory: PathBuf,
+    /// This node; never 0, never reused after its disk was lost.
+    pub node: NodeId,
+    /// The voters of a new cluster, this node among them. Ignored once the directory holds a membership.
+    pub voters: Vec<NodeId>,
+    /// The unit of Raft's time.
+    pub tick: Duration,
+    /// Ticks without a leader before a follower asks for votes, and without a quorum before a leader steps down.
+    pub election_ticks: u16,
+    /// Ticks between a leader's heartbeats.
+    pub heartbeat_ticks: u16,
+    /// Applied entries between two snapshots.
+    pub snapshot_every_entries: u64,
+    /// Applied bytes between two snapshots, whichever comes first. The log holds up to twice as much.
+    pub snapshot_every_bytes: u64,
+    /// How long a proposal waits for its outcome.
+    pub proposal_timeout: Duration,
+    /// Bytes of proposals that may wait at once; each counts at least [`Settings::MINIMUM_PROPOSAL_BYTES`].
+    pub queue_bytes: u32,
+    /// The largest encoded command, in bytes.
+    pub maximum_command_bytes: u32,
+    /// How long [`crate::start`] waits for the only voter to lead.
+    pub start_timeout: Duration,
+    /// The database's page cache, in bytes.
+    pub cache_bytes: u64,
+}
+
+/// One fault of the settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} {reason}")]
+pub struct SettingsFault {
+    /// The name of the setting.
+    pub setting: &'static str,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+impl Settings {
+    /// What every waiting proposal costs of `queue_bytes` at least, so that their number is bounded too.
+    pub const MINIMUM_PROPOSAL_BYTES: u32 = 4096;
+
+    /// A node that is the only voter of its cluster.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>, node: NodeId) -> Self {
+        Self {
+            directory: directory.into(),
+            node,
+            voters: vec![node],
+            tick: Duration::from_millis(100),
+            election_ticks: 10,
+            heartbeat_ticks: 2,
+            snapshot_every_entries: 10_000,
+            snapshot_every_bytes: 4 * 1024 * 1024,
+            proposal_timeout: Duration::from_secs(5),
+            queue_bytes: 16 * 1024 * 1024,
+            maximum_command_bytes: 4 * 1024 * 1024,
+            start_timeout: Duration::from_secs(30),
+            cache_bytes: causeway_storage::db::DEFAULT_CACHE_BYTES,
+        }
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] with all faults at once.
+    pub fn validate(&self) -> Result<(), Error> {
+        let smallest_voter = self.voters.iter().min();
+        let mut unique = self.voters.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        let rules = [
+            ("node", self.node.0 == 0, "must not be 0"),
+            ("voters", !self.voters.contains(&self.node), "must include this node"),
+            ("voters", smallest_voter.is_some_and(|voter| voter.0 == 0), "must not include node 0"),
+            ("voters", unique.len() != self.voters.len(), "must not name a node twice"),
+            ("tick", self.tick < Duration::from_millis(1), "must be at least 1 ms"),
+            ("heartbeat_ticks", self.heartbeat_ticks == 0, "must be at least 1"),
+            ("election_ticks", self.election_ticks <= self.heartbeat_ticks, "must be above heartbeat_ticks"),
+            ("snapshot_every_entries", self.snapshot_every_entries == 0, "must be at least 1"),
+            ("snapshot_every_bytes", self.snapshot_every_bytes == 0, "must be at least 1"),
+            ("queue_bytes", self.queue_bytes < self.maximum_command_bytes, "must hold one largest command"),
+            ("queue_bytes", self.queue_bytes < Self::MINIMUM_PROPOSAL_BYTES, "must be at least 4096"),
+            ("maximum_command_bytes", self.maximum_command_bytes == 0, "must be at least 1"),
+            (
+                "maximum_command_bytes",
+                usize::try_from(self.maximum_command_bytes)
+                    .map_or(true, |bytes| bytes > causeway_storage::codec::MAXIMUM_VALUE_BYTES / 2),
+                "must be at most 32 MiB",
+            ),
+            ("cache_bytes", self.cache_bytes < 1024 * 1024, "must be at least 1 MiB"),
+        ];
+        let faults: Vec<_> = rules
+            .into_iter()
+            .filter(|(_, wrong, _)| *wrong)
+            .map(|(setting, _, reason)| SettingsFault { setting, reason })
+            .collect();
+        if faults.is_empty() { Ok(()) } else { Err(Error::Settings { faults }) }
+    }
+
+    /// How many proposals may wait at once, at most.
+    pub(crate) fn queue_length(&self) -> usize {
+        usize::try_from(self.queue_bytes / Self::MINIMUM_PROPOSAL_BYTES).unwrap_or(usize::MAX)
+    }
+
+    /// What raft-rs needs to know. Its own defaults let a leader without a quorum go on, let a node that comes back
+    /// force an election, send one entry per message and accept proposals without a bound.
+    pub(crate) fn raft(&self, applied: u64) -> ::raft::Config {
+        let uncommitted = u64::from(self.queue_bytes).max(MAXIMUM_APPEND_BYTES);
+        ::raft::Config {
+            id: self.node.0,
+            election_tick: usize::from(self.election_ticks),
+            heartbeat_tick: usize::from(self.heartbeat_ticks),
+            applied,
+            max_size_per_msg: MAXIMUM_APPEND_BYTES,
+            max_inflight_msgs: MAXIMUM_APPENDS_IN_FLIGHT,
+            check_quorum: true,
+            pre_vote: true,
+            max_uncommitted_size: uncommitted,
+            max_committed_size_per_ready: MAXIMUM_APPLIED_AT_ONCE_BYTES,
+            ..::raft::Config::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use causeway_core::ids::NodeId;
+
+    use super::Settings;
+    use crate::error::Error;
+
+    #[test]
+    fn the_defaults_are_sound_for_us_and_for_raft() {
+        let settings = Settings::new("data", NodeId(1));
+        settings.validate().unwrap();
+        settings.raft(0).validate().unwrap();
+    }
+
+    #[test]
+    fn names_all_faults_at_once() {
+        let settings =
+            Settings { voters: vec![NodeId(2), NodeId(2)], election_ticks: 2, ..Settings::new("data", NodeId(1)) };
+        let Err(Error::Settings { faults }) = settings.validate() else { panic!("accepted") };
+        let names: Vec<_> = faults.iter().map(|fault| fault.setting).collect();
+        assert_eq!(names, ["voters", "voters", "election_ticks"]);
+    }
+}

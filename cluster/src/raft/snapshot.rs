@@ -1,0 +1,147 @@
+//! Snapshots of the agreed state: made, chosen at the start, sent to and installed from other members.
+//!
+//! The log is given up only to the older of the two newest snapshots, so one unreadable snapshot costs nothing.
+
+use std::sync::Arc;
+
+use ::raft::eraftpb;
+use causeway_core::codec;
+use causeway_core::command::CURRENT_VERSION;
+use causeway_core::ids::NodeId;
+use causeway_core::state::State;
+use causeway_storage::Db;
+use causeway_storage::raft_log::Position;
+use causeway_storage::raft_meta::HardState;
+use causeway_storage::raft_store::Write;
+use causeway_storage::snapshot_file::{Membership, Snapshot, SnapshotHeader};
+
+use super::replica::Replica;
+use super::{convert, entry};
+use crate::error::Fatal;
+
+/// The position that a new cluster begins with. It is not 0, so that a member that joins later is behind the log's
+/// beginning and gets a snapshot, which tells it the first membership; the log alone does not.
+const GENESIS: Position = Position { index: 1, term: 1 };
+
+/// What a replica starts from.
+pub(super) struct Base {
+    pub(super) position: Position,
+    pub(super) membership: Membership,
+    pub(super) state: State,
+}
+
+/// Chooses the newest usable snapshot, or makes the first one in an empty directory.
+pub(super) fn choose(db: Db, voters: &[NodeId]) -> Result<(Db, Base), Fatal> {
+    if db.raft.hard_state().is_none() {
+        return genesis(db, voters);
+    }
+    for index in db.snapshots.indexes()? {
+        match db.snapshots.read(index) {
+            Ok(snapshot) if fits(&db, snapshot.header.position) => return Ok((db, base(&snapshot)?)),
+            Ok(Snapshot { header, .. }) if header.made_here && header.position.index > db.raft.last_index() => {
+                let reason = format!("a snapshot was made at {index}, but the log ends at {}", db.raft.last_index());
+                return Err(db.quarantine(&reason).into());
+            }
+            Ok(_) => tracing::warn!(index, "snapshot left out: it was received but never installed"),
+            Err(error) if error.is_damage() => tracing::warn!(index, %error, "snapshot left out: it is damaged"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Fatal::NoSnapshot { compacted: db.raft.compacted().index })
+}
+
+/// The newest readable snapshot as it travels; none when it is older than the follower needs.
+pub(super) fn for_follower(db: &Db, minimum: u64) -> Result<Option<eraftpb::Snapshot>, causeway_storage::Error> {
+    for index in db.snapshots.indexes()?.into_iter().filter(|index| *index >= minimum) {
+        match db.snapshots.read(index) {
+            Ok(Snapshot { header, state }) => {
+                let data = [header.command_version.to_be_bytes().as_slice(), &state].concat();
+                return Ok(Some(convert::raft_snapshot(header.position, &header.membership, data)));
+            }
+            Err(error) if error.is_damage() => tracing::warn!(index, %error, "snapshot not sent: it is damaged"),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn fits(db: &Db, position: Position) -> bool {
+    position.index >= db.raft.compacted().index && db.raft.term(position.index) == Some(position.term)
+}
+
+fn base(snapshot: &Snapshot) -> Result<Base, Fatal> {
+    let SnapshotHeader { position, membership, command_version, .. } = &snapshot.header;
+    let place = format!("the snapshot at {}", position.index);
+    entry::verify_version(*command_version, &place)?;
+    let state =
+        codec::decode(&snapshot.state).map_err(|error| Fatal::Undecodable { place, reason: error.to_string() })?;
+    Ok(Base { position: *position, membership: membership.clone(), state })
+}
+
+fn genesis(mut db: Db, voters: &[NodeId]) -> Result<(Db, Base), Fatal> {
+    let membership = Membership { voters: voters.to_vec(), ..Membership::default() };
+    let base = Base { position: GENESIS, membership, state: State::default() };
+    db.snapshots.write(&stored(&base.state, base.position, base.membership.clone(), true)?)?;
+    db.raft.write(&Write {
+        reset: Some(GENESIS),
+        entries: Vec::new(),
+        hard_state: Some(HardState { term: GENESIS.term, vote: NodeId(0), commit: GENESIS.index }),
+    })?;
+    db.barrier.wait()?;
+    Ok((db, base))
+}
+
+/// Encodes a state and reads it back: a snapshot that cannot be read must never replace the log.
+fn stored(state: &State, position: Position, membership: Membership, made_here: bool) -> Result<Snapshot, Fatal> {
+    let place = || format!("the snapshot at {}", position.index);
+    let undecodable = |error: codec::Error| Fatal::Undecodable { place: place(), reason: error.to_string() };
+    let bytes = codec::encode(state).map_err(undecodable)?;
+    let back: State = codec::decode(&bytes).map_err(undecodable)?;
+    if back != *state {
+        return Err(Fatal::Undecodable { place: place(), reason: "it reads back as another state".to_owned() });
+    }
+    let header = SnapshotHeader { position, membership, command_version: CURRENT_VERSION, made_here };
+    Ok(Snapshot { header, state: bytes })
+}
+
+impl Replica {
+    /// Makes a snapshot when enough was applied since the last one, and gives up the log to the one before.
+    pub(super) fn snapshot_if_due(&mut self) -> Result<(), Fatal> {
+        let entries = self.applied.index.saturating_sub(self.snapshot.index);
+        if entries < self.snapshot_every_entries && self.applied_bytes < self.snapshot_every_bytes {
+            return Ok(());
+        }
+        let snapshot = stored(&self.state, self.applied, self.membership.clone(), true)?;
+        let previous = self.snapshot.index;
+        let db = self.node.mut_store().db_mut();
+        db.snapshots.write(&snapshot)?;
+        db.raft.compact(previous)?;
+        self.snapshot = self.applied;
+        self.applied_bytes = 0;
+        tracing::debug!(index = self.snapshot.index, bytes = snapshot.state.len(), "snapshot made");
+        Ok(())
+    }
+
+    /// Step 2 of a turn: takes over a leader's snapshot. Its file is durable before the log is given up for it.
+    pub(super) fn install_snapshot(&mut self, snapshot: &eraftpb::Snapshot) -> Result<(), Fatal> {
+        if snapshot.is_empty() {
+            return Ok(());
+        }
+        let position = convert::snapshot_position(snapshot);
+        let membership = convert::membership(snapshot.get_metadata().get_conf_state());
+        let state: State = entry::unwrap(&snapshot.data, &format!("the received snapshot at {}", position.index))?;
+        let file = stored(&state, position, membership.clone(), false)?;
+        self.node.mut_store().db_mut().snapshots.write(&file)?;
+        self.node.mut_store().stage_reset(position);
+        self.proposals.overtaken(position.index);
+        self.state = Arc::new(state);
+        self.membership = membership;
+        self.applied = position;
+        self.snapshot = position;
+        self.applied_bytes = 0;
+        self.changed = true;
+        self.routes_due = true;
+        tracing::info!(index = position.index, "snapshot of another member installed");
+        Ok(())
+    }
+}
