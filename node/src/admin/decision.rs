@@ -1,0 +1,166 @@
+//! What a decision about a fault means, before it is taken. Pure; mirrors `State::resolve_fault`, which decides.
+
+use causeway_core::fault::Fault;
+use causeway_core::ids::Timestamp;
+use causeway_core::outcome::Refusal;
+use causeway_core::partition::{Partition, RaisedFault};
+use causeway_core::stream::StartPosition;
+
+use super::answer::Error;
+use super::model::partition::{ResolveAnswer, ResolveRequest};
+use super::partitions::fault_view;
+use super::validate::check_start;
+
+/// Explains a decision as a dry run.
+///
+/// # Errors
+/// [`Refusal::CannotSkip`] where the fault names nothing to skip, a fault of the request where the start position
+/// cannot be meant.
+pub fn explain(
+    partition: &Partition,
+    raised: &RaisedFault,
+    decision: ResolveRequest,
+    now: Timestamp,
+) -> Result<ResolveAnswer, Error> {
+    let position = partition.checkpoint.as_ref().map(|checkpoint| checkpoint.source_next);
+    let (effect, continues_at, left_out_messages) = match decision {
+        ResolveRequest::Retry {} => (retry(position), position, Some(0)),
+        ResolveRequest::Skip {} => skip(&raised.fault, position)?,
+        ResolveRequest::Restart { start } => {
+            check_start(start, now).map_err(|message| {
+                Error::field(causeway_core::error_code::ErrorCode::InvalidRequest, "restart.start", message)
+            })?;
+            restart(start, position)
+        }
+    };
+    Ok(ResolveAnswer {
+        dry_run: true,
+        fault: fault_view(raised),
+        decision,
+        effect,
+        continues_at,
+        left_out_messages,
+        epoch: None,
+    })
+}
+
+fn retry(position: Option<i64>) -> String {
+    let place = position.map_or_else(|| "its start position".to_owned(), |offset| format!("offset {offset}"));
+    format!(
+        "copying is tried again at {place}; nothing is left out, and the fault comes back if its cause is still there"
+    )
+}
+
+type Explained = (String, Option<i64>, Option<u64>);
+
+fn skip(fault: &Fault, position: Option<i64>) -> Result<Explained, Error> {
+    if let Fault::TargetTailGone { from, to } = fault
+        && position.is_some()
+    {
+        let effect = format!(
+            "copying goes on at the checkpoint without looking at target offsets {from} to {to}: copies that landed there \
+             after the checkpoint are made once more"
+        );
+        return Ok((effect, position, Some(0)));
+    }
+    let to = fault.skip_to().ok_or_else(|| Error::Refused(Refusal::CannotSkip(fault.clone())))?;
+    // A checkpoint that is already behind the range stays where it is.
+    let next = position.map_or(to, |position| position.max(to));
+    let left_out = match fault {
+        // The source does not hold these messages, so they are lost whatever is decided.
+        Fault::SourceGap { from, to } | Fault::RetentionWon { from, to } => to.checked_sub(*from),
+        _ => Some(1),
+    };
+    let left_out = left_out.and_then(|count| u64::try_from(count).ok());
+    let what = match left_out {
+        Some(1) => "1 message is".to_owned(),
+        Some(count) => format!("{count} messages are"),
+        None => "the messages before it are".to_owned(),
+    };
+    Ok((format!("{what} left out for good, and copying goes on at offset {next}"), Some(next), left_out))
+}
+
+fn restart(start: StartPosition, position: Option<i64>) -> Explained {
+    let again = "messages that were copied before are copied again where the position is before them";
+    let begin = |place: &str| format!("the source queue counts as a new one and copying begins at {place}; {again}");
+    match start {
+        StartPosition::Earliest => (begin("the oldest message that the source retains"), None, None),
+        StartPosition::Latest => (begin("the end of the source queue: everything before it is left out"), None, None),
+        StartPosition::Timestamp(time) => {
+            (begin(&format!("the first message stored at or after {time} ms")), None, None)
+        }
+        StartPosition::Offset(offset) => {
+            let skipped = position.and_then(|position| u64::try_from(offset.saturating_sub(position)).ok());
+            (begin(&format!("offset {offset}")), Some(offset), skipped.or(Some(0)).filter(|_| position.is_some()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use causeway_core::fault::Fault;
+    use causeway_core::ids::Timestamp;
+    use causeway_core::partition::{Partition, RaisedFault};
+    use causeway_core::stream::StartPosition;
+
+    use super::explain;
+    use crate::admin::answer::Error;
+    use crate::admin::model::partition::{ResolveAnswer, ResolveRequest};
+    use crate::admin::tests::{NOW, partition_at};
+
+    fn explained(partition: &Partition, fault: Fault, decision: ResolveRequest) -> Result<ResolveAnswer, Error> {
+        explain(partition, &RaisedFault { fault, since: Timestamp(1) }, decision, NOW)
+    }
+
+    #[test]
+    fn every_fault_either_says_where_a_skip_goes_on_or_refuses_it() {
+        let partition = partition_at(5);
+        let reason = || "x".to_owned();
+        let rows = [
+            (Fault::SourceGap { from: 5, to: 9 }, Some((9, 4))),
+            (Fault::RetentionWon { from: 5, to: 105 }, Some((105, 100))),
+            (Fault::DamagedRecord { offset: 5, reason: reason() }, Some((6, 1))),
+            (Fault::BadRecord { offset: 5, reason: reason() }, Some((6, 1))),
+            (Fault::Repeated { offset: 5, times: 5, reason: reason() }, Some((6, 1))),
+            (Fault::TargetTailGone { from: 5, to: 9 }, Some((5, 0))),
+            (Fault::SourceRolledBack { copied: 9, maximum: 5 }, None),
+            (Fault::SourceDiverged { offset: 5 }, None),
+            (Fault::TargetLost { queue: "b/0".to_owned(), below: 5 }, None),
+        ];
+        for (fault, expected) in rows {
+            let answer = explained(&partition, fault.clone(), ResolveRequest::Skip {});
+            match (answer, expected) {
+                (Ok(answer), Some((next, left_out))) => {
+                    assert_eq!(
+                        (answer.continues_at, answer.left_out_messages),
+                        (Some(next), Some(left_out)),
+                        "{fault}"
+                    );
+                    assert!(answer.dry_run && answer.epoch.is_none());
+                }
+                (Err(error), None) => assert_eq!(error.answer().error.code, "CWY-0111"),
+                (answer, _) => panic!("{fault}: {answer:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_retry_leaves_nothing_out() {
+        let answer =
+            explained(&partition_at(7), Fault::SourceDiverged { offset: 6 }, ResolveRequest::Retry {}).unwrap();
+        assert_eq!((answer.continues_at, answer.left_out_messages), (Some(7), Some(0)));
+        assert!(answer.effect.contains("offset 7"));
+    }
+
+    #[test]
+    fn a_restart_names_its_position_and_what_it_leaves_out() {
+        let restart =
+            |start| explained(&partition_at(7), Fault::SourceDiverged { offset: 6 }, ResolveRequest::Restart { start });
+        let at = |offset| restart(StartPosition::Offset(offset)).unwrap();
+        assert_eq!((at(10).continues_at, at(10).left_out_messages), (Some(10), Some(3)));
+        assert_eq!((at(3).continues_at, at(3).left_out_messages), (Some(3), Some(0)));
+        assert_eq!(restart(StartPosition::Earliest).unwrap().continues_at, None);
+        assert!(restart(StartPosition::Latest).unwrap().effect.contains("left out"));
+        assert!(restart(StartPosition::Offset(-1)).is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! What the API needs of the rest of the node: the cluster behind a small trait, and the shared values.
+//!
+//! Tests put the plain state machine behind the trait.
+
+use std::sync::{Arc, Mutex};
+
+use causeway_core::command::Command;
+use causeway_core::ids::{NodeId, Timestamp};
+use causeway_core::name::Name;
+use causeway_core::outcome::Outcome;
+use causeway_core::state::State;
+use futures::future::BoxFuture;
+
+use super::answer::Error;
+use super::auth::Gate;
+use super::history::History;
+use super::model::status::RaftStatus;
+use crate::connect::Instances;
+use crate::secrets::SecretStore;
+use crate::status::StatusBoard;
+use crate::telemetry::RateHistory;
+
+/// The agreed state, and the way to change it.
+pub trait Cluster: Send + Sync {
+    /// The state as this node knows it.
+    fn view(&self) -> Arc<State>;
+
+    /// Proposes a command. The future ends when the command was applied here, so that [`Self::view`] shows it.
+    fn propose(&self, command: Command) -> BoxFuture<'static, Result<Outcome, ProposeError>>;
+
+    /// What this node knows of the Raft group; `nodes` is filled in by the caller from the state.
+    fn raft(&self) -> RaftStatus;
+}
+
+/// Why a command was not applied. Whether it still will be is not known.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{why}")]
+pub struct ProposeError {
+    /// What happened.
+    pub why: String,
+    /// The node to ask instead, if known.
+    pub leader: Option<NodeId>,
+}
+
+/// Who this node is.
+#[derive(Debug, Clone)]
+pub struct NodeIdentity {
+    /// Its number.
+    pub id: NodeId,
+    /// Its name.
+    pub name: Name,
+    /// Its region label.
+    pub region: Name,
+    /// The version of its program.
+    pub version: &'static str,
+    /// When its process started.
+    pub started_at: Timestamp,
+}
+
+/// Everything that the API works on.
+#[derive(Clone)]
+pub struct AdminContext {
+    /// Who this node is.
+    pub node: NodeIdentity,
+    /// The agreed state.
+    pub cluster: Arc<dyn Cluster>,
+    /// Makes clients of instances.
+    pub instances: Arc<Instances>,
+    /// What partitions do.
+    pub board: Arc<StatusBoard>,
+    /// Rates and the last hour. The API only reads it: somebody else samples it once a second.
+    pub rates: Arc<RateHistory>,
+    /// Seals secrets that clients send.
+    pub secrets: Arc<SecretStore>,
+    /// Writes the answer of `/metrics`, in the Prometheus text format.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// The context together with what the API itself remembers; one for all workers.
+pub(super) struct Site {
+    pub(super) context: AdminContext,
+    pub(super) gate: Gate,
+    pub(super) history: Mutex<History>,
+    /// Bounds how many tests and plans talk to instances at a time.
+    pub(super) probes: tokio::sync::Semaphore,
+}
+
+/// How many tests and plans talk to instances at a time; a further one is told to come back.
+const MAXIMUM_PROBES: usize = 4;
+
+impl Site {
+    pub(super) fn new(context: AdminContext) -> Self {
+        Self {
+            context,
+            gate: Gate::default(),
+            history: Mutex::default(),
+            probes: tokio::sync::Semaphore::new(MAXIMUM_PROBES),
+        }
+    }
+
+    /// Proposes a command and turns a refusal into an error.
+    pub(super) async fn change(&self, command: Command) -> Result<Outcome, Error> {
+        match self.context.cluster.propose(command).await {
+            Ok(Outcome::Refused(refusal)) => Err(Error::Refused(refusal)),
+            Ok(outcome) => Ok(outcome),
+            Err(ProposeError { why, leader }) => Err(Error::Unavailable { why, leader }),
+        }
+    }
+
+    /// A place among those that talk to instances.
+    pub(super) fn probe_permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
+        self.probes.try_acquire().map_err(|_| Error::Unavailable {
+            why: format!("{MAXIMUM_PROBES} tests and plans are under way already; ask again in a moment"),
+            leader: None,
+        })
+    }
+}

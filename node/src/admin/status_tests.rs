@@ -1,0 +1,71 @@
+//! Sums and worsts: what is unknown for one is unknown for all, and a paused stream does not darken the map.
+
+use causeway_core::ids::Timestamp;
+
+use super::{answer, flows};
+use crate::admin::history::History;
+use crate::admin::model::status::{StatusAnswer, StatusQuery};
+use crate::admin::tests::{Fixture, NOW, running_gauge};
+use crate::status::RunState;
+
+fn status(fixture: &Fixture) -> StatusAnswer {
+    let context = fixture.context();
+    answer(&context, &context.cluster.view(), &History::default(), StatusQuery::default(), NOW)
+}
+
+#[actix_web::test]
+async fn a_figure_that_one_partition_does_not_know_is_unknown_for_the_stream() {
+    let fixture = Fixture::with_two_streams();
+    let view = fixture.context().cluster.view();
+    let ids: Vec<_> = view.partitions.keys().filter(|id| id.stream.0 == 3).cloned().collect();
+    running_gauge(&fixture, &ids[0], 100, 90);
+    let figures = status(&fixture).streams.remove(0).figures;
+    assert_eq!((figures.lag_messages, figures.lag_seconds, figures.rpo_seconds), (None, None, None));
+    running_gauge(&fixture, &ids[1], 50, 45);
+    let figures = status(&fixture).streams.remove(0).figures;
+    assert_eq!(figures.lag_messages, Some(15));
+    assert!(figures.lag_seconds.is_some_and(|seconds| (seconds - 2.0).abs() < 1e-9));
+}
+
+#[actix_web::test]
+async fn an_arrow_shows_the_worst_state_and_the_largest_rpo_of_what_is_not_paused() {
+    let fixture = Fixture::with_two_streams();
+    for id in fixture.context().cluster.view().partitions.keys() {
+        running_gauge(&fixture, id, 10, 10);
+    }
+    let mut shown = status(&fixture);
+    assert_eq!(shown.flows.len(), 1);
+    assert_eq!((shown.flows[0].state, shown.flows[0].streams), (RunState::Running, 2));
+    assert!(shown.flows[0].rpo_seconds.is_some());
+    shown.streams[0].condition.state = RunState::Blocked;
+    shown.streams[0].figures.rpo_seconds = Some(70.0);
+    let flow = flows(&shown.streams).remove(0);
+    assert_eq!((flow.state, flow.rpo_seconds), (RunState::Blocked, Some(70.0)));
+    shown.streams[0].figures.rpo_seconds = None;
+    assert_eq!(flows(&shown.streams).remove(0).rpo_seconds, None, "unknown is not zero");
+    shown.streams[0].condition.state = RunState::Paused;
+    let flow = flows(&shown.streams).remove(0);
+    assert_eq!(flow.state, RunState::Running);
+    assert!(flow.rpo_seconds.is_some());
+    shown.streams[1].condition.state = RunState::Paused;
+    let flow = flows(&shown.streams).remove(0);
+    assert_eq!((flow.state, flow.rpo_seconds), (RunState::Paused, None));
+}
+
+#[actix_web::test]
+async fn history_comes_only_when_asked_for_and_only_what_is_new() {
+    let fixture = Fixture::with_two_streams();
+    let context = fixture.context();
+    let view = context.cluster.view();
+    for second in 0..=40 {
+        context.rates.sample(&view, &context.board, Timestamp(NOW.0 + second * 1000));
+    }
+    let ask = |history_since| {
+        let query = StatusQuery { history_since };
+        let shown = answer(&context, &view, &History::default(), query, NOW);
+        shown.streams[0].history.iter().map(|point| point.at.0 - NOW.0).collect::<Vec<_>>()
+    };
+    assert_eq!(ask(None), Vec::<i64>::new());
+    assert_eq!(ask(Some(0)), [10_000, 20_000, 30_000, 40_000]);
+    assert_eq!(ask(Some(NOW.0 + 20_000)), [30_000, 40_000]);
+}

@@ -1,0 +1,208 @@
+//! One running node: everything that `causeway run` starts, as a value that a program can start and stop.
+//!
+//! ```text
+//! start: data directory and Raft -> secrets -> instances -> HTTP -> supervision
+//! stop:  HTTP -> runs end, sends in flight answered -> last checkpoints -> connections -> Raft and data directory
+//! ```
+//!
+//! Parts: [`Node`]; `assembly` (the order above), `first_start` (what a new cluster and a started node propose),
+//! `seams` (the cluster as supervision and the HTTP interface see it), `sampler` (rates, once a second).
+//! A node brings a thread with an actor system of its own, so it can be started from any runtime, several times in one
+//! process. Never ends the process, and touches nothing global.
+
+mod assembly;
+mod first_start;
+mod sampler;
+mod seams;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+
+use causeway_cluster::Handle;
+use causeway_core::error_code::ErrorCode;
+use tokio::sync::{oneshot, watch};
+use zeroize::Zeroizing;
+
+use crate::config::NodeConfig;
+use crate::connect::Instances;
+use crate::status::StatusBoard;
+use crate::telemetry::RateHistory;
+use crate::{admin, secrets};
+
+use assembly::Assembly;
+
+/// Why a node did not start, or how it ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data directory, the disk or the Raft group.
+    #[error(transparent)]
+    Cluster(#[from] causeway_cluster::Error),
+    /// The key that seals secrets.
+    #[error(transparent)]
+    Secrets(#[from] secrets::Error),
+    /// The HTTP interface.
+    #[error(transparent)]
+    Http(#[from] admin::Error),
+    /// The state machine refused what every start proposes.
+    #[error("the cluster refused to {action}: {reason}")]
+    Refused {
+        /// What was proposed.
+        action: &'static str,
+        /// Why it was refused.
+        reason: String,
+    },
+    /// A thread could not be started, or a part of the node panicked; the log has the place.
+    #[error("the node's {part} ended by itself; the log says why")]
+    PartEnded {
+        /// The part.
+        part: &'static str,
+    },
+    /// The operating system gave no thread or no random bytes.
+    #[error("the operating system gave no {what}: {reason}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What it said.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Cluster(error) => error.code(),
+            Self::Secrets(error) => error.code(),
+            Self::Http(error) => error.code(),
+            Self::Refused { .. } | Self::PartEnded { .. } | Self::System { .. } => ErrorCode::Internal,
+        }
+    }
+}
+
+/// What a started node shows to the program that started it.
+#[derive(Clone)]
+struct Views {
+    first_token: Option<Zeroizing<String>>,
+    address: SocketAddr,
+    cluster: Handle,
+    board: Arc<StatusBoard>,
+    rates: Arc<RateHistory>,
+    instances: Arc<Instances>,
+}
+
+/// A running node. Dropping it stops it as well, in the background.
+pub struct Node {
+    views: Views,
+    stop: watch::Sender<bool>,
+    ended: watch::Receiver<bool>,
+    result: oneshot::Receiver<Result<(), Error>>,
+}
+
+impl Node {
+    /// Starts a node and returns when it serves.
+    ///
+    /// # Errors
+    /// [`Error`]; whatever was started before is stopped again.
+    pub async fn start(config: NodeConfig) -> Result<Self, Error> {
+        let (stop, asked) = watch::channel(false);
+        let (over, ended) = watch::channel(false);
+        let (ready, started) = oneshot::channel();
+        let (report, result) = oneshot::channel();
+        let main = move || {
+            let system = actix_rt::System::new();
+            let outcome = system.block_on(run(config, ready, asked));
+            // Ends the runtime and with it whatever was not waited for, before anybody is told.
+            drop(system);
+            let _ = report.send(outcome);
+            over.send_replace(true);
+        };
+        let spawned = thread::Builder::new().name("causeway-node".to_owned()).spawn(main);
+        // Nobody joins the thread: `result` arrives when its work is done.
+        drop(spawned.map_err(|error| Error::System { what: "thread", reason: error.to_string() })?);
+        match started.await {
+            Ok(views) => Ok(Self { views, stop, ended, result }),
+            Err(_) => match result.await {
+                Ok(Err(error)) => Err(error),
+                Ok(Ok(())) | Err(_) => Err(Error::PartEnded { part: "main thread" }),
+            },
+        }
+    }
+
+    /// The administrator's token if this start created it. It is kept nowhere: whoever started the node has to show it,
+    /// once.
+    #[must_use]
+    pub fn first_token(&self) -> Option<String> {
+        self.views.first_token.as_ref().map(|token| token.as_str().to_owned())
+    }
+
+    /// Where the HTTP interface listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.views.address
+    }
+
+    /// The Raft group as this node sees it.
+    #[must_use]
+    pub fn cluster(&self) -> &Handle {
+        &self.views.cluster
+    }
+
+    /// What its partitions do.
+    #[must_use]
+    pub fn board(&self) -> &Arc<StatusBoard> {
+        &self.views.board
+    }
+
+    /// Rates and totals of its streams.
+    #[must_use]
+    pub fn rates(&self) -> &Arc<RateHistory> {
+        &self.views.rates
+    }
+
+    /// Clients of the registered instances.
+    #[must_use]
+    pub fn instances(&self) -> &Arc<Instances> {
+        &self.views.instances
+    }
+
+    /// Returns when the node has ended, asked to or by itself.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        // An error means that the thread is gone, which is an end as well.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Stops the node: no more API changes, sends in flight answered within the configured grace, progress written
+    /// down, data directory closed. Safe to drop half-way: the node goes on stopping by itself.
+    ///
+    /// # Errors
+    /// Why it had ended by itself, or what failed while stopping.
+    pub async fn stop(self) -> Result<(), Error> {
+        let Self { views, stop, ended: _, result } = self;
+        drop(views);
+        stop.send_replace(true);
+        result.await.unwrap_or(Err(Error::PartEnded { part: "main thread" }))
+    }
+}
+
+/// The life of a node, on its own thread.
+async fn run(config: NodeConfig, ready: oneshot::Sender<Views>, mut asked: watch::Receiver<bool>) -> Result<(), Error> {
+    let mut assembly = Assembly::start(config).await?;
+    let wanted = ready.send(assembly.views()).is_ok();
+    let end = if wanted {
+        tokio::select! {
+            // The sender is gone when the node was dropped, which asks for the end too.
+            _ = asked.wait_for(|asked| *asked) => Ok(()),
+            error = assembly.failed() => Err(error),
+        }
+    } else {
+        Ok(())
+    };
+    if let Err(error) = &end {
+        tracing::error!(%error, "the node ends");
+    }
+    let stopped = assembly.stop().await;
+    end.and(stopped)
+}

@@ -1,0 +1,267 @@
+//! The order in which a node's parts start and stop.
+//!
+//! Everything here runs on the node's own thread, inside its actor system. Threads for partitions are arbiters of that
+//! system; the Raft replica and the HTTP server bring their own.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use actix::{Actor, Addr, Arbiter};
+use causeway_cluster::Handle;
+use futures::FutureExt;
+use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use crate::admin::seam::NodeIdentity;
+use crate::admin::{self, AdminContext, AdminServer};
+use crate::app::{Error, Views, first_start, sampler};
+use crate::clock;
+use crate::config::NodeConfig;
+use crate::connect::Instances;
+use crate::replicate::ReadAheadBudget;
+use crate::secrets::SecretStore;
+use crate::status::StatusBoard;
+use crate::supervisor::checkpoint_keeper::{CheckpointKeeper, Flush, Keeping};
+use crate::supervisor::controller::Controller;
+use crate::supervisor::discovery::{Discovering, Discovery};
+use crate::supervisor::launch::{Shared, launch};
+use crate::supervisor::lifeline::Lifeline;
+use crate::supervisor::partition_supervisor::{Drain, Equipment, PartitionSupervisor};
+use crate::supervisor::progress_board::ProgressBoard;
+use crate::telemetry::{self, RateHistory, ScrapeOptions, Sources};
+
+/// Threads that partitions run on, at most.
+const MAXIMUM_ARBITERS: usize = 4;
+
+/// How long an actor may take to answer while the node stops.
+const ACTOR_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the last checkpoints may take. Without them the next start reads a little more of the target's tail.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Everything that runs.
+pub(super) struct Assembly {
+    config: NodeConfig,
+    cluster: Handle,
+    first_token: Option<Zeroizing<String>>,
+    instances: Arc<Instances>,
+    board: Arc<StatusBoard>,
+    rates: Arc<RateHistory>,
+    sampling: AbortHandle,
+    supervision: Supervision,
+    http: AdminServer,
+}
+
+/// The actors.
+struct Supervision {
+    arbiters: Vec<Arbiter>,
+    keeper: Addr<CheckpointKeeper<Handle>>,
+    partitions: Addr<PartitionSupervisor<Handle>>,
+    _controller: Addr<Controller<Handle>>,
+    _discovery: Addr<Discovery<Handle>>,
+    ended: watch::Receiver<Option<&'static str>>,
+}
+
+impl Assembly {
+    /// Starts everything in order. What was started before a failure ends with the thread.
+    pub(super) async fn start(config: NodeConfig) -> Result<Self, Error> {
+        let directory = &config.node.data_directory;
+        let cluster = causeway_cluster::start(causeway_cluster::Settings::new(directory, config.node.id)).await?;
+        let parts = Self::start_on(config, cluster.clone()).await;
+        if parts.is_err() {
+            // The data directory has to be free again when the caller hears of the failure.
+            let _ = cluster.stop().await;
+        }
+        parts
+    }
+
+    async fn start_on(config: NodeConfig, cluster: Handle) -> Result<Self, Error> {
+        let secrets = Arc::new(SecretStore::open(&config.node.data_directory)?);
+        let first_token = first_start::introduce(&cluster, &config).await?;
+        let instances = Arc::new(Instances::new(cluster.watch(), Arc::clone(&secrets), config.connection));
+        let board = Arc::new(StatusBoard::default());
+        let rates = Arc::new(RateHistory::new());
+        let http = admin::start(context(&config, &cluster, &instances, &board, &rates, secrets), config.http.listen)?;
+        let sampling = actix_rt::spawn(sampler::sample(cluster.clone(), Arc::clone(&board), Arc::clone(&rates)));
+        let supervision = match Supervision::start(&config, &cluster, &instances, &board) {
+            Ok(supervision) => supervision,
+            Err(error) => {
+                http.stop().await;
+                return Err(error);
+            }
+        };
+        tracing::info!(node = %config.node.name, data = %config.node.data_directory.display(), http = %http.address, "node started");
+        let sampling = sampling.abort_handle();
+        Ok(Self { config, cluster, first_token, instances, board, rates, sampling, supervision, http })
+    }
+
+    /// What the program that started the node may use.
+    pub(super) fn views(&self) -> Views {
+        Views {
+            first_token: self.first_token.clone(),
+            address: self.http.address,
+            cluster: self.cluster.clone(),
+            board: Arc::clone(&self.board),
+            rates: Arc::clone(&self.rates),
+            instances: Arc::clone(&self.instances),
+        }
+    }
+
+    /// Returns when a part that the node cannot do without has ended.
+    pub(super) async fn failed(&mut self) -> Error {
+        let ended = &mut self.supervision.ended;
+        tokio::select! {
+            error = self.cluster.ended() => error.into(),
+            part = ended.wait_for(Option::is_some) => Error::PartEnded {
+                part: part.ok().and_then(|part| *part).unwrap_or("supervision"),
+            },
+        }
+    }
+
+    /// Stops everything in order. Goes on to the next part when one takes too long.
+    pub(super) async fn stop(self) -> Result<(), Error> {
+        let Self { config, cluster, instances, sampling, supervision, http, .. } = self;
+        http.stop().await;
+        sampling.abort();
+        supervision.stop(config.schedule.shutdown_grace).await;
+        instances.close().await;
+        let stopped = cluster.stop().await;
+        tracing::info!(node = %config.node.name, "node stopped");
+        Ok(stopped?)
+    }
+}
+
+impl Supervision {
+    fn start(
+        config: &NodeConfig,
+        cluster: &Handle,
+        instances: &Arc<Instances>,
+        board: &Arc<StatusBoard>,
+    ) -> Result<Self, Error> {
+        let (ending, ended) = watch::channel(None);
+        let arbiters = arbiters()?;
+        let me = config.node.id;
+        let progress = Arc::new(ProgressBoard::default());
+        let keeping = Keeping {
+            me,
+            proposer: cluster.clone(),
+            progress: Arc::clone(&progress),
+            interval: config.schedule.checkpoint_interval,
+        };
+        let keeper = CheckpointKeeper::new(keeping, Lifeline::new("checkpoint keeper", &ending)).start();
+        let settings = Arc::new(config.replication.clone());
+        let equipment = Equipment {
+            me,
+            proposer: cluster.clone(),
+            shared: Shared {
+                instances: Arc::clone(instances),
+                budget: Arc::new(ReadAheadBudget::new(settings.node_read_ahead_bytes)),
+                settings,
+            },
+            board: Arc::clone(board),
+            progress,
+            arbiters: arbiters.iter().map(Arbiter::handle).collect(),
+            launcher: Arc::new(|start| launch(start).boxed_local()),
+            lifeline: Lifeline::new("partition supervisor", &ending),
+        };
+        let partitions = PartitionSupervisor::new(equipment).start();
+        let controller = Controller::new(me, cluster.clone(), Lifeline::new("controller", &ending)).start();
+        let discovering = Discovering {
+            proposer: cluster.clone(),
+            instances: Arc::clone(instances),
+            board: Arc::clone(board),
+            interval: config.schedule.discovery_interval,
+        };
+        let discovery = Discovery::new(discovering, Lifeline::new("discovery", &ending)).start();
+        Ok(Self { arbiters, keeper, partitions, _controller: controller, _discovery: discovery, ended })
+    }
+
+    /// Ends all runs, then reports what they did last.
+    async fn stop(self, grace: Duration) {
+        if let Ok(Ok(mut runs)) = timeout(ACTOR_PATIENCE, self.partitions.send(Drain)).await {
+            let in_time = timeout(grace, runs.wait_for(|runs| *runs == 0)).await.is_ok();
+            if !in_time {
+                let left = *runs.borrow();
+                tracing::warn!(
+                    left,
+                    "runs did not end in time; the next start finds by the target's tail what they sent"
+                );
+            }
+        }
+        if let Ok(Ok(mut flushed)) = timeout(ACTOR_PATIENCE, self.keeper.send(Flush)).await {
+            let in_time = timeout(FLUSH_PATIENCE, flushed.wait_for(|flushed| *flushed)).await.is_ok();
+            if !in_time {
+                tracing::warn!("the last progress was not written down; the next start finds it by the target's tail");
+            }
+        }
+        for arbiter in self.arbiters {
+            end(arbiter).await;
+        }
+    }
+}
+
+/// Stops a thread and waits for it, but not for ever: a thread of ours waits, which a runtime would not let go.
+async fn end(arbiter: Arbiter) {
+    arbiter.stop();
+    let (ended, end) = oneshot::channel();
+    let waiting = thread::Builder::new().name("causeway-join".to_owned()).spawn(move || {
+        let _ = arbiter.join();
+        let _ = ended.send(());
+    });
+    if waiting.is_err() || timeout(ACTOR_PATIENCE, end).await.is_err() {
+        tracing::error!("a thread of partitions did not end; the process takes it along");
+    }
+}
+
+/// One for each core, within bounds.
+fn arbiters() -> Result<Vec<Arbiter>, Error> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let arbiter = |_| Arbiter::try_new();
+    let started: Result<Vec<_>, _> = (0..cores.min(MAXIMUM_ARBITERS)).map(arbiter).collect();
+    started.map_err(|error| Error::System { what: "thread", reason: error.to_string() })
+}
+
+fn context(
+    config: &NodeConfig,
+    cluster: &Handle,
+    instances: &Arc<Instances>,
+    board: &Arc<StatusBoard>,
+    rates: &Arc<RateHistory>,
+    secrets: Arc<SecretStore>,
+) -> AdminContext {
+    let node = config.node.clone();
+    let scrape = {
+        let (node, cluster) = (node.name.clone(), cluster.clone());
+        let (board, history) = (Arc::clone(board), Arc::clone(rates));
+        move || {
+            let (view, raft) = (cluster.view(), cluster.status());
+            let sources = Sources {
+                node: &node,
+                view: &view,
+                board: &board,
+                history: &history,
+                raft: Some(&raft),
+                now: clock::now(),
+            };
+            telemetry::render(&sources, ScrapeOptions::default())
+        }
+    };
+    AdminContext {
+        node: NodeIdentity {
+            id: node.id,
+            name: node.name,
+            region: node.region,
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: clock::now(),
+        },
+        cluster: Arc::new(cluster.clone()),
+        instances: Arc::clone(instances),
+        board: Arc::clone(board),
+        rates: Arc::clone(rates),
+        secrets,
+        metrics: Arc::new(scrape),
+    }
+}

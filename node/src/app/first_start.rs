@@ -1,0 +1,115 @@
+//! What a starting node proposes before anything runs: the cluster's identifier, its own start, the first token, and
+//! the instances of its configuration.
+//!
+//! Each step looks at what was agreed first and is harmless when it is repeated, so a crash in between costs nothing
+//! but the token: it is kept nowhere, so one that was agreed on and never shown is replaced only by an operator.
+
+use std::time::Duration;
+
+use causeway_cluster::Handle;
+use causeway_core::command::Command;
+use causeway_core::ids::{ClusterId, InstanceIdentity};
+use causeway_core::name::Name;
+use causeway_core::outcome::{Outcome, Refusal};
+use tokio::time::{Instant, sleep};
+use zeroize::Zeroizing;
+
+use crate::admin::auth::{draw_token, token_hash};
+use crate::app::Error;
+use crate::config::{InstanceConfig, NodeConfig, NodeSection};
+
+/// The name of the token that a new cluster gets.
+const FIRST_TOKEN: &str = "admin";
+
+/// How long a proposal is repeated while there is no leader.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Makes the cluster know itself and this node. Answers the first token if it was created now.
+pub(super) async fn introduce(cluster: &Handle, config: &NodeConfig) -> Result<Option<Zeroizing<String>>, Error> {
+    if cluster.view().cluster.is_none() {
+        let command = Command::Initialise { cluster: ClusterId(random()?) };
+        match agree(cluster, "initialise the cluster", command).await {
+            Ok(_) => tracing::info!("a new cluster begins"),
+            Err(Proposal::Refused(_, Refusal::AlreadyInitialised)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let NodeSection { id: node, name, region, .. } = config.node.clone();
+    agree(cluster, "start the node", Command::NodeStarted { node, name, region }).await?;
+    let token = first_token(cluster).await?;
+    for instance in &config.instances {
+        register(cluster, instance).await?;
+    }
+    Ok(token)
+}
+
+async fn first_token(cluster: &Handle) -> Result<Option<Zeroizing<String>>, Error> {
+    if !cluster.view().tokens.is_empty() {
+        return Ok(None);
+    }
+    let system = |reason: String| Error::System { what: "random bytes", reason };
+    let token = draw_token().map_err(|error| system(error.to_string()))?;
+    let name = Name::new(FIRST_TOKEN).map_err(|error| system(error.to_string()))?;
+    agree(cluster, "create the first token", Command::PutToken { name, hash: token_hash(&token) }).await?;
+    Ok(Some(token))
+}
+
+async fn register(cluster: &Handle, instance: &InstanceConfig) -> Result<(), Error> {
+    let name = &instance.spec.name;
+    if cluster.view().instances.contains_key(name) {
+        return Ok(());
+    }
+    let identity = instance.identity.map_or_else(|| random().map(InstanceIdentity), Ok)?;
+    let command = Command::PutInstance { spec: instance.spec.clone(), identity, expected: None };
+    match agree(cluster, "register an instance", command).await {
+        Ok(_) => tracing::info!(instance = %name, "instance registered from the configuration"),
+        Err(Proposal::Refused(_, Refusal::InstanceExists(_))) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// Why a proposal came to nothing.
+enum Proposal {
+    Refused(&'static str, Refusal),
+    Failed(causeway_cluster::Error),
+}
+
+impl From<Proposal> for Error {
+    fn from(proposal: Proposal) -> Self {
+        match proposal {
+            Proposal::Refused(action, refusal) => Self::Refused { action, reason: refusal.to_string() },
+            Proposal::Failed(error) => Self::Cluster(error),
+        }
+    }
+}
+
+/// Proposes until there is an answer.
+async fn agree(cluster: &Handle, action: &'static str, command: Command) -> Result<Outcome, Proposal> {
+    use causeway_cluster::Error as Failure;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match cluster.propose(command.clone()).await {
+            Ok(Outcome::Refused(refusal)) => return Err(Proposal::Refused(action, refusal)),
+            Ok(outcome) => return Ok(outcome),
+            Err(error) => {
+                let passes = matches!(
+                    error,
+                    Failure::NotLeader { .. } | Failure::Busy | Failure::Timeout { .. } | Failure::Interrupted
+                );
+                if !passes || Instant::now() >= deadline {
+                    return Err(Proposal::Failed(error));
+                }
+                tracing::debug!(%error, action, "not agreed on yet");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn random() -> Result<u64, Error> {
+    getrandom::u64().map_err(|error| Error::System { what: "random bytes", reason: error.to_string() })
+}

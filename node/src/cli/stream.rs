@@ -1,0 +1,262 @@
+//! `causeway stream ...`
+
+use causeway_core::stream::{BornTimestamp, Durability, SlaveReads};
+use serde_json::{Value, json};
+
+use crate::admin::model::stream::{FilterSettings, RunSettings, SourceSettings, TargetSettings};
+use crate::admin::model::{
+    CreateStream, PartitionView, ResolveAnswer, ResolveRequest, StreamPlan, StreamView, Verdict,
+};
+use crate::cli::Session;
+use crate::cli::args::{
+    BornTimestampArgument, Change, CreateStreamArguments, Decision, DurabilityArgument, Format, ResolveArguments,
+    SlaveReadsArgument, StreamCommand, Wait,
+};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::http::segment;
+use crate::cli::human::{counted, grouped_signed, time};
+use crate::cli::parse::{PartitionText, start_text};
+use crate::cli::stream_text::{details, effects, plan, query, state};
+use crate::cli::table::{Cell, Column, Table};
+use crate::cli::wait::{Goal, wait};
+
+/// Does what was typed.
+///
+/// # Errors
+/// [`Failure`].
+pub fn execute(session: &mut Session, command: StreamCommand) -> Result<Exit, Failure> {
+    match command {
+        StreamCommand::Create(arguments) => create(session, *arguments),
+        StreamCommand::List => list(session),
+        StreamCommand::Show { name } => show(session, &name),
+        StreamCommand::Pause { name, change, wait } => set(session, &name, "pause", change, wait, Goal::Paused),
+        StreamCommand::Resume { name, change, wait } => set(session, &name, "resume", change, wait, Goal::CaughtUp),
+        StreamCommand::Delete { name, change, wait: waiting } => {
+            let answer = session.api.delete(&format!("/v1/streams/{}{}", segment(&name), query(change.dry_run)))?;
+            let done = effects(session, &answer)?;
+            if waiting.wait { wait(session, &name, Goal::Gone, waiting.timeout_seconds) } else { Ok(done) }
+        }
+        StreamCommand::Resolve(arguments) => resolve(session, &arguments),
+    }
+}
+
+fn create(session: &mut Session, arguments: CreateStreamArguments) -> Result<Exit, Failure> {
+    let CreateStreamArguments { name, from, to, tag, start, change, wait: waiting, .. } = arguments;
+    let run = RunSettings {
+        born_timestamp: match arguments.born_timestamp {
+            BornTimestampArgument::Carried => BornTimestamp::Carried,
+            BornTimestampArgument::Exact => BornTimestamp::Exact,
+        },
+        durability: match arguments.durability {
+            DurabilityArgument::Confirmed => Durability::Confirmed,
+            DurabilityArgument::Stored => Durability::Stored,
+        },
+        slave_reads: match arguments.slave_reads {
+            SlaveReadsArgument::MasterGone => SlaveReads::MasterGone,
+            SlaveReadsArgument::ColdCatchUp => SlaveReads::ColdCatchUp,
+            SlaveReadsArgument::Never => SlaveReads::Never,
+        },
+    };
+    let body = CreateStream {
+        name: name.clone(),
+        source: SourceSettings { instance: from.instance, topic: from.topic, start, filter: FilterSettings { tag } },
+        target: TargetSettings { instance: to.instance, topic: to.topic },
+        run,
+    };
+    let answer = session.api.post(&format!("/v1/streams{}", query(change.dry_run)), Some(&body))?;
+    if session.format == Format::Json && !waiting.wait {
+        session.screen.json(&answer);
+        return Ok(Exit::Done);
+    }
+    if change.dry_run {
+        return show_plan(session, &answer);
+    }
+    if waiting.wait {
+        return wait(session, &name, Goal::CaughtUp, waiting.timeout_seconds);
+    }
+    session.screen.line(format!("stream {name} is created and starts now"));
+    session.screen.line("  see it: causeway status --watch");
+    Ok(Exit::Done)
+}
+
+fn show_plan(session: &mut Session, answer: &Value) -> Result<Exit, Failure> {
+    let found: StreamPlan = session.api.read(answer)?;
+    for line in plan(&found) {
+        session.screen.line(line);
+    }
+    for finding in found.findings.iter().filter(|finding| finding.verdict != Verdict::Ok) {
+        session.screen.line(format!("  look at       {}: {}", finding.subject, finding.message));
+    }
+    session.screen.line("nothing was changed (--dry-run)");
+    Ok(Exit::Done)
+}
+
+fn list(session: &mut Session) -> Result<Exit, Failure> {
+    let items = session.api.list("/v1/streams")?;
+    if session.format == Format::Json {
+        session.screen.json(&json!({ "items": items, "next": Value::Null }));
+        return Ok(Exit::Done);
+    }
+    let streams: Vec<StreamView> = items.iter().map(|item| session.api.read(item)).collect::<Result<_, _>>()?;
+    if streams.is_empty() {
+        session.screen.line("there is no stream; create one with: causeway stream create NAME --from INSTANCE/TOPIC --to INSTANCE/TOPIC");
+        return Ok(Exit::Done);
+    }
+    let table = table(&streams, session.format == Format::Wide);
+    session.screen.table(&table);
+    Ok(Exit::Done)
+}
+
+/// The streams, one a row.
+#[must_use]
+pub fn table(streams: &[StreamView], wide: bool) -> Table {
+    let mut columns = vec![
+        Column::left("STREAM"),
+        Column::left("STATE"),
+        Column::left("FROM"),
+        Column::left("TO"),
+        Column::left("TAG").spare(1),
+        Column::right("PARTITIONS").spare(2),
+    ];
+    if wide {
+        columns.extend([
+            Column::left("START"),
+            Column::right("GENERATION"),
+            Column::right("VERSION"),
+            Column::left("CREATED"),
+        ]);
+    }
+    let mut table = Table::new(columns);
+    for stream in streams {
+        let (word, tone) = state(stream.condition.state);
+        let mut cells = vec![
+            Cell::from(stream.name.to_string()),
+            Cell::toned(word, tone),
+            format!("{}/{}", stream.source.instance, stream.source.topic).into(),
+            format!("{}/{}", stream.target.instance, stream.target.topic).into(),
+            stream.source.filter.tag.as_str().into(),
+            stream.partitions.to_string().into(),
+        ];
+        if wide {
+            cells.extend([
+                Cell::from(start_text(stream.source.start)),
+                stream.generation.to_string().into(),
+                stream.version.to_string().into(),
+                time(stream.created_at).into(),
+            ]);
+        }
+        table.row(cells);
+    }
+    table
+}
+
+fn show(session: &mut Session, name: &str) -> Result<Exit, Failure> {
+    let answer = session.api.get(&format!("/v1/streams/{}", segment(name)))?;
+    if session.format == Format::Json {
+        session.screen.json(&answer);
+        return Ok(Exit::Done);
+    }
+    let stream: StreamView = session.api.read(&answer)?;
+    for line in details(&stream) {
+        session.screen.line(line);
+    }
+    Ok(Exit::Done)
+}
+
+fn set(
+    session: &mut Session,
+    name: &str,
+    verb: &str,
+    change: Change,
+    waiting: Wait,
+    goal: Goal,
+) -> Result<Exit, Failure> {
+    let path = format!("/v1/streams/{}:{verb}{}", segment(name), query(change.dry_run));
+    let answer = session.api.post(&path, None::<&Value>)?;
+    if change.dry_run {
+        return effects(session, &answer);
+    }
+    if waiting.wait {
+        return wait(session, name, goal, waiting.timeout_seconds);
+    }
+    if session.format == Format::Json {
+        session.screen.json(&answer);
+        return Ok(Exit::Done);
+    }
+    let sentence = match verb {
+        "pause" => {
+            format!("stream {name} is paused; everything is kept, and it goes on with: causeway stream resume {name}")
+        }
+        _ => format!("stream {name} goes on where it stopped"),
+    };
+    session.screen.line(sentence);
+    Ok(Exit::Done)
+}
+
+fn resolve(session: &mut Session, arguments: &ResolveArguments) -> Result<Exit, Failure> {
+    let ResolveArguments { name, partition, decision, change } = arguments;
+    let Some(request) = decided(decision) else {
+        return Err(Failure::usage("say what was decided: --retry, --skip or --restart POSITION"));
+    };
+    let stream = format!("/v1/streams/{}/partitions", segment(name));
+    let chosen = match partition {
+        Some(partition) => vec![partition.clone()],
+        None => faulted(session, &stream)?,
+    };
+    if chosen.is_empty() {
+        session.screen.line(format!("no partition of {name} waits for a decision"));
+        return Ok(Exit::Done);
+    }
+    let mut answers = Vec::new();
+    for PartitionText { broker, queue } in &chosen {
+        let path = format!("{stream}/{}/{queue}:resolve{}", segment(broker), query(change.dry_run));
+        let answer = session.api.post(&path, Some(&request))?;
+        if session.format != Format::Json {
+            resolved(session, &format!("{broker}/{queue}"), &answer)?;
+        }
+        answers.push(answer);
+    }
+    if session.format == Format::Json {
+        session.screen.json(&json!({ "items": answers, "next": Value::Null }));
+    } else if change.dry_run {
+        session.screen.line("nothing was changed (--dry-run)");
+    }
+    Ok(Exit::Done)
+}
+
+fn decided(decision: &Decision) -> Option<ResolveRequest> {
+    match decision {
+        Decision { retry: true, .. } => Some(ResolveRequest::Retry {}),
+        Decision { skip: true, .. } => Some(ResolveRequest::Skip {}),
+        Decision { restart: Some(start), .. } => Some(ResolveRequest::Restart { start: *start }),
+        Decision { .. } => None,
+    }
+}
+
+fn faulted(session: &Session, path: &str) -> Result<Vec<PartitionText>, Failure> {
+    let mut chosen = Vec::new();
+    for item in session.api.list(path)? {
+        let partition: PartitionView = session.api.read(&item)?;
+        if partition.fault.is_some() {
+            chosen.push(PartitionText { broker: partition.source.broker, queue: partition.source.queue });
+        }
+    }
+    Ok(chosen)
+}
+
+fn resolved(session: &mut Session, partition: &str, answer: &Value) -> Result<(), Failure> {
+    let answer: ResolveAnswer = session.api.read(answer)?;
+    session.screen.line(format!("{partition}: {}", answer.effect));
+    session.screen.line(format!("  it stood because {}  {}", answer.fault.message, answer.fault.code));
+    if let Some(position) = answer.continues_at {
+        session.screen.line(format!("  it goes on at source offset {}", grouped_signed(position)));
+    }
+    match answer.left_out_messages {
+        Some(0) => {}
+        Some(count) => {
+            session.screen.line(format!("  {} will never be copied because of it", counted(count, "message")))
+        }
+        None => session.screen.line("  how many messages will never be copied because of it is not known"),
+    }
+    Ok(())
+}

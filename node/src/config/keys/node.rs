@@ -1,0 +1,88 @@
+//! The keys of the node itself.
+
+use super::{Form, Key, integer, text};
+
+/// The keys.
+pub(super) const KEYS: &[Key] = &[
+    integer(
+        "node.id",
+        1,
+        1,
+        i64::MAX,
+        "The node's number in its cluster. A number is never used again: a node that lost its data directory comes \
+         back under a new one.",
+    ),
+    text("node.name", Form::Name, "node-1", "The node's name in tables, logs and metrics."),
+    text("node.region", Form::Name, "default", "The label of the region that the node stands in."),
+    text(
+        "node.data_directory",
+        Form::Path,
+        "causeway-data",
+        "Holds everything the node must not lose: checkpoints, streams, the key that seals secrets. A relative path is \
+         relative to the directory that the node is started in.",
+    ),
+    text(
+        "http.listen",
+        Form::Address,
+        "127.0.0.1:7500",
+        "Address and port of the HTTP interface. Only loopback addresses are accepted until the interface has TLS. \
+         Port 0 picks a free port.",
+    ),
+    integer(
+        "connection.connect_timeout_ms",
+        3_000,
+        10,
+        600_000,
+        "Longest time for a TCP connection and its TLS handshake.",
+    ),
+    integer(
+        "connection.request_timeout_ms",
+        10_000,
+        100,
+        600_000,
+        "Longest time for one answer of a name server or broker, beyond what a long poll adds. It is also how long \
+         the kernel keeps unacknowledged bytes of a send, so replication.settle_ms has to be longer.",
+    ),
+    integer(
+        "connection.send_connections",
+        4,
+        1,
+        64,
+        "Sending connections per broker. Target queues are spread over them, so that one lost connection disturbs few \
+         of them.",
+    ),
+    integer(
+        "schedule.checkpoint_interval_ms",
+        100,
+        10,
+        60_000,
+        "Time between two checkpoints. One checkpoint covers all partitions that made progress and costs one disk \
+         barrier, so shorter means less to read again after a crash and more writes.",
+    ),
+    integer(
+        "schedule.discovery_interval_ms",
+        30_000,
+        100,
+        3_600_000,
+        "Time between two looks at each source topic for queues that were added.",
+    ),
+    integer(
+        "schedule.shutdown_grace_ms",
+        15_000,
+        0,
+        600_000,
+        "How long a node that stops waits for the answers to sends in flight.",
+    ),
+    text(
+        "log.level",
+        Form::LogFilter,
+        "info",
+        "A level (error, warn, info, debug, trace), or one for each module as in \"info,causeway::replicate=debug\".",
+    ),
+    text(
+        "log.format",
+        Form::Choice(&["text", "json"]),
+        "text",
+        "How a line looks: text for people, json for collectors (one object a line).",
+    ),
+];

@@ -1,0 +1,19 @@
+//! The Causeway node: one process that copies RocketMQ topics, is driven through an HTTP API and a CLI, and shows
+//! what it does.
+//!
+//! Reading order: [`app`] (how it all hangs together), [`supervisor`] (which partitions run), [`replicate`] (how a
+//! message moves), [`status`] (what is true right now), then [`config`], [`secrets`], [`connect`], [`admin`], [`cli`]
+//! and [`telemetry`].
+
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod connect;
+pub mod replicate;
+pub mod secrets;
+pub mod shutdown;
+pub mod status;
+pub mod supervisor;
+pub mod telemetry;

@@ -1,0 +1,121 @@
+//! The data path: how a message moves from a source queue to a target queue, exactly once as far as RocketMQ allows.
+//!
+//! Reading order: `pipeline` (the loop), `ports` (the seam to both ends), `resume` (what really landed), `sink` (what
+//! became of a send), `fetch` and `source` (what may be copied), then the pure steps `filter`, `transform`, `batching`.
+//! Whoever runs partitions needs [`run`], [`PartitionJob`], [`PartitionExit`], [`ProgressCell`] and [`StopSignal`].
+//! Nothing here knows of Raft or of other nodes: what was agreed comes in with the job, progress goes out by a cell.
+
+mod batching;
+mod boundary;
+mod budget;
+mod condition;
+#[cfg(test)]
+mod crash_tests;
+mod durability;
+mod exit;
+mod fetch;
+mod filter;
+#[cfg(test)]
+mod memory;
+mod pipeline;
+#[cfg(test)]
+mod pipeline_tests;
+mod ports;
+mod progress;
+mod resume;
+mod retry;
+mod rocketmq;
+pub mod settings;
+mod sink;
+mod source;
+mod start;
+mod stop;
+mod tail;
+mod transform;
+mod trouble;
+mod vet;
+
+use std::sync::Arc;
+
+use causeway_core::ids::{InstanceIdentity, RuleVersion};
+use causeway_core::partition::{Partition, PartitionId, QueueId};
+use causeway_core::provenance::StreamKey;
+use causeway_core::stream::StreamSpec;
+use causeway_rocketmq::{Client, Queue};
+use tokio::sync::Mutex;
+
+pub use budget::ReadAheadBudget;
+pub use exit::PartitionExit;
+pub use progress::ProgressCell;
+pub use settings::ReplicateSettings;
+pub use stop::StopSignal;
+
+use crate::status::PartitionGauge;
+use pipeline::Run;
+use rocketmq::{SourceQueue, TargetQueue};
+
+/// Everything that one run of a partition needs.
+pub struct PartitionJob {
+    /// The partition.
+    pub id: PartitionId,
+    /// The stream, as provenance names it.
+    pub stream: StreamKey,
+    /// The version of the rules in `spec`.
+    pub rule_version: RuleVersion,
+    /// What the operator said of the stream.
+    pub spec: Arc<StreamSpec>,
+    /// What was agreed about the partition; its epoch is this ownership's.
+    pub partition: Partition,
+    /// Reads the source.
+    pub source: Client,
+    /// Writes to the target. Its reads have to be answered by masters.
+    pub target: Client,
+    /// How provenance names the source.
+    pub source_identity: InstanceIdentity,
+    /// How provenance names the target.
+    pub target_identity: InstanceIdentity,
+    /// Shows what the run does.
+    pub gauge: Arc<PartitionGauge>,
+    /// Takes the run's progress; a new cell for each run.
+    pub progress: Arc<ProgressCell>,
+    /// Bytes that all runs of the node read ahead.
+    pub budget: Arc<ReadAheadBudget>,
+    /// One for each target queue of the node: one batch in flight.
+    pub target_lock: Arc<Mutex<()>>,
+    /// Asks the run to end.
+    pub stop: StopSignal,
+    /// Sizes and waits.
+    pub settings: Arc<ReplicateSettings>,
+}
+
+/// Copies one partition until it must stop, and says why.
+///
+/// Before its first send a partition without a checkpoint waits until its first one is agreed on, so whoever runs it has
+/// to carry [`ProgressCell::take_changed`] on and answer with [`ProgressCell::committed`] meanwhile. Dropping the future
+/// at any await loses nothing that a later run does not find.
+pub async fn run(job: PartitionJob) -> PartitionExit {
+    let from = queue(&job.spec.source.topic, &job.id.source);
+    let to = queue(&job.spec.target.topic, &job.partition.target);
+    let source = SourceQueue { client: job.source, queue: from };
+    let target = TargetQueue { client: job.target, queue: to };
+    let run = Run {
+        id: job.id,
+        stream: job.stream,
+        rule_version: job.rule_version,
+        spec: job.spec,
+        partition: job.partition,
+        source_identity: job.source_identity,
+        target_identity: job.target_identity,
+        gauge: job.gauge,
+        progress: job.progress,
+        budget: job.budget,
+        target_lock: job.target_lock,
+        stop: job.stop,
+        settings: job.settings,
+    };
+    pipeline::run(run, source, target).await
+}
+
+fn queue(topic: &str, queue: &QueueId) -> Queue {
+    Queue { topic: Arc::from(topic), broker: Arc::from(queue.broker.as_str()), id: queue.queue }
+}

@@ -1,0 +1,223 @@
+//! Turns records into sends: filters, transforms, and packs as many as one send may hold.
+//!
+//! Pure. Everything in a batch shares compression bits, reconsume count and born timestamp, so a batch ends where the
+//! first two change, and where the third does if the stream wants it exact. Each body is copied once, into the batch;
+//! the batch's buffer is used again. A message that fits no batch is sent alone. Empty bodies always go in a batch,
+//! because brokers refuse them alone. Never changes the order, and never leaves out a record that is to be copied.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use causeway_core::fault::Fault;
+use causeway_core::stream::BornTimestamp;
+use causeway_rocketmq::wire::batch::{self, Batch};
+use causeway_rocketmq::wire::record::Record;
+use causeway_rocketmq::wire::sys_flag;
+use causeway_rocketmq::{Content, OutgoingBatch};
+
+use super::filter::{Filter, Past, Verdict};
+use super::transform::Transform;
+
+/// A buffer larger than this is given up when there is nothing to send.
+const KEPT_BUFFER: usize = 64 * 1024;
+
+/// How large a send may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// A batch is closed at this many encoded bytes, if it holds more than one message.
+    pub(super) batch_bytes: usize,
+    /// A batch is closed at this many messages.
+    pub(super) batch_messages: usize,
+    /// What the target takes: the largest body, and the largest batch.
+    pub(super) message_bytes: usize,
+    /// Whether the target topic takes batches at all.
+    pub(super) takes_batches: bool,
+    /// Whether born timestamps are exact or carried.
+    pub(super) born_timestamp: BornTimestamp,
+}
+
+/// A send, and what it stands for.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    /// What is sent; none when every record was left out.
+    pub(super) message: Option<OutgoingBatch>,
+    /// How many messages are sent.
+    pub(super) messages: i64,
+    /// Their encoded bytes.
+    pub(super) bytes: usize,
+    /// Source offset of the first that is sent.
+    pub(super) first_copied: Option<i64>,
+    /// Source offset of the last that is sent.
+    pub(super) last_copied: Option<i64>,
+    /// The last record that was used, copied or left out.
+    pub(super) last: Option<Record>,
+    /// Records that the filter left out.
+    pub(super) filtered: u64,
+    /// Records that had passed the target.
+    pub(super) looped: u64,
+    /// Bytes of the records that were used.
+    pub(super) source_bytes: usize,
+}
+
+/// What all messages of a batch share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shared {
+    sys_flag: i32,
+    reconsume_times: i32,
+    born_timestamp: i64,
+}
+
+/// Packs the records of one partition.
+#[derive(Debug)]
+pub(super) struct Batcher {
+    filter: Filter,
+    transform: Transform,
+    limits: Limits,
+    batch: Batch,
+    shared: Option<Shared>,
+    largest: usize,
+    /// Records below this source offset are sent one by one.
+    alone_below: i64,
+}
+
+/// Where a record went.
+enum Added {
+    /// Into the batch.
+    Batch,
+    /// It is a send of its own.
+    Single(OutgoingBatch),
+    /// It belongs to the next send.
+    Next,
+}
+
+impl Batcher {
+    pub(super) fn new(filter: Filter, transform: Transform, limits: Limits) -> Self {
+        let batch = Batch::new(limits.message_bytes);
+        Self { filter, transform, limits, batch, shared: None, largest: 0, alone_below: i64::MIN }
+    }
+
+    /// Sends the records below a source offset one by one, to find the one that the target refuses.
+    pub(super) fn one_by_one_below(&mut self, offset: i64) {
+        self.alone_below = offset;
+    }
+
+    /// Gives up a large buffer, because there is nothing to send for a while.
+    pub(super) fn rest(&mut self) {
+        if self.largest > KEPT_BUFFER {
+            self.largest = 0;
+            self.batch = Batch::new(self.limits.message_bytes);
+        }
+    }
+
+    /// Takes records from the front, as many as one send may hold.
+    ///
+    /// # Errors
+    /// [`Fault::BadRecord`] when the first record cannot be sent. One that follows others is left for the next call.
+    pub(super) fn fill(&mut self, records: &mut VecDeque<Record>) -> Result<Ready, Fault> {
+        let mut ready = Ready::default();
+        let mut single = None;
+        while let (Some(record), None) = (records.front(), &single) {
+            match self.filter.judge(record) {
+                Verdict::Filtered => ready.filtered = ready.filtered.saturating_add(1),
+                Verdict::Looped => ready.looped = ready.looped.saturating_add(1),
+                Verdict::Keep(past) => {
+                    let added =
+                        add(&mut self.transform, &mut self.batch, &mut self.shared, &self.limits, record, &past);
+                    match added {
+                        Ok(Added::Batch) => {}
+                        Ok(Added::Single(message)) => single = Some(message),
+                        Ok(Added::Next) => break,
+                        Err(fault) if ready.last.is_none() => return Err(fault),
+                        Err(_) => break,
+                    }
+                    ready.messages = ready.messages.saturating_add(1);
+                    ready.first_copied.get_or_insert(record.queue_offset);
+                    ready.last_copied = Some(record.queue_offset);
+                }
+            }
+            let alone = ready.messages > 0 && record.queue_offset < self.alone_below;
+            ready.source_bytes = ready.source_bytes.saturating_add(record.encoded_len());
+            ready.last = records.pop_front();
+            if alone {
+                break;
+            }
+        }
+        ready.message = single.or_else(|| self.close());
+        ready.bytes = ready.message.as_ref().map_or(0, |message| match &message.content {
+            Content::Batch(bytes) => bytes.len(),
+            Content::Single { body, properties, .. } => batch::encoded_len(body.len(), properties.len()),
+        });
+        Ok(ready)
+    }
+
+    fn close(&mut self) -> Option<OutgoingBatch> {
+        let shared = self.shared.take()?;
+        self.largest = self.largest.max(self.batch.len());
+        Some(outgoing(Content::Batch(self.batch.take()), shared))
+    }
+}
+
+/// Puts one record where it belongs.
+fn add(
+    transform: &mut Transform,
+    batch: &mut Batch,
+    shared: &mut Option<Shared>,
+    limits: &Limits,
+    record: &Record,
+    past: &Past<'_>,
+) -> Result<Added, Fault> {
+    let bad = |reason: String| Fault::BadRecord { offset: record.queue_offset, reason };
+    let own = Shared {
+        sys_flag: sys_flag::for_resend(record.sys_flag),
+        reconsume_times: record.reconsume_times,
+        born_timestamp: record.born_timestamp,
+    };
+    let needed = batch::encoded_len(record.body.len(), transform.expected_length(record));
+    if let Some(shared) = shared {
+        let differs = shared.sys_flag != own.sys_flag
+            || shared.reconsume_times != own.reconsume_times
+            || (limits.born_timestamp == BornTimestamp::Exact && shared.born_timestamp != own.born_timestamp);
+        let is_full = batch.count() >= limits.batch_messages
+            || batch.len().saturating_add(needed) > limits.batch_bytes.min(limits.message_bytes);
+        if differs || is_full {
+            return Ok(Added::Next);
+        }
+    }
+    if limits.takes_batches && needed <= limits.message_bytes {
+        let pushed = if Transform::is_surely_short(record) {
+            let expected = transform.expected_length(record);
+            batch.push_with(record.flag, &record.body, expected, |out| transform.write(record, past, out))
+        } else {
+            let properties = transform.checked(record, past).map_err(|error| bad(error.to_string()))?;
+            batch.push(record.flag, &record.body, &properties)
+        };
+        match pushed {
+            Ok(_) => {
+                shared.get_or_insert(own);
+                return Ok(Added::Batch);
+            }
+            Err(batch::Error::Full { .. }) if shared.is_some() => return Ok(Added::Next),
+            Err(batch::Error::Full { .. }) => {}
+            Err(error) => return Err(bad(error.to_string())),
+        }
+    }
+    if record.body.is_empty() {
+        return Err(bad("the target takes it neither in a batch nor, because its body is empty, alone".to_owned()));
+    }
+    if record.body.len() > limits.message_bytes {
+        let (size, limit) = (record.body.len(), limits.message_bytes);
+        return Err(bad(format!("its body of {size} bytes is larger than the {limit} that the target takes")));
+    }
+    let properties = transform.checked(record, past).map_err(|error| bad(error.to_string()))?;
+    let content =
+        Content::Single { body: Bytes::clone(&record.body), properties: properties.freeze(), flag: record.flag };
+    Ok(Added::Single(outgoing(content, own)))
+}
+
+fn outgoing(content: Content, shared: Shared) -> OutgoingBatch {
+    OutgoingBatch {
+        sys_flag: shared.sys_flag,
+        reconsume_times: shared.reconsume_times,
+        ..OutgoingBatch::new(content, shared.born_timestamp)
+    }
+}

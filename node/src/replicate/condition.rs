@@ -1,0 +1,96 @@
+//! What people see of a run while it copies: catching up, running, or blocked and by what.
+//!
+//! Called after every batch, so it touches the gauge's lock only when something changes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::trouble::Trouble;
+use crate::clock;
+use crate::status::{PartitionGauge, RunState};
+
+/// A backlog of fewer messages than this counts as the end of the queue.
+const AT_END: i64 = 256;
+
+/// A run that had reached the end is catching up again only when its backlog is larger than this.
+const BACKLOG: i64 = 8_192;
+
+const HELD_BACK: &str = "the target stores copies without the durability it is configured for, so the checkpoint waits";
+
+/// Shows the condition of one partition.
+#[derive(Debug)]
+pub(super) struct Condition {
+    gauge: Arc<PartitionGauge>,
+    /// One of the constants below.
+    shown: AtomicU8,
+}
+
+const NOTHING: u8 = 0;
+const BLOCKED: u8 = 1;
+const CATCHING_UP: u8 = 2;
+const RUNNING: u8 = 3;
+/// Added to the two above while the checkpoint waits for durability.
+const HELD: u8 = 4;
+
+impl Condition {
+    pub(super) fn new(gauge: Arc<PartitionGauge>) -> Self {
+        Self { gauge, shown: AtomicU8::new(NOTHING) }
+    }
+
+    /// The target's tail is about to be read.
+    pub(super) fn starting(&self) {
+        if self.shown.swap(NOTHING, Ordering::Relaxed) != BLOCKED {
+            self.gauge.set_condition(RunState::Starting, None, None, clock::now());
+        }
+    }
+
+    /// A request failed and is tried again.
+    pub(super) fn blocked(&self, trouble: &Trouble) {
+        self.shown.store(BLOCKED, Ordering::Relaxed);
+        self.gauge.set_condition(RunState::Blocked, Some(trouble.code), Some(trouble.why.clone()), clock::now());
+    }
+
+    /// Messages flow, with `backlog` left at the source.
+    pub(super) fn flowing(&self, backlog: i64, held_back: bool) {
+        let shown = self.shown.load(Ordering::Relaxed);
+        let was_running = shown & !HELD == RUNNING;
+        let running = backlog <= if was_running { BACKLOG } else { AT_END };
+        let state = if running { RUNNING } else { CATCHING_UP } | if held_back { HELD } else { 0 };
+        if state != shown {
+            self.shown.store(state, Ordering::Relaxed);
+            let state = if running { RunState::Running } else { RunState::CatchingUp };
+            self.gauge.set_condition(state, None, held_back.then(|| HELD_BACK.to_owned()), clock::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use causeway_core::error_code::ErrorCode;
+    use causeway_core::ids::{Epoch, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn a_small_backlog_does_not_end_running_and_a_large_one_does() {
+        let gauge = Arc::new(PartitionGauge::new(Epoch(1), Timestamp(0)));
+        let condition = Condition::new(Arc::clone(&gauge));
+        let state = || gauge.condition().state;
+        condition.flowing(5_000, false);
+        assert_eq!(state(), RunState::CatchingUp);
+        condition.flowing(0, false);
+        assert_eq!(state(), RunState::Running);
+        condition.flowing(5_000, false);
+        assert_eq!(state(), RunState::Running);
+        condition.flowing(50_000, false);
+        assert_eq!(state(), RunState::CatchingUp);
+        condition.blocked(&Trouble::new(ErrorCode::Unreachable, "gone"));
+        assert_eq!((state(), gauge.condition().code), (RunState::Blocked, Some(ErrorCode::Unreachable)));
+        condition.starting();
+        assert_eq!(state(), RunState::Blocked, "still blocked until messages flow");
+        condition.flowing(0, true);
+        assert_eq!((state(), gauge.condition().why.is_some()), (RunState::Running, true));
+        condition.flowing(0, false);
+        assert_eq!((state(), gauge.condition().why), (RunState::Running, None));
+    }
+}

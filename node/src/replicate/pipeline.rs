@@ -1,0 +1,293 @@
+//! Copies one source queue until it must stop.
+//!
+//! ```text
+//! begin: the first checkpoint is durable before the first send
+//!   '-> resume: settle, read the target's tail, seek the source behind the last copy <--+
+//!         '-> copy: read > filter > transform > send > record --- interrupted ----------+
+//! ```
+//!
+//! The only loop that turns source messages into target messages. Every interruption takes the path of a restart.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use causeway_core::checkpoint::Checkpoint;
+use causeway_core::error_code::ErrorCode;
+use causeway_core::ids::{InstanceIdentity, RuleVersion};
+use causeway_core::partition::{Partition, PartitionId};
+use causeway_core::provenance::{Stamp, StreamKey};
+use causeway_core::stream::StreamSpec;
+use causeway_rules::tag::TagExpression;
+use tokio::sync::Mutex;
+use tokio::time::sleep;
+
+use super::batching::{Batcher, Limits};
+use super::budget::{Charge, ReadAheadBudget};
+use super::condition::Condition;
+use super::durability::Recorder;
+use super::exit::PartitionExit;
+use super::fetch::Reading;
+use super::filter::Filter;
+use super::ports::{Sink, Source};
+use super::progress::ProgressCell;
+use super::resume::{Cause, resume};
+use super::settings::ReplicateSettings;
+use super::sink::{Interruption, Writer, Writing};
+use super::source::Reader;
+use super::start::first_place;
+use super::stop::StopSignal;
+use super::tail::{Halt, OwnCopies};
+use super::transform::Transform;
+use super::trouble::Trouble;
+use crate::clock;
+use crate::status::PartitionGauge;
+
+/// What a target takes when its broker does not tell: Apache's default `maxMessageSize`.
+const USUAL_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// A send never asks more of the target than this, whatever it says, so that a frame stays below RocketMQ's 16 MiB.
+const LARGEST_MESSAGE_BYTES: usize = 15 * 1024 * 1024;
+
+/// Retry topics take no batches.
+const RETRY_TOPIC_PREFIX: &str = "%RETRY%";
+
+/// One run of a partition, apart from its two ends.
+#[derive(Clone)]
+pub(super) struct Run {
+    pub(super) id: PartitionId,
+    pub(super) stream: StreamKey,
+    pub(super) rule_version: RuleVersion,
+    pub(super) spec: Arc<StreamSpec>,
+    pub(super) partition: Partition,
+    pub(super) source_identity: InstanceIdentity,
+    pub(super) target_identity: InstanceIdentity,
+    pub(super) gauge: Arc<PartitionGauge>,
+    pub(super) progress: Arc<ProgressCell>,
+    pub(super) budget: Arc<ReadAheadBudget>,
+    pub(super) target_lock: Arc<Mutex<()>>,
+    pub(super) stop: StopSignal,
+    pub(super) settings: Arc<ReplicateSettings>,
+}
+
+/// Copies until it must stop.
+pub(super) async fn run<S: Source, K: Sink>(run: Run, source: S, sink: K) -> PartitionExit {
+    let opened = async { Pipeline::begin(run, source, sink).await?.copy_until_it_ends().await };
+    match opened.await {
+        Err(exit) => exit,
+    }
+}
+
+struct Pipeline<S, K> {
+    run: Run,
+    own: OwnCopies,
+    condition: Arc<Condition>,
+    source: Reader<S>,
+    batcher: Batcher,
+    sink: Writer<K>,
+    recorder: Recorder,
+}
+
+impl<S: Source, K: Sink> Pipeline<S, K> {
+    async fn copy_until_it_ends(&mut self) -> Result<Infallible, PartitionExit> {
+        let mut cause = Cause::Start;
+        loop {
+            self.resume(cause).await?;
+            cause = match self.copy().await {
+                Err(Interruption::Resume(cause)) => cause,
+                Err(Interruption::OneByOne(below)) => {
+                    self.batcher.one_by_one_below(below);
+                    Cause::Connection
+                }
+                Err(Interruption::Exit(exit)) => return Err(exit),
+            };
+        }
+    }
+
+    async fn copy(&mut self) -> Result<Infallible, Interruption> {
+        loop {
+            let records = self.run.stop.unless_stopped(self.source.next()).await??; // contiguous and undamaged
+            let ready = self.batcher.fill(records)?; // filters, transforms and packs: pure
+            self.source.taken(ready.source_bytes);
+            let ack = beside(self.sink.write(&ready), self.source.read_ahead()).await?; // one batch in flight
+            self.recorder.record(&ready, ack); // advances by the durability policy, even if all were left out
+            self.source.release(ready.source_bytes);
+            self.show();
+        }
+    }
+
+    /// Reads the target's tail and seeks the source behind the last copy.
+    async fn resume(&mut self, cause: Cause) -> Result<(), PartitionExit> {
+        let stop = self.run.stop.clone();
+        let settings = Arc::clone(&self.run.settings);
+        match cause {
+            Cause::Start if self.run.partition.checkpoint.is_some() => {
+                self.condition.starting();
+                stop.unless_stopped(sleep(settings.settle)).await?;
+            }
+            Cause::Unknown => stop.unless_stopped(sleep(settings.settle_own)).await?,
+            Cause::Start | Cause::Connection | Cause::Stray(_) => {}
+        }
+        let (connection, resumed) = loop {
+            let sink = self.sink.sink.clone();
+            let looked = async {
+                // Connected first, so that whatever is sent over a later connection is noticed.
+                let connection = sink.connect().await?;
+                let resumed = resume(&sink, &self.own, self.recorder.durable(), cause, &settings).await?;
+                Ok((connection, resumed))
+            };
+            match stop.unless_stopped(looked).await? {
+                Ok(looked) => break looked,
+                Err(Halt::Trouble(trouble)) => self.sink.wait(&trouble).await?,
+                Err(Halt::Exit(exit)) => {
+                    self.agree_on_progress().await?;
+                    return Err(exit);
+                }
+            }
+        };
+        self.recorder.resumed(&resumed);
+        if matches!(cause, Cause::Stray(_)) {
+            // Until this is agreed on, a crash would take the copies behind the hole for landed.
+            self.agree_on_progress().await?;
+        }
+        self.sink.verified(connection, &resumed, cause);
+        let [boundary, older] = resumed.boundaries;
+        self.source.seek(resumed.source_next, boundary, older);
+        Ok(())
+    }
+
+    /// Waits until the progress of this run is agreed on: a rewind is measured against it.
+    async fn agree_on_progress(&self) -> Result<(), PartitionExit> {
+        match self.run.progress.newest() {
+            Some(newest) => self.run.stop.unless_stopped(self.run.progress.wait_committed(&newest)).await,
+            None => Ok(()),
+        }
+    }
+
+    fn show(&mut self) {
+        let waits = self.recorder.waits();
+        self.source.held_back = waits;
+        let at_end = self.source.is_at_end();
+        if at_end {
+            self.recorder.at_end();
+            self.batcher.rest();
+        }
+        self.condition.flowing(self.source.backlog(self.recorder.reached_next()), waits);
+    }
+
+    /// Makes the pipeline. Without a checkpoint, the first one is found and agreed on here, before anything is sent.
+    async fn begin(run: Run, source: S, sink: K) -> Result<Self, PartitionExit> {
+        let tags = TagExpression::parse(&run.spec.tag_expression).map_err(|error| {
+            PartitionExit::source_lost(Trouble::new(ErrorCode::InvalidFilter, format!("the tag expression: {error}")))
+        })?;
+        let seed = seed(&run);
+        let condition = Arc::new(Condition::new(Arc::clone(&run.gauge)));
+        condition.starting();
+        let (incarnation, from) = (run.partition.source_incarnation, run.id.source.clone());
+        let own = OwnCopies { stream: run.stream, source: from.clone(), incarnation };
+        let mut writer = Writer::new(
+            sink.clone(),
+            Writing {
+                turn: Arc::clone(&run.target_lock),
+                own: own.clone(),
+                settings: Arc::clone(&run.settings),
+                condition: Arc::clone(&condition),
+                gauge: Arc::clone(&run.gauge),
+                stop: run.stop.clone(),
+                seed,
+            },
+        );
+        let message_bytes = loop {
+            match run.stop.unless_stopped(sink.message_limit()).await? {
+                Ok(told) => break told.unwrap_or(USUAL_MESSAGE_BYTES).min(LARGEST_MESSAGE_BYTES),
+                Err(trouble) => writer.wait(&trouble).await?,
+            }
+        };
+        let checkpoint = match run.partition.checkpoint.clone() {
+            Some(known) => Checkpoint { epoch: run.partition.epoch, rule_version: run.rule_version, ..known },
+            None => first_checkpoint(&run, &source, &sink, &own, &mut writer).await?,
+        };
+        let stamp = |topic: &str| {
+            let epoch = run.partition.epoch;
+            Stamp::new(run.stream, epoch, run.source_identity, &from.broker, topic, from.queue, incarnation)
+        };
+        let limits = Limits {
+            batch_bytes: run.settings.batch_bytes,
+            batch_messages: run.settings.batch_messages.max(1),
+            message_bytes,
+            takes_batches: !run.spec.target.topic.starts_with(RETRY_TOPIC_PREFIX),
+            born_timestamp: run.spec.run.born_timestamp,
+        };
+        let filter = Filter::new(tags, run.target_identity);
+        let transform = Transform::new(&run.spec.source.topic, stamp);
+        let reading = Reading { source, settings: Arc::clone(&run.settings), condition: Arc::clone(&condition), seed };
+        let charge = Charge::new(Arc::clone(&run.budget), Arc::clone(&run.gauge));
+        let (progress, gauge) = (Arc::clone(&run.progress), Arc::clone(&run.gauge));
+        Ok(Self {
+            own,
+            condition,
+            source: Reader::new(Arc::new(reading), Arc::clone(&run.gauge), charge),
+            batcher: Batcher::new(filter, transform, limits),
+            sink: writer,
+            recorder: Recorder::new(run.spec.run.durability, progress, gauge, checkpoint),
+            run,
+        })
+    }
+}
+
+/// Finds the first place and waits until it is agreed on.
+async fn first_checkpoint<S: Source, K: Sink>(
+    run: &Run,
+    source: &S,
+    sink: &K,
+    own: &OwnCopies,
+    writer: &mut Writer<K>,
+) -> Result<Checkpoint, PartitionExit> {
+    let place = loop {
+        let looked = first_place(source, sink, own, run.partition.start, &run.settings);
+        match run.stop.unless_stopped(looked).await? {
+            Ok(place) => break place,
+            Err(PartitionExit::SourceLost { code, why }) => {
+                let waited = writer.wait(&Trouble::new(code, why)).await;
+                waited.map_err(|exit| match exit {
+                    PartitionExit::SinkLost { code, why } => PartitionExit::SourceLost { code, why },
+                    other => other,
+                })?;
+            }
+            Err(PartitionExit::SinkLost { code, why }) => writer.wait(&Trouble::new(code, why)).await?,
+            Err(other) => return Err(other),
+        }
+    };
+    let checkpoint = Checkpoint {
+        epoch: run.partition.epoch,
+        rule_version: run.rule_version,
+        source_next: place.source_next,
+        target_next: place.target_next,
+        source_incarnation: run.partition.source_incarnation,
+        target_incarnation: run.partition.target_incarnation,
+        fingerprint: None,
+        last_copy: place.last_copy,
+    };
+    run.progress.store(checkpoint.clone());
+    run.stop.unless_stopped(run.progress.wait_committed(&checkpoint)).await?;
+    tracing::info!(partition = %run.id, source_next = place.source_next, at = clock::now().0, "copying begins");
+    Ok(checkpoint)
+}
+
+/// Does something, and something else as long as that takes.
+async fn beside<T>(work: impl Future<Output = T>, other: impl Future<Output = Infallible>) -> T {
+    tokio::select! {
+        biased;
+        done = work => done,
+        never = other => match never {},
+    }
+}
+
+/// Differs from run to run of a partition, and is the same when a simulation repeats it.
+fn seed(run: &Run) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    run.id.hash(&mut hasher);
+    run.partition.epoch.hash(&mut hasher);
+    hasher.finish()
+}

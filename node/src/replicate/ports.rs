@@ -1,0 +1,70 @@
+//! The seam of the data path: what a source queue and a target queue can do. There is no other way out of it.
+//!
+//! [`Queue`] is what both have in common, [`Source`] and [`Sink`] add what each end needs. The RocketMQ pair is in
+//! [`super::rocketmq`], the pair that tests and simulations use in `memory`. An implementation only carries requests:
+//! it never retries, never skips, and never judges what it read.
+
+use std::future::Future;
+use std::time::Duration;
+
+use causeway_rocketmq::wire::record::Record;
+use causeway_rocketmq::{OutgoingBatch, SendOutcome};
+
+use super::trouble::Trouble;
+
+/// The first offset that a queue holds, and the one behind its last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// The first offset that is still there.
+    pub minimum: i64,
+    /// One behind the last offset that can be read.
+    pub maximum: i64,
+}
+
+/// What a read brought.
+#[derive(Debug, Clone)]
+pub(super) struct Read {
+    /// In the broker's order; may have holes, and may be empty although the queue holds more.
+    pub records: Vec<Record>,
+    /// The ends of the queue as of this answer.
+    pub bounds: Bounds,
+    /// Whether a slave answered, which may lag or have diverged.
+    pub from_slave: bool,
+}
+
+/// A queue that can be read. Cheap to clone; clones are the same queue.
+pub(super) trait Queue: Clone + Send + Sync + 'static {
+    /// Reads messages from an offset on. At the end of the queue it waits for one as long as `wait` says; otherwise it
+    /// answers at once. Dropping it has no effect on the queue.
+    fn read(
+        &self,
+        offset: i64,
+        maximum_messages: u32,
+        wait: Duration,
+    ) -> impl Future<Output = Result<Read, Trouble>> + Send;
+
+    /// The ends of the queue, from its master.
+    fn bounds(&self) -> impl Future<Output = Result<Bounds, Trouble>> + Send;
+}
+
+/// The queue that messages come from.
+pub(super) trait Source: Queue {
+    /// The first offset stored at or after a time (ms since 1970, by the broker's clock), or the end of the queue.
+    fn offset_at(&self, timestamp: i64) -> impl Future<Output = Result<i64, Trouble>> + Send;
+}
+
+/// The queue that copies go to. Reads of it are answered by its master only.
+pub(super) trait Sink: Queue {
+    /// Makes sure that there is a connection for sends and returns its number. A new connection or another master has
+    /// another number, and then the end of the queue has to be looked at before the next send.
+    fn connect(&self) -> impl Future<Output = Result<u64, Trouble>> + Send;
+
+    /// Sends once. Dropping it while the request could still be executed closes the connection.
+    fn send(&self, message: OutgoingBatch) -> impl Future<Output = SendOutcome> + Send;
+
+    /// Bytes that the broker has stored but does not show to readers yet; `None` where it does not tell.
+    fn hidden_bytes(&self) -> impl Future<Output = Result<Option<u64>, Trouble>> + Send;
+
+    /// The largest body, and the largest sum of encoded messages in one send; `None` where the broker does not tell.
+    fn message_limit(&self) -> impl Future<Output = Result<Option<usize>, Trouble>> + Send;
+}

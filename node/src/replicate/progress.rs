@@ -1,0 +1,122 @@
+//! Where a run leaves its progress, and learns what became of it.
+//!
+//! ```text
+//! pipeline --store--> newest --take_changed--> keeper --> agreed on --committed--> waiters
+//! ```
+//!
+//! Holds one checkpoint, the newest: nothing queues up, however slow the keeper is. The pipeline stores only what the
+//! stream's durability policy allows, so a checkpoint is never ahead of the target.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use causeway_core::checkpoint::Checkpoint;
+use tokio::sync::watch;
+
+/// The progress of one run.
+#[derive(Debug)]
+pub struct ProgressCell {
+    inner: Mutex<Inner>,
+    /// Source and target offsets of the newest checkpoint that was agreed on.
+    committed: watch::Sender<Option<(i64, i64)>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    newest: Option<Checkpoint>,
+    changed: bool,
+}
+
+impl Default for ProgressCell {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), committed: watch::Sender::new(None) }
+    }
+}
+
+impl ProgressCell {
+    /// Leaves a newer checkpoint.
+    pub fn store(&self, checkpoint: Checkpoint) {
+        let mut inner = self.lock();
+        inner.newest = Some(checkpoint);
+        inner.changed = true;
+    }
+
+    /// The newest checkpoint, unless it was taken before. Whoever takes it sees to it that it is agreed on.
+    #[must_use]
+    pub fn take_changed(&self) -> Option<Checkpoint> {
+        let mut inner = self.lock();
+        if !std::mem::take(&mut inner.changed) {
+            return None;
+        }
+        inner.newest.clone()
+    }
+
+    /// The newest checkpoint of this run, taken or not.
+    #[must_use]
+    pub fn newest(&self) -> Option<Checkpoint> {
+        self.lock().newest.clone()
+    }
+
+    /// A checkpoint of this run was agreed on and is durable.
+    pub fn committed(&self, checkpoint: &Checkpoint) {
+        let place = (checkpoint.source_next, checkpoint.target_next);
+        self.committed.send_modify(|known| *known = (*known).max(Some(place)));
+    }
+
+    /// Returns when this checkpoint of this run, or a newer one, is agreed on. Waits for ever where it never is: another
+    /// ownership is current then, and the run is about to be stopped.
+    pub async fn wait_committed(&self, checkpoint: &Checkpoint) {
+        let place = (checkpoint.source_next, checkpoint.target_next);
+        let mut committed = self.committed.subscribe();
+        // The sender lives as long as `self`, so this ends only when the value is there.
+        let _reached = committed.wait_for(|known| *known >= Some(place)).await;
+    }
+
+    /// The holder of the lock cannot stop half-way, so what is inside is right even after a panic elsewhere.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use causeway_core::ids::{Epoch, Incarnation, RuleVersion};
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    fn checkpoint(source_next: i64) -> Checkpoint {
+        Checkpoint {
+            epoch: Epoch(1),
+            rule_version: RuleVersion(0),
+            source_next,
+            target_next: source_next,
+            source_incarnation: Incarnation(0),
+            target_incarnation: Incarnation(0),
+            fingerprint: None,
+            last_copy: None,
+        }
+    }
+
+    #[test]
+    fn only_the_newest_is_taken_and_only_once() {
+        let cell = ProgressCell::default();
+        assert_eq!(cell.take_changed(), None);
+        cell.store(checkpoint(1));
+        cell.store(checkpoint(2));
+        assert_eq!(cell.take_changed(), Some(checkpoint(2)));
+        assert_eq!(cell.take_changed(), None);
+        assert_eq!(cell.newest(), Some(checkpoint(2)));
+    }
+
+    #[test]
+    fn a_waiter_waits_for_its_checkpoint_or_a_newer_one() {
+        let cell = ProgressCell::default();
+        let wanted = checkpoint(5);
+        assert!(cell.wait_committed(&wanted).now_or_never().is_none());
+        cell.committed(&checkpoint(4));
+        assert!(cell.wait_committed(&wanted).now_or_never().is_none());
+        cell.committed(&checkpoint(6));
+        cell.committed(&checkpoint(3));
+        assert!(cell.wait_committed(&wanted).now_or_never().is_some());
+    }
+}

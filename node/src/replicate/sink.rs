@@ -1,0 +1,232 @@
+//! The target side of a run: one batch in flight, and never a send onto a tail that was not looked at.
+//!
+//! | what became of the send | what follows |
+//! |---|---|
+//! | stored at the expected offset | acknowledged |
+//! | stored above it | what stands between is looked at: copies of ours there were written by a dead owner |
+//! | stored below it | the target lost acknowledged copies: the tail is read |
+//! | provably not stored: busy, full, forbidden, unreachable | blocked, tried again; spends no message |
+//! | provably not stored: this very message is refused | batches are sent one by one until the bad record is alone |
+//! | another connection than the one that was verified | the tail is read |
+//! | unknown | the tail is read before anything is sent again |
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use causeway_core::error_code::ErrorCode;
+use causeway_core::fault::Fault;
+use causeway_rocketmq::{Durability, OutgoingBatch, Refusal, SendOutcome};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::batching::Ready;
+use super::condition::Condition;
+use super::exit::PartitionExit;
+use super::ports::Sink;
+use super::resume::{Cause, Resumed};
+use super::retry::Retry;
+use super::settings::ReplicateSettings;
+use super::stop::StopSignal;
+use super::tail::OwnCopies;
+use super::trouble::Trouble;
+use crate::status::PartitionGauge;
+
+/// The longest stretch between two own batches that is looked into, in messages.
+const LONGEST_JUMP: i64 = 10_000;
+
+/// A send was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ack {
+    /// The target offset of its first message.
+    pub(super) offset: i64,
+    /// Whether it is as durable as the target is configured for.
+    pub(super) full: bool,
+}
+
+/// Why copying does not go on as it was.
+#[derive(Debug, PartialEq)]
+pub(super) enum Interruption {
+    /// The target's tail has to be read.
+    Resume(Cause),
+    /// One of the records below this source offset is refused: they are sent one by one.
+    OneByOne(i64),
+    /// The run ends.
+    Exit(PartitionExit),
+}
+
+impl From<PartitionExit> for Interruption {
+    fn from(exit: PartitionExit) -> Self {
+        Self::Exit(exit)
+    }
+}
+
+impl From<Fault> for Interruption {
+    fn from(fault: Fault) -> Self {
+        Self::Exit(PartitionExit::Fault(fault))
+    }
+}
+
+/// Writes to one target queue.
+pub(super) struct Writer<K> {
+    pub(super) sink: K,
+    /// Held while a batch is in flight; other partitions may write to the same queue.
+    turn: Arc<Mutex<()>>,
+    own: OwnCopies,
+    settings: Arc<ReplicateSettings>,
+    condition: Arc<Condition>,
+    gauge: Arc<PartitionGauge>,
+    stop: StopSignal,
+    retry: Retry,
+    /// The connection over which the tail was read.
+    verified: Option<u64>,
+    /// Where the next batch is stored if nobody else writes.
+    expected: i64,
+    shared: bool,
+    watch_until: Instant,
+}
+
+/// What a writer needs beside its queue.
+pub(super) struct Writing {
+    pub(super) turn: Arc<Mutex<()>>,
+    pub(super) own: OwnCopies,
+    pub(super) settings: Arc<ReplicateSettings>,
+    pub(super) condition: Arc<Condition>,
+    pub(super) gauge: Arc<PartitionGauge>,
+    pub(super) stop: StopSignal,
+    /// Seed of the waits' jitter.
+    pub(super) seed: u64,
+}
+
+impl<K: Sink> Writer<K> {
+    pub(super) fn new(sink: K, writing: Writing) -> Self {
+        let Writing { turn, own, settings, condition, gauge, stop, seed } = writing;
+        let retry = Retry::new(&settings, seed);
+        let watch_until = Instant::now();
+        let (verified, expected, shared) = (None, 0, false);
+        Self { sink, turn, own, settings, condition, gauge, stop, retry, verified, expected, shared, watch_until }
+    }
+
+    /// The tail was read over this connection.
+    pub(super) fn verified(&mut self, connection: u64, resumed: &Resumed, cause: Cause) {
+        self.verified = Some(connection);
+        self.expected = resumed.end;
+        self.shared |= resumed.shared;
+        if cause != Cause::Connection {
+            self.watch_until = Instant::now() + self.settings.watch;
+        }
+    }
+
+    /// Sends what is ready, as often as it provably was not stored, and waits for the answer. A stop is heeded between
+    /// sends only, so that no send is left unanswered.
+    pub(super) async fn write(&mut self, ready: &Ready) -> Result<Option<Ack>, Interruption> {
+        let (Some(message), Some(first)) = (&ready.message, ready.first_copied) else { return Ok(None) };
+        loop {
+            let outcome = match self.send(message).await? {
+                Ok(outcome) => outcome,
+                Err(trouble) => {
+                    self.wait(&trouble).await?;
+                    continue;
+                }
+            };
+            let refused = match outcome {
+                SendOutcome::Stored { offset, durability, .. } => {
+                    self.retry.succeeded();
+                    return self.stored(offset, ready.messages, durability).await.map(Some);
+                }
+                SendOutcome::Unknown(error) => {
+                    let trouble = Trouble::from(error);
+                    self.wait(&trouble).await?;
+                    return Err(Interruption::Resume(Cause::Unknown));
+                }
+                SendOutcome::NotStored(refusal) => refusal,
+            };
+            let trouble = match judge(refused) {
+                Judgement::Withdrawn => return Err(PartitionExit::LeaseLost.into()),
+                Judgement::OtherConnection => return Err(Interruption::Resume(Cause::Connection)),
+                Judgement::BadRecord(reason) if ready.messages == 1 => {
+                    return Err(Fault::BadRecord { offset: first, reason }.into());
+                }
+                Judgement::BadRecord(_) => {
+                    return Err(Interruption::OneByOne(ready.last_copied.unwrap_or(first).saturating_add(1)));
+                }
+                Judgement::Trouble(trouble) => trouble,
+            };
+            self.wait(&trouble).await?;
+        }
+    }
+
+    async fn send(&self, message: &OutgoingBatch) -> Result<Result<SendOutcome, Trouble>, Interruption> {
+        let _turn = self.stop.unless_stopped(self.turn.lock()).await?;
+        let connection = match self.stop.unless_stopped(self.sink.connect()).await? {
+            Ok(connection) => connection,
+            Err(trouble) => return Ok(Err(trouble)),
+        };
+        if self.verified != Some(connection) {
+            return Err(Interruption::Resume(Cause::Connection));
+        }
+        let message = OutgoingBatch { expected_generation: Some(connection), ..message.clone() };
+        Ok(Ok(self.sink.send(message).await))
+    }
+
+    async fn stored(&mut self, offset: i64, messages: i64, durability: Durability) -> Result<Ack, Interruption> {
+        if offset < self.expected {
+            return Err(Interruption::Resume(Cause::Stray(offset)));
+        }
+        if offset > self.expected && (!self.shared || Instant::now() < self.watch_until) {
+            self.look_between(self.expected, offset).await;
+        }
+        self.expected = offset.saturating_add(messages);
+        Ok(Ack { offset, full: durability == Durability::Full })
+    }
+
+    /// Counts copies of ours that stand where none should. They are reported, and nothing depends on them: the order of
+    /// the offsets alone says where copying goes on.
+    async fn look_between(&mut self, from: i64, to: i64) {
+        let (mut zombies, mut foreign) = (0_u64, false);
+        let from = from.max(to.saturating_sub(LONGEST_JUMP));
+        let scanned = self.own.scan(&self.sink, from, to, |seen| match seen {
+            Some(_) => zombies = zombies.saturating_add(1),
+            None => foreign = true,
+        });
+        if let Err(halt) = scanned.await {
+            tracing::warn!(?halt, from, to, "what others wrote to the target queue could not be read");
+        }
+        self.shared |= foreign;
+        if zombies > 0 {
+            tracing::warn!(source = %self.own.source, zombies, from, to, "copies of a dead owner landed late");
+            self.gauge.zombie_writes.fetch_add(zombies, Ordering::Relaxed);
+        }
+    }
+
+    /// Shows what is wrong and waits before the next attempt; ends the run when that has been long enough.
+    pub(super) async fn wait(&mut self, trouble: &Trouble) -> Result<(), PartitionExit> {
+        self.condition.blocked(trouble);
+        if self.stop.unless_stopped(self.retry.wait()).await? {
+            return Ok(());
+        }
+        Err(PartitionExit::sink_lost(trouble.clone()))
+    }
+}
+
+/// What a refusal means for copying.
+enum Judgement {
+    Withdrawn,
+    OtherConnection,
+    BadRecord(String),
+    Trouble(Trouble),
+}
+
+fn judge(refusal: Refusal) -> Judgement {
+    let (code, why) = match refusal {
+        Refusal::PermitWithdrawn => return Judgement::Withdrawn,
+        Refusal::ConnectionChanged(_) => return Judgement::OtherConnection,
+        Refusal::TooLarge(why) | Refusal::Illegal(why) => return Judgement::BadRecord(why),
+        Refusal::NotConnected(error) => return Judgement::Trouble(Trouble::from(error)),
+        Refusal::Busy(why) => (ErrorCode::Busy, why),
+        Refusal::Authentication(why) | Refusal::NoPermission(why) => (ErrorCode::InstanceDenied, why),
+        Refusal::TopicMissing(why) => (ErrorCode::TopicMissing, why),
+        Refusal::NotSupported(why) => (ErrorCode::Unsupported, why),
+        Refusal::GroupMissing(why) | Refusal::InvalidParameter(why) => (ErrorCode::InstanceRefused, why),
+    };
+    Judgement::Trouble(Trouble::new(code, format!("the target refuses messages: {why}")))
+}

@@ -1,0 +1,157 @@
+//! Reads the target queue for copies of this partition, which say what really landed.
+//!
+//! A copy is recognised by its provenance alone: the stream of this generation, kind copy, and the source queue in its
+//! present life, whatever the epoch. Messages of other producers and streams are passed over. Reading the tail must never
+//! pass over an offset in silence, because it could be the copy that is looked for; searching backwards may.
+
+use std::time::Duration;
+
+use causeway_core::checkpoint::LastCopy;
+use causeway_core::error_code::ErrorCode;
+use causeway_core::fault::Fault;
+use causeway_core::ids::Incarnation;
+use causeway_core::partition::QueueId;
+use causeway_core::provenance::{Kind, PROPERTY, Provenance, StreamKey};
+use causeway_rocketmq::wire::record::Record;
+
+use super::boundary::Witness;
+use super::exit::PartitionExit;
+use super::ports::Queue;
+use super::trouble::Trouble;
+
+/// Messages asked for at once.
+const PULL: u32 = 1024;
+
+/// How many offsets a search backwards looks at before it goes further back.
+const STRETCH: i64 = 512;
+
+/// Why the tail could not be read to its end.
+#[derive(Debug, PartialEq)]
+pub(super) enum Halt {
+    /// A request failed; it may be tried again.
+    Trouble(Trouble),
+    /// The run has to end.
+    Exit(PartitionExit),
+}
+
+impl From<Trouble> for Halt {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl From<Fault> for Halt {
+    fn from(fault: Fault) -> Self {
+        Self::Exit(PartitionExit::Fault(fault))
+    }
+}
+
+/// How copies of this partition are recognised.
+#[derive(Debug, Clone)]
+pub(super) struct OwnCopies {
+    pub(super) stream: StreamKey,
+    pub(super) source: QueueId,
+    pub(super) incarnation: Incarnation,
+}
+
+/// A copy of this partition, as it stands at the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OwnCopy {
+    /// Where it is, and what it is a copy of.
+    pub(super) place: LastCopy,
+    /// How its source record is recognised.
+    pub(super) witness: Witness,
+}
+
+impl OwnCopies {
+    /// The copy that a record of the target is, if it is one of this partition.
+    pub(super) fn recognise(&self, record: &Record) -> Option<OwnCopy> {
+        let provenance = Provenance::parse(record.property(PROPERTY)?).ok()?;
+        let is_own = provenance.kind == Kind::Copy
+            && provenance.stream == self.stream
+            && provenance.queue == self.source.queue
+            && provenance.incarnation == self.incarnation
+            && provenance.broker == self.source.broker;
+        is_own.then(|| OwnCopy {
+            place: LastCopy { source_offset: provenance.offset, target_offset: record.queue_offset },
+            witness: Witness::Copy { body_crc: record.body_crc, body_length: record.body.len() },
+        })
+    }
+
+    /// Looks at every record from `from` to before `to`; `see` gets the copy that it is, or none for anything else.
+    pub(super) async fn scan<Q: Queue>(
+        &self,
+        queue: &Q,
+        from: i64,
+        to: i64,
+        mut see: impl FnMut(Option<OwnCopy>),
+    ) -> Result<(), Halt> {
+        let mut next = from;
+        while next < to {
+            let read = queue.read(next, PULL, Duration::ZERO).await?;
+            let gone = |to: i64| Halt::from(Fault::TargetTailGone { from: next, to });
+            if read.bounds.minimum > next {
+                return Err(gone(read.bounds.minimum));
+            }
+            let Some(first) = read.records.first() else {
+                let why = format!("the target returns nothing at offset {next} although its queue goes on to {to}");
+                return Err(Trouble::new(ErrorCode::InstanceRefused, why).into());
+            };
+            if first.queue_offset != next {
+                return Err(gone(first.queue_offset.max(next.saturating_add(1))));
+            }
+            for record in read.records.iter().take_while(|record| record.queue_offset < to) {
+                if record.queue_offset != next {
+                    // A hole inside the answer: the next read begins there and judges it.
+                    break;
+                }
+                see(self.recognise(record));
+                next = next.saturating_add(1);
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest copy from `low` to before `high` that is wanted.
+    pub(super) async fn newest<Q: Queue>(
+        &self,
+        queue: &Q,
+        low: i64,
+        high: i64,
+        wanted: impl Fn(&OwnCopy) -> bool,
+    ) -> Result<Option<OwnCopy>, Trouble> {
+        let mut end = high;
+        while end > low {
+            let start = end.saturating_sub(STRETCH).max(low);
+            let mut newest = None;
+            let mut next = start;
+            while next < end {
+                let read = queue.read(next, PULL, Duration::ZERO).await?;
+                let before = next;
+                for record in read.records.iter().filter(|record| record.queue_offset < end) {
+                    newest = self.recognise(record).filter(&wanted).or(newest);
+                    next = next.max(record.queue_offset.saturating_add(1));
+                }
+                if next == before {
+                    break;
+                }
+            }
+            if newest.is_some() {
+                return Ok(newest);
+            }
+            end = start;
+        }
+        Ok(None)
+    }
+
+    /// The copy that stands at an offset; none if that is something else.
+    pub(super) async fn at<Q: Queue>(&self, queue: &Q, offset: i64) -> Result<Option<OwnCopy>, Trouble> {
+        let read = queue.read(offset, 1, Duration::ZERO).await?;
+        let there = read.records.first().filter(|record| record.queue_offset == offset);
+        if there.is_none() && (read.bounds.minimum..read.bounds.maximum).contains(&offset) {
+            let why = format!("the target does not return its message at offset {offset}");
+            return Err(Trouble::new(ErrorCode::InstanceRefused, why));
+        }
+        Ok(there.and_then(|record| self.recognise(record)))
+    }
+}

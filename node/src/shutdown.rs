@@ -1,0 +1,62 @@
+//! How a running node is asked to end: SIGINT or SIGTERM once for a graceful stop, a second time to give up waiting.
+//!
+//! Parts: [`Signals`], [`run_until_asked`]. Never ends the process itself; the caller decides with which exit code.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::app::{Error, Node};
+
+/// The signals that ask for an end.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+/// How a node came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Asked to, and everything in flight was answered and written down in time.
+    Gracefully,
+    /// Asked to twice: what was in flight is found again by reading the target's tail at the next start.
+    Abruptly,
+    /// By itself, because a part that it cannot do without failed.
+    ByItself,
+}
+
+impl Signals {
+    /// Takes over SIGINT and SIGTERM for the rest of the process's life.
+    ///
+    /// # Errors
+    /// When the operating system refuses, or outside a tokio runtime with I/O.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Returns at the next signal.
+    pub async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Lets a node run until a signal asks for its end or it ends by itself, then stops it.
+///
+/// # Errors
+/// What the node says when it stops.
+pub async fn run_until_asked(node: Node, signals: &mut Signals) -> Result<Ended, Error> {
+    tokio::select! {
+        () = signals.asked() => tracing::info!("stopping: sends in flight are finished first; ask again to stop at once"),
+        () = node.ended() => {
+            return node.stop().await.map(|()| Ended::ByItself);
+        }
+    }
+    tokio::select! {
+        stopped = node.stop() => stopped.map(|()| Ended::Gracefully),
+        () = signals.asked() => Ok(Ended::Abruptly),
+    }
+}

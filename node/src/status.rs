@@ -1,0 +1,290 @@
+//! What is true right now, for people and for metrics: one gauge per running partition, one condition per stream.
+//!
+//! The data path writes atomics and never waits; readers take a snapshot. Unknown is `None`, never zero.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use causeway_core::error_code::ErrorCode;
+use causeway_core::ids::{Epoch, StreamId, Timestamp};
+use causeway_core::partition::PartitionId;
+use serde::{Deserialize, Serialize};
+
+/// The states of streams and partitions that people see.
+///
+/// ```text
+/// ready -> starting -> catching_up <-> running
+///              ^            |             |
+///              +- blocked <-+-------------+     heals itself
+///                 faulted <-+-------------+     waits for a decision
+///                 paused, deleting              asked for
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Exists; nothing runs yet.
+    Ready,
+    /// Settling and reading the target's tail.
+    Starting,
+    /// Copying a backlog.
+    CatchingUp,
+    /// At the end of the source queue.
+    Running,
+    /// Stopped by the operator.
+    Paused,
+    /// Source, target or credentials are unavailable; heals itself.
+    Blocked,
+    /// Needs a decision.
+    Faulted,
+    /// Being removed.
+    Deleting,
+}
+
+/// A state, since when, and why in one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Condition {
+    /// The state.
+    pub state: RunState,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, in one sentence; none where the state says it all.
+    pub why: Option<String>,
+    /// The stable code of the reason.
+    pub code: Option<ErrorCode>,
+}
+
+/// The value of an atomic that stands for "not known yet".
+const UNKNOWN: i64 = i64::MIN;
+
+/// Live figures of one partition. All counters count since the process started.
+#[derive(Debug)]
+pub struct PartitionGauge {
+    /// Messages read from the source.
+    pub read_messages: AtomicU64,
+    /// Bytes of stored records read from the source.
+    pub read_bytes: AtomicU64,
+    /// Messages written to the target.
+    pub written_messages: AtomicU64,
+    /// Bytes of encoded messages written to the target.
+    pub written_bytes: AtomicU64,
+    /// Messages left out by the filter.
+    pub filtered_messages: AtomicU64,
+    /// Messages left out because they had passed the target already.
+    pub looped_messages: AtomicU64,
+    /// Copies found on the target that a dead owner wrote after its time.
+    pub zombie_writes: AtomicU64,
+    /// Bytes read ahead and not yet acknowledged by the target.
+    pub in_flight_bytes: AtomicU64,
+    source_next: AtomicI64,
+    source_maximum: AtomicI64,
+    durable_next: AtomicI64,
+    newest_store_timestamp: AtomicI64,
+    caught_up_at: AtomicI64,
+    checkpoint_at: AtomicI64,
+    epoch: AtomicU64,
+    condition: Mutex<Condition>,
+}
+
+impl PartitionGauge {
+    /// A gauge of a partition about which nothing is known yet.
+    #[must_use]
+    pub fn new(epoch: Epoch, now: Timestamp) -> Self {
+        Self {
+            read_messages: AtomicU64::new(0),
+            read_bytes: AtomicU64::new(0),
+            written_messages: AtomicU64::new(0),
+            written_bytes: AtomicU64::new(0),
+            filtered_messages: AtomicU64::new(0),
+            looped_messages: AtomicU64::new(0),
+            zombie_writes: AtomicU64::new(0),
+            in_flight_bytes: AtomicU64::new(0),
+            source_next: AtomicI64::new(UNKNOWN),
+            source_maximum: AtomicI64::new(UNKNOWN),
+            durable_next: AtomicI64::new(UNKNOWN),
+            newest_store_timestamp: AtomicI64::new(UNKNOWN),
+            caught_up_at: AtomicI64::new(UNKNOWN),
+            checkpoint_at: AtomicI64::new(UNKNOWN),
+            epoch: AtomicU64::new(epoch.0),
+            condition: Mutex::new(Condition { state: RunState::Starting, since: now, why: None, code: None }),
+        }
+    }
+
+    /// Notes where the next read begins and where the source queue ends (one past its newest message).
+    pub fn set_source(&self, next: i64, maximum: i64) {
+        self.source_next.store(next, Ordering::Relaxed);
+        self.source_maximum.store(maximum, Ordering::Relaxed);
+    }
+
+    /// Notes the first source offset that is not durable at the target, and the store timestamp (ms) of the newest
+    /// source message that is.
+    pub fn set_durable(&self, next: i64, newest_store_timestamp: Option<i64>) {
+        self.durable_next.store(next, Ordering::Relaxed);
+        if let Some(timestamp) = newest_store_timestamp {
+            self.newest_store_timestamp.store(timestamp, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that at this time everything the source held was durable at the target.
+    pub fn set_caught_up(&self, now: Timestamp) {
+        self.caught_up_at.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Notes that a checkpoint was committed.
+    pub fn set_checkpointed(&self, now: Timestamp) {
+        self.checkpoint_at.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Notes a new ownership.
+    pub fn set_epoch(&self, epoch: Epoch) {
+        self.epoch.store(epoch.0, Ordering::Relaxed);
+    }
+
+    /// Changes the state; `since` moves only when state or code change.
+    pub fn set_condition(&self, state: RunState, code: Option<ErrorCode>, why: Option<String>, now: Timestamp) {
+        let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = if condition.state == state && condition.code == code { condition.since } else { now };
+        *condition = Condition { state, since, why, code };
+    }
+
+    /// The current state.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All figures as they are now.
+    #[must_use]
+    pub fn figures(&self) -> PartitionFigures {
+        let known = |cell: &AtomicI64| Some(cell.load(Ordering::Relaxed)).filter(|value| *value != UNKNOWN);
+        PartitionFigures {
+            epoch: Epoch(self.epoch.load(Ordering::Relaxed)),
+            condition: self.condition(),
+            read_messages: self.read_messages.load(Ordering::Relaxed),
+            read_bytes: self.read_bytes.load(Ordering::Relaxed),
+            written_messages: self.written_messages.load(Ordering::Relaxed),
+            written_bytes: self.written_bytes.load(Ordering::Relaxed),
+            filtered_messages: self.filtered_messages.load(Ordering::Relaxed),
+            looped_messages: self.looped_messages.load(Ordering::Relaxed),
+            zombie_writes: self.zombie_writes.load(Ordering::Relaxed),
+            in_flight_bytes: self.in_flight_bytes.load(Ordering::Relaxed),
+            source_next: known(&self.source_next),
+            source_maximum: known(&self.source_maximum),
+            durable_next: known(&self.durable_next),
+            newest_store_timestamp: known(&self.newest_store_timestamp),
+            caught_up_at: known(&self.caught_up_at).map(Timestamp),
+            checkpoint_at: known(&self.checkpoint_at).map(Timestamp),
+        }
+    }
+}
+
+/// A copy of a [`PartitionGauge`].
+#[derive(Debug, Clone, Serialize)]
+pub struct PartitionFigures {
+    /// The ownership that runs.
+    pub epoch: Epoch,
+    /// The state.
+    pub condition: Condition,
+    /// Messages read from the source.
+    pub read_messages: u64,
+    /// Bytes of stored records read from the source.
+    pub read_bytes: u64,
+    /// Messages written to the target.
+    pub written_messages: u64,
+    /// Bytes of encoded messages written to the target.
+    pub written_bytes: u64,
+    /// Messages left out by the filter.
+    pub filtered_messages: u64,
+    /// Messages left out because they had passed the target already.
+    pub looped_messages: u64,
+    /// Copies that a dead owner wrote after its time.
+    pub zombie_writes: u64,
+    /// Bytes read ahead and not yet acknowledged.
+    pub in_flight_bytes: u64,
+    /// The next source offset to read.
+    pub source_next: Option<i64>,
+    /// One past the newest source message, as last seen.
+    pub source_maximum: Option<i64>,
+    /// The first source offset that is not durable at the target.
+    pub durable_next: Option<i64>,
+    /// Store timestamp (ms) of the newest source message that is durable at the target.
+    pub newest_store_timestamp: Option<i64>,
+    /// When everything the source held was last known to be durable at the target.
+    pub caught_up_at: Option<Timestamp>,
+    /// When a checkpoint was last committed.
+    pub checkpoint_at: Option<Timestamp>,
+}
+
+impl PartitionFigures {
+    /// Messages that the source holds and the target does not, yet.
+    #[must_use]
+    pub fn lag_messages(&self) -> Option<u64> {
+        let (maximum, durable) = (self.source_maximum?, self.durable_next?);
+        Some(u64::try_from(maximum.saturating_sub(durable)).unwrap_or(0))
+    }
+
+    /// Seconds by which the target is behind: zero at the end of the queue, otherwise the age of the newest source
+    /// message that is durable at the target. It is an upper bound of the age of the oldest that is not.
+    #[must_use]
+    pub fn lag_seconds(&self, now: Timestamp) -> Option<f64> {
+        if self.lag_messages()? == 0 {
+            return Some(0.0);
+        }
+        let reference = self.newest_store_timestamp.into_iter().chain(self.caught_up_at.map(|at| at.0)).max()?;
+        let milliseconds = now.0.saturating_sub(reference).max(0);
+        Some(std::time::Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0)).as_secs_f64())
+    }
+}
+
+/// Every gauge of this node, and what is known of streams that have no running partition.
+#[derive(Debug, Default)]
+pub struct StatusBoard {
+    partitions: RwLock<BTreeMap<PartitionId, Arc<PartitionGauge>>>,
+    streams: RwLock<BTreeMap<StreamId, Condition>>,
+}
+
+impl StatusBoard {
+    /// The gauge of a partition; made when it is first asked for, kept until [`Self::remove`].
+    pub fn partition(&self, id: &PartitionId, epoch: Epoch, now: Timestamp) -> Arc<PartitionGauge> {
+        let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
+        let gauge = partitions.entry(id.clone()).or_insert_with(|| Arc::new(PartitionGauge::new(epoch, now)));
+        gauge.set_epoch(epoch);
+        Arc::clone(gauge)
+    }
+
+    /// Forgets a partition that no longer exists or moved away.
+    pub fn remove(&self, id: &PartitionId) {
+        self.partitions.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// What every partition of this node does.
+    #[must_use]
+    pub fn partitions(&self) -> BTreeMap<PartitionId, PartitionFigures> {
+        let partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
+        partitions.iter().map(|(id, gauge)| (id.clone(), gauge.figures())).collect()
+    }
+
+    /// Notes what keeps a whole stream from running (a missing topic, an unreachable instance), or that nothing does.
+    pub fn set_stream(&self, id: StreamId, condition: Option<Condition>) {
+        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        match condition {
+            None => {
+                streams.remove(&id);
+            }
+            Some(mut condition) => {
+                if let Some(old) =
+                    streams.get(&id).filter(|old| old.state == condition.state && old.code == condition.code)
+                {
+                    condition.since = old.since;
+                }
+                streams.insert(id, condition);
+            }
+        }
+    }
+
+    /// What keeps a stream from running; none where nothing is known to.
+    #[must_use]
+    pub fn stream(&self, id: StreamId) -> Option<Condition> {
+        self.streams.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+}

@@ -1,0 +1,110 @@
+//! From "start this partition" to a running pipeline: everything that a run needs, and the clients it copies between.
+//!
+//! A client that cannot be made is an outage of its end of the stream, so it ends the run like any other outage and is
+//! tried again after a rest.
+
+use std::sync::Arc;
+
+use causeway_core::ids::ClusterId;
+use causeway_core::instance::Instance;
+use causeway_core::partition::{Partition, PartitionId};
+use causeway_core::provenance::StreamKey;
+use causeway_core::state::State;
+use causeway_core::stream::Stream;
+use tokio::sync::Mutex;
+
+use crate::connect::{Instances, Purpose};
+use crate::replicate::{
+    self, PartitionExit, PartitionJob, ProgressCell, ReadAheadBudget, ReplicateSettings, StopSignal,
+};
+use crate::status::PartitionGauge;
+
+/// What was agreed about a partition when its run began.
+#[derive(Debug, Clone)]
+pub struct Agreed {
+    /// The Causeway cluster.
+    pub cluster: ClusterId,
+    /// The partition.
+    pub id: PartitionId,
+    /// Its ownership and progress.
+    pub partition: Partition,
+    /// Its stream.
+    pub stream: Stream,
+    /// Where messages come from.
+    pub source: Instance,
+    /// Where copies go.
+    pub target: Instance,
+}
+
+impl Agreed {
+    /// Everything agreed about a partition; none where a part of it is missing.
+    #[must_use]
+    pub fn about(view: &State, id: &PartitionId) -> Option<Self> {
+        let partition = view.partitions.get(id)?.clone();
+        let stream = view.stream_by_id(id.stream)?.clone();
+        let source = view.instances.get(&stream.spec.source.instance)?.clone();
+        let target = view.instances.get(&stream.spec.target.instance)?.clone();
+        Some(Self { cluster: view.cluster?, id: id.clone(), partition, stream, source, target })
+    }
+}
+
+/// What a run shares with the rest of the node.
+#[derive(Clone)]
+pub struct Shared {
+    /// Makes clients.
+    pub instances: Arc<Instances>,
+    /// Bytes that all runs together may read ahead.
+    pub budget: Arc<ReadAheadBudget>,
+    /// How messages are copied.
+    pub settings: Arc<ReplicateSettings>,
+}
+
+/// A run that is about to begin.
+pub struct Launch {
+    /// What was agreed.
+    pub agreed: Agreed,
+    /// What it shares with the node.
+    pub shared: Shared,
+    /// Its live figures.
+    pub gauge: Arc<PartitionGauge>,
+    /// Where it leaves its progress.
+    pub progress: Arc<ProgressCell>,
+    /// Held while a batch is on its way to the target queue.
+    pub target_lock: Arc<Mutex<()>>,
+    /// Asks it to end.
+    pub stop: StopSignal,
+}
+
+/// Connects and copies until the end.
+pub async fn launch(launch: Launch) -> PartitionExit {
+    let Launch { agreed, shared, gauge, progress, target_lock, stop } = launch;
+    let Agreed { cluster, id, partition, stream, source, target } = agreed;
+    let reads = Purpose::Source(stream.spec.run.slave_reads);
+    let source_client = match shared.instances.connect(&source.spec.name, reads).await {
+        Ok(client) => client,
+        Err(error) => return PartitionExit::SourceLost { code: error.code(), why: error.to_string() },
+    };
+    let target_client = match shared.instances.connect(&target.spec.name, Purpose::Target).await {
+        Ok(client) => client,
+        Err(error) => return PartitionExit::SinkLost { code: error.code(), why: error.to_string() },
+    };
+    let key = StreamKey { cluster, stream: stream.id, generation: partition.generation };
+    replicate::run(PartitionJob {
+        id,
+        stream: key,
+        rule_version: stream.rule_version,
+        spec: Arc::new(stream.spec),
+        partition,
+        source: source_client,
+        target: target_client,
+        source_identity: source.identity,
+        target_identity: target.identity,
+        gauge,
+        progress,
+        budget: shared.budget,
+        target_lock,
+        stop,
+        settings: shared.settings,
+    })
+    .await
+}

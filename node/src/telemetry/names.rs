@@ -1,0 +1,154 @@
+//! Every metric, once: its name, kind, unit, labels and meaning. `docs/specs/telemetry.md` lists the same in MUST words,
+//! and a test compares the two.
+
+/// How a metric behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows while the process lives.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts observations by size.
+    Histogram,
+}
+
+impl Kind {
+    /// The word that the exposition format uses.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// A metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// How it behaves.
+    pub kind: Kind,
+    /// What one step of it is.
+    pub unit: &'static str,
+    /// The labels of every series besides `node`.
+    pub labels: &'static [&'static str],
+    /// What it tells, in one sentence.
+    pub help: &'static str,
+}
+
+/// The labels of a stream.
+const STREAM: &[&str] = &["stream", "source", "target"];
+
+/// The labels that a series of one queue has in addition, when somebody asks for queues.
+pub const QUEUE_LABELS: &[&str] = &["broker", "queue"];
+
+macro_rules! metrics {
+    ($($constant:ident = $kind:ident $name:literal, $unit:literal, $labels:expr, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $constant: Metric =
+                Metric { name: $name, kind: Kind::$kind, unit: $unit, labels: $labels, help: $help };
+        )*
+
+        /// Every metric, in the order in which they are answered.
+        pub const ALL: &[Metric] = &[$($constant),*];
+    };
+}
+
+metrics! {
+    BUILD_INFORMATION = Gauge "causeway_build_info", "1", &["version"],
+        "Always 1; the label tells which version runs.";
+    STREAM_LAG_MESSAGES = Gauge "causeway_stream_lag_messages", "messages", STREAM,
+        "Messages that the source holds and the target does not.";
+    STREAM_LAG_SECONDS = Gauge "causeway_stream_lag_seconds", "seconds", STREAM,
+        "How far the target is behind the source, of the partition that is furthest.";
+    STREAM_RPO_SECONDS = Gauge "causeway_stream_rpo_seconds", "seconds", STREAM,
+        "Upper bound of the age of what would be lost if the source were gone now, of the worst partition.";
+    STREAM_READ_MESSAGES = Counter "causeway_stream_read_messages_total", "messages", STREAM,
+        "Messages read from the source.";
+    STREAM_WRITTEN_MESSAGES = Counter "causeway_stream_written_messages_total", "messages", STREAM,
+        "Messages written to the target.";
+    STREAM_READ_BYTES = Counter "causeway_stream_read_bytes_total", "bytes", STREAM,
+        "Bytes of stored records read from the source.";
+    STREAM_WRITTEN_BYTES = Counter "causeway_stream_written_bytes_total", "bytes", STREAM,
+        "Bytes of encoded messages written to the target.";
+    STREAM_FILTERED_MESSAGES = Counter "causeway_stream_filtered_messages_total", "messages", STREAM,
+        "Messages left out by the filter.";
+    STREAM_LOOPED_MESSAGES = Counter "causeway_stream_looped_messages_total", "messages", STREAM,
+        "Messages left out because they had passed the target already.";
+    INFLIGHT_BYTES = Gauge "causeway_inflight_bytes", "bytes", STREAM,
+        "Bytes read ahead and not yet acknowledged by the target.";
+    PARTITION_STATE = Gauge "causeway_partition_state", "partitions", &["stream", "source", "target", "state"],
+        "How many partitions of the stream are in this state; 0 where none is.";
+    CHECKPOINT_AGE = Gauge "causeway_checkpoint_age_seconds", "seconds", STREAM,
+        "Age of the last committed checkpoint, of the partition whose checkpoint is oldest.";
+    ZOMBIE_WRITES = Counter "causeway_zombie_writes_total", "messages", STREAM,
+        "Copies found on the target that a dead owner wrote after its time.";
+    SOURCE_GAPS = Counter "causeway_source_gaps_total", "faults", STREAM,
+        "Faults raised because messages were missing, removed or replaced in a source queue.";
+    REWINDS = Counter "causeway_rewinds_total", "rewinds", STREAM,
+        "Times that the target was found to have lost acknowledged messages, which were then copied again.";
+    ERRORS = Counter "causeway_errors_total", "errors", &["class", "code"],
+        "Times that a stream or partition began to be blocked or faulted for a reason of this code.";
+    RAFT_TERM = Gauge "causeway_raft_term", "term", &[],
+        "The current term of the Raft group.";
+    RAFT_APPLIED_INDEX = Gauge "causeway_raft_applied_index", "entries", &[],
+        "The last log entry that was applied to the state.";
+    BARRIER = Histogram "causeway_barrier_seconds", "seconds", &[],
+        "How long the disk took to make written entries durable.";
+    PROCESS_RESIDENT_MEMORY = Gauge "causeway_process_resident_memory_bytes", "bytes", &[],
+        "Physical memory that the process uses.";
+    PROCESS_CPU = Counter "causeway_process_cpu_seconds_total", "seconds", &[],
+        "Processor time that the process used, user and system.";
+}
+
+/// The class of an error code: the first digits of its number, as a word.
+#[must_use]
+pub fn class(code: causeway_core::error_code::ErrorCode) -> &'static str {
+    match code.number() / 100 {
+        1 => "input",
+        2 => "access",
+        3 => "instance",
+        4 => "decision",
+        _ => "node",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../docs/specs/telemetry.md");
+
+    fn row(metric: &Metric) -> String {
+        let mut labels = vec!["`node`".to_owned()];
+        labels.extend(metric.labels.iter().map(|label| format!("`{label}`")));
+        let Metric { name, kind, unit, help, .. } = metric;
+        format!("| `{name}` | {} | {unit} | {} | {help} |", kind.word(), labels.join(" "))
+    }
+
+    #[test]
+    fn the_page_lists_exactly_these_metrics() {
+        let rows: Vec<&str> =
+            PAGE.lines().filter(|line| line.starts_with("| `causeway_") && line.split(" | ").count() == 5).collect();
+        let expected: Vec<String> = ALL.iter().map(row).collect();
+        assert_eq!(rows.join("\n"), expected.join("\n"));
+    }
+
+    #[test]
+    fn names_follow_the_rules_of_the_page() {
+        for metric in ALL {
+            let name = metric.name;
+            assert!(name.starts_with("causeway_"), "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+            let base = name.trim_end_matches("_total");
+            if ["seconds", "bytes"].contains(&metric.unit) {
+                assert!(base.ends_with(metric.unit), "{name}");
+            }
+            assert!(metric.help.ends_with('.'), "{name}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Answers `/metrics`: reads the agreed state, the gauges and the totals at the moment somebody asks.
+//!
+//! What a node does not run it does not report, so a sum over nodes counts everything once.
+
+use std::time::Duration;
+
+use causeway_cluster::RaftStatus;
+use causeway_cluster::status::BARRIER_BUCKETS_MICROSECONDS;
+use causeway_core::ids::Timestamp;
+use causeway_core::name::Name;
+use causeway_core::state::State;
+
+use crate::admin::survey::{PartitionSurvey, StreamSurvey, rpo_seconds, seconds_between, survey};
+use crate::status::{PartitionFigures, RunState, StatusBoard};
+use crate::telemetry::exposition::Page;
+use crate::telemetry::names::{self, Metric, class};
+use crate::telemetry::process;
+use crate::telemetry::rates::{RateHistory, lag_messages, lag_seconds};
+use crate::telemetry::totals::Totals;
+
+/// Where the figures come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'a> {
+    /// The name of this node.
+    pub node: &'a Name,
+    /// What Raft agreed.
+    pub view: &'a State,
+    /// What this node's partitions do.
+    pub board: &'a StatusBoard,
+    /// What they counted.
+    pub history: &'a RateHistory,
+    /// Where the Raft group stands; none where it is not known.
+    pub raft: Option<&'a RaftStatus>,
+    /// The time to judge ages by.
+    pub now: Timestamp,
+}
+
+/// What a scrape asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ScrapeOptions {
+    /// One series for each source queue in place of each series of a stream.
+    pub queues: bool,
+}
+
+/// Every state, for series that say 0 where nothing is in it.
+const STATES: [(RunState, &str); 8] = [
+    (RunState::Ready, "ready"),
+    (RunState::Starting, "starting"),
+    (RunState::CatchingUp, "catching_up"),
+    (RunState::Running, "running"),
+    (RunState::Paused, "paused"),
+    (RunState::Blocked, "blocked"),
+    (RunState::Faulted, "faulted"),
+    (RunState::Deleting, "deleting"),
+];
+
+/// All metrics in the text format.
+#[must_use]
+pub fn render(sources: &Sources<'_>, options: ScrapeOptions) -> String {
+    let mut page = Page::default();
+    let node = sources.node.as_str();
+    page.count(&names::BUILD_INFORMATION, &[("node", node), ("version", env!("CARGO_PKG_VERSION"))], 1);
+    for stream in survey(sources.view, sources.board) {
+        let spec = &stream.agreed.spec;
+        let labels = [
+            ("node", node),
+            ("stream", spec.name.as_str()),
+            ("source", spec.source.instance.as_str()),
+            ("target", spec.target.instance.as_str()),
+        ];
+        if options.queues {
+            queues(&mut page, &labels, &stream, sources.now);
+        } else {
+            whole(&mut page, &labels, &stream, sources);
+        }
+        states(&mut page, &labels, &stream);
+        page.count(&names::SOURCE_GAPS, &labels, sources.history.source_gaps(stream.agreed.id));
+    }
+    for (code, count) in sources.history.errors() {
+        page.count(&names::ERRORS, &[("node", node), ("class", class(code)), ("code", &code.to_string())], count);
+    }
+    if let Some(raft) = sources.raft {
+        replica(&mut page, &[("node", node)], raft);
+    }
+    page.add(&names::PROCESS_CPU, &[("node", node)], process::cpu_seconds());
+    if let Some(bytes) = process::resident_bytes() {
+        page.count(&names::PROCESS_RESIDENT_MEMORY, &[("node", node)], bytes);
+    }
+    page.render()
+}
+
+fn replica(page: &mut Page, labels: &[(&str, &str)], raft: &RaftStatus) {
+    page.count(&names::RAFT_TERM, labels, raft.term);
+    page.count(&names::RAFT_APPLIED_INDEX, labels, raft.applied);
+    let bounds = BARRIER_BUCKETS_MICROSECONDS.iter().map(|bound| Some(Duration::from_micros(*bound).as_secs_f64()));
+    let buckets: Vec<(Option<f64>, u64)> = bounds.chain([None]).zip(raft.barriers.buckets).collect();
+    page.histogram(&names::BARRIER, labels, &buckets, raft.barriers.total.as_secs_f64());
+}
+
+fn whole(page: &mut Page, labels: &[(&str, &str)], stream: &StreamSurvey<'_>, sources: &Sources<'_>) {
+    let figures: Vec<&PartitionFigures> = stream.partitions.iter().filter_map(|part| part.figures.as_ref()).collect();
+    let totals = sources.history.totals(stream.agreed.id).unwrap_or_default();
+    counters(page, labels, &totals);
+    let rewinds = stream.partitions.iter().map(|part| part.agreed.rewinds).fold(0, u64::saturating_add);
+    page.count(&names::REWINDS, labels, rewinds);
+    gauges(page, labels, &figures, sources.now);
+}
+
+fn queues(page: &mut Page, labels: &[(&str, &str)], stream: &StreamSurvey<'_>, now: Timestamp) {
+    for PartitionSurvey { id, agreed, figures, .. } in &stream.partitions {
+        let queue = id.source.queue.to_string();
+        let values = [id.source.broker.as_str(), queue.as_str()];
+        let own = names::QUEUE_LABELS.iter().copied().zip(values);
+        let labels: Vec<(&str, &str)> = labels.iter().copied().chain(own).collect();
+        page.count(&names::REWINDS, &labels, agreed.rewinds);
+        if let Some(figures) = figures {
+            counters(page, &labels, &Totals::of(figures));
+            gauges(page, &labels, &[figures], now);
+        }
+    }
+}
+
+fn counters(page: &mut Page, labels: &[(&str, &str)], totals: &Totals) {
+    let pairs: [(Metric, u64); 7] = [
+        (names::STREAM_READ_MESSAGES, totals.read_messages),
+        (names::STREAM_WRITTEN_MESSAGES, totals.written_messages),
+        (names::STREAM_READ_BYTES, totals.read_bytes),
+        (names::STREAM_WRITTEN_BYTES, totals.written_bytes),
+        (names::STREAM_FILTERED_MESSAGES, totals.filtered_messages),
+        (names::STREAM_LOOPED_MESSAGES, totals.looped_messages),
+        (names::ZOMBIE_WRITES, totals.zombie_writes),
+    ];
+    for (metric, value) in &pairs {
+        page.count(metric, labels, *value);
+    }
+}
+
+fn gauges(page: &mut Page, labels: &[(&str, &str)], figures: &[&PartitionFigures], now: Timestamp) {
+    let lag = lag_messages(figures).map(crate::telemetry::rates::approximate);
+    page.add(&names::STREAM_LAG_MESSAGES, labels, lag);
+    page.add(&names::STREAM_LAG_SECONDS, labels, lag_seconds(figures, now));
+    page.add(&names::STREAM_RPO_SECONDS, labels, worst(figures, |figures| rpo_seconds(figures, now)));
+    let age = |figures: &PartitionFigures| figures.checkpoint_at.map(|at| seconds_between(at, now));
+    page.add(&names::CHECKPOINT_AGE, labels, worst(figures, age));
+    let bytes = figures.iter().map(|figures| figures.in_flight_bytes).fold(0, u64::saturating_add);
+    page.count(&names::INFLIGHT_BYTES, labels, bytes);
+}
+
+/// The largest; none where there is nothing to compare or one is unknown.
+fn worst(figures: &[&PartitionFigures], value: impl Fn(&PartitionFigures) -> Option<f64>) -> Option<f64> {
+    let (first, rest) = figures.split_first()?;
+    rest.iter().try_fold(value(first)?, |worst, figures| Some(worst.max(value(figures)?)))
+}
+
+fn states(page: &mut Page, labels: &[(&str, &str)], stream: &StreamSurvey<'_>) {
+    for (state, word) in STATES {
+        let count = stream.partitions.iter().filter(|partition| partition.condition.state == state).count();
+        let labels: Vec<(&str, &str)> = labels.iter().copied().chain([("state", word)]).collect();
+        page.count(&names::PARTITION_STATE, &labels, u64::try_from(count).unwrap_or(u64::MAX));
+    }
+}
+
+#[cfg(test)]
+#[path = "scrape_tests.rs"]
+mod tests;

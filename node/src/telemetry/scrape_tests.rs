@@ -1,0 +1,86 @@
+//! What a scrape answers, compared with a golden text.
+
+use std::sync::atomic::Ordering;
+
+use causeway_core::command::{Command, Envelope, NewPartition};
+use causeway_core::fault::Fault;
+use causeway_core::ids::{Epoch, NodeId, StreamId};
+use causeway_core::partition::{PartitionId, QueueId};
+
+use super::*;
+use crate::telemetry::rates::tests::{apply, name, view as one_stream};
+
+const STREAM: StreamId = StreamId(3);
+
+fn queue(queue: u32) -> QueueId {
+    QueueId { broker: "broker-a".to_owned(), queue }
+}
+
+/// The stream `orders` with three owned queues, the last one faulted.
+fn view() -> State {
+    let mut state = one_stream();
+    let new = (0..3).map(|number| NewPartition { source: queue(number), target: queue(number) }).collect();
+    apply(&mut state, 4, Command::AddPartitions { stream: STREAM, partitions: new });
+    for number in 0..3 {
+        let partition = PartitionId { stream: STREAM, source: queue(number) };
+        let assign = Command::Assign { partition, node: NodeId(1), epoch: Epoch(1) };
+        apply(&mut state, 5, assign);
+    }
+    let partition = PartitionId { stream: STREAM, source: queue(2) };
+    let fault = Fault::SourceGap { from: 10, to: 20 };
+    let envelope = Envelope {
+        version: 1,
+        request: 0,
+        at: Timestamp(500),
+        command: Command::RaiseFault { partition, epoch: Epoch(1), fault },
+    };
+    state.apply(6, &envelope);
+    state
+}
+
+fn scrape(queues: bool) -> String {
+    let (view, board, history) = (view(), StatusBoard::default(), RateHistory::new());
+    for number in 0..2 {
+        let id = PartitionId { stream: STREAM, source: queue(number) };
+        let gauge = board.partition(&id, Epoch(1), Timestamp(0));
+        gauge.set_condition(RunState::Running, None, None, Timestamp(0));
+        gauge.written_messages.store(70, Ordering::Relaxed);
+        gauge.in_flight_bytes.store(512, Ordering::Relaxed);
+        gauge.set_source(100, 100);
+        gauge.set_durable(if number == 0 { 100 } else { 88 }, Some(58_500));
+        gauge.set_caught_up(Timestamp(57_000));
+    }
+    history.sample(&view, &board, Timestamp(59_000));
+    history.sample(&view, &board, Timestamp(60_000));
+    let node = name("node-1");
+    let raft = RaftStatus { term: 4, applied: 1_204, ..RaftStatus::default() };
+    let sources = Sources {
+        node: &node,
+        view: &view,
+        board: &board,
+        history: &history,
+        raft: Some(&raft),
+        now: Timestamp(60_000),
+    };
+    let steady = |line: &&str| !line.contains("causeway_process_") && !line.contains("causeway_build_info");
+    render(&sources, ScrapeOptions { queues }).lines().filter(steady).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn golden_scrape() {
+    assert_eq!(scrape(false), include_str!("testdata/scrape.golden"));
+}
+
+#[test]
+fn golden_scrape_by_queue() {
+    assert_eq!(scrape(true), include_str!("testdata/scrape_queues.golden"));
+}
+
+#[test]
+fn an_empty_node_answers_what_it_knows() {
+    let (view, board, history, node) = (State::default(), StatusBoard::default(), RateHistory::new(), name("n"));
+    let sources = Sources { node: &node, view: &view, board: &board, history: &history, raft: None, now: Timestamp(0) };
+    let text = render(&sources, ScrapeOptions::default());
+    assert!(text.contains("causeway_build_info{node=\"n\",version=\""), "{text}");
+    assert!(!text.contains("causeway_raft_term"), "{text}");
+}
