@@ -1,0 +1,111 @@
+//! The long forms of the tests, with progress on the terminal and reports for the documentation. Exit code 1 when one failed.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use causeway_tests::brokers::Version;
+use causeway_tests::promotion::{Arrivals, PromotionPlan};
+use causeway_tests::{crash, fidelity, promotion};
+use clap::{Parser, ValueEnum};
+
+/// Runs the long tests against real Apache brokers. Needs a JDK, and Maven for the first run.
+#[derive(Debug, Parser)]
+#[command(name = "causeway-soak")]
+struct Arguments {
+    /// What to run.
+    #[arg(value_enum)]
+    what: What,
+    /// The folder to write a report for each part to; without it reports are printed.
+    #[arg(long, value_name = "FOLDER")]
+    report: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Everything.
+    All,
+    /// Copies between all pairs of releases keep every field.
+    Fidelity,
+    /// 200,000 messages, 20 kills, 5 restarts of brokers.
+    Crash,
+    /// A slave without the last copies becomes master.
+    Promotion,
+}
+
+impl What {
+    fn covers(self, part: Self) -> bool {
+        self == Self::All || self == part
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Fidelity => "fidelity",
+            Self::Crash => "crash",
+            Self::Promotion => "promotion",
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let started = Instant::now();
+    let mut progress = |line: &str| eprintln!("[{:>5} s] {line}", started.elapsed().as_secs());
+    let mut failures = Vec::new();
+    if arguments.what.covers(What::Fidelity) {
+        let report = fidelity::run(&fidelity::long(), &mut progress);
+        failures.extend(report.failures());
+        publish(&arguments, What::Fidelity, &report.markdown(&command(What::Fidelity)));
+    }
+    if arguments.what.covers(What::Crash) {
+        let pairs = [(Version::V4_9_7, Version::V5_5_0), (Version::V5_5_0, Version::V4_9_7)];
+        let runs = pairs.map(|(source, target)| {
+            progress(&format!("crash run from {source} to {target}"));
+            crash::run(&crash::CrashPlan::long(source, target), &mut progress)
+        });
+        failures.extend(runs.iter().flat_map(crash::CrashReport::failures));
+        publish(&arguments, What::Crash, &crash::report::markdown(&runs, &command(What::Crash)));
+    }
+    if arguments.what.covers(What::Promotion) {
+        let runs: Vec<_> = promotions().map(|plan| promotion::run(plan, &mut progress)).collect();
+        failures.extend(runs.iter().flat_map(promotion::PromotionReport::failures));
+        publish(&arguments, What::Promotion, &promotion::markdown(&runs, &command(What::Promotion)));
+    }
+    if failures.is_empty() {
+        progress("everything passed");
+        return ExitCode::SUCCESS;
+    }
+    failures.iter().for_each(|failure| progress(&format!("FAILED: {failure}")));
+    ExitCode::FAILURE
+}
+
+fn promotions() -> impl Iterator<Item = PromotionPlan> {
+    let releases = [Version::V4_9_7, Version::V5_3_3, Version::V5_5_0].into_iter();
+    releases.flat_map(|target| {
+        [Arrivals::Steady, Arrivals::Silent].map(|arrivals| PromotionPlan {
+            source: Version::V5_5_0,
+            target,
+            arrivals,
+            replicated: 20_000,
+            unreplicated: 8_000,
+        })
+    })
+}
+
+fn command(part: What) -> String {
+    format!("cargo run --release -p causeway-tests --bin causeway-soak -- {}", part.name())
+}
+
+fn publish(arguments: &Arguments, part: What, text: &str) {
+    match &arguments.report {
+        None => println!("{text}"),
+        Some(folder) => write(&folder.join(format!("{}.md", part.name())), text),
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    let folder = path.parent().expect("a report lies in a folder");
+    std::fs::create_dir_all(folder).unwrap_or_else(|error| panic!("cannot create {}: {error}", folder.display()));
+    std::fs::write(path, text).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+}

@@ -1,0 +1,91 @@
+//! What Causeway's HTTP API says of streams and partitions, as far as tests look. Read from JSON by hand-written types: the
+//! product's own would hide a change of the wire form.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A source or target queue.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct Queue {
+    /// Broker name.
+    pub broker: String,
+    /// Queue id.
+    pub queue: u32,
+}
+
+/// The agreed progress of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Checkpoint {
+    /// The ownership that made it.
+    pub epoch: u64,
+    /// The first source offset that is not known to be durable at the target.
+    pub source_next: i64,
+    /// The first target offset that a tail read looks at.
+    pub target_next: i64,
+}
+
+/// Live figures of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Figures {
+    /// The first source offset that is not durable at the target.
+    pub durable_next: Option<i64>,
+    /// Copies that a dead owner wrote after its time.
+    pub zombie_writes: u64,
+    /// Messages written since the process started.
+    pub copied_messages: u64,
+}
+
+/// A partition.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Partition {
+    /// The source queue.
+    pub source: Queue,
+    /// The queue of its copies.
+    pub target: Queue,
+    /// `starting`, `running`, `blocked` and so on.
+    pub state: String,
+    /// Why, for people.
+    pub why: Option<String>,
+    /// The stable code of the reason.
+    pub code: Option<String>,
+    /// The number of the current ownership.
+    pub epoch: u64,
+    /// Agreed progress.
+    pub checkpoint: Option<Checkpoint>,
+    /// What it waits for a decision about.
+    pub fault: Option<Value>,
+    /// How often the target was found to have lost copies.
+    pub rewinds: u64,
+    /// Live figures.
+    pub figures: Option<Figures>,
+}
+
+impl Partition {
+    /// The first source offset that is not durable at the target, as far as the node says.
+    pub fn durable_next(&self) -> Option<i64> {
+        self.figures
+            .and_then(|figures| figures.durable_next)
+            .or(self.checkpoint.map(|checkpoint| checkpoint.source_next))
+    }
+}
+
+/// A stream.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Stream {
+    /// The worst state of its partitions.
+    pub state: String,
+    /// Why, for people.
+    pub why: Option<String>,
+    /// The stable code of the reason.
+    pub code: Option<String>,
+    /// How many partitions it has.
+    pub partitions: usize,
+}
+
+/// Takes an answer as a type.
+///
+/// # Panics
+/// When the answer has not the documented form.
+pub fn decoded<T: for<'a> Deserialize<'a>>(answer: &Value) -> T {
+    T::deserialize(answer).unwrap_or_else(|error| panic!("the API's answer is not as documented ({error}): {answer:#}"))
+}
