@@ -187,6 +187,26 @@ impl Node {
     }
 }
 
+/// Draws a new administrator's token for a node that is stopped; the old one is worth nothing from then on. Copies
+/// nothing and changes nothing else.
+///
+/// # Errors
+/// [`Error`], also when the directory is in use or holds no node's data.
+pub async fn replace_token(config: &NodeConfig) -> Result<Zeroizing<String>, Error> {
+    let directory = &config.node.data_directory;
+    if !directory.join("IDENTITY").is_file() {
+        let reason = format!("{} holds no node's data", directory.display());
+        return Err(Error::Refused { action: "replace the token", reason });
+    }
+    let settings = causeway_cluster::Settings::new(directory, config.node.id);
+    let cluster = causeway_cluster::start(settings).await?;
+    let token = first_start::put_token(&cluster).await;
+    let stopped = cluster.stop().await;
+    let token = token?;
+    stopped?;
+    Ok(token)
+}
+
 /// The life of a node, on its own thread.
 async fn run(config: NodeConfig, ready: oneshot::Sender<Views>, mut asked: watch::Receiver<bool>) -> Result<(), Error> {
     let mut assembly = Assembly::start(config).await?;

@@ -20,6 +20,7 @@ pub mod status;
 pub mod stream;
 pub mod stream_text;
 pub mod table;
+pub mod token;
 pub mod wait;
 pub mod watch;
 
@@ -33,7 +34,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::admin::model::VersionAnswer;
-use crate::cli::args::{Arguments, Command, ConfigCommand, Format, PartitionCommand, Shared};
+use crate::cli::args::{Arguments, Command, ConfigCommand, Format, PartitionCommand, Shared, TokenCommand};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::http::Api;
 use crate::cli::screen::Screen;
@@ -78,6 +79,7 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>, mut screen: Screen
             Exit::Done
         }
         Command::Inspect { directory } => inspect(&directory, shared.output, &mut screen),
+        Command::Token(TokenCommand::Reset { config }) => token::reset(config.as_deref(), &mut screen),
         command => ask(command, &shared, screen),
     }
 }
@@ -96,9 +98,11 @@ fn ask(command: Command, shared: &Shared, screen: Screen) -> Exit {
         Command::Status { watch: false } => status::once(&mut session),
         Command::Status { watch: true } => watch::watch(&mut session),
         Command::Version => version(&mut session),
-        Command::Run { .. } | Command::CheckConfig { .. } | Command::Config(_) | Command::Inspect { .. } => {
-            Ok(Exit::Done)
-        }
+        Command::Run { .. }
+        | Command::CheckConfig { .. }
+        | Command::Config(_)
+        | Command::Inspect { .. }
+        | Command::Token(_) => Ok(Exit::Done),
     };
     done.unwrap_or_else(|failure| complain(&failure, format, session.screen))
 }

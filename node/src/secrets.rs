@@ -247,6 +247,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_crash_left_behind_does_not_keep_a_node_from_starting() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let left = directory.path().join(format!("secret.key.{}.unfinished", std::process::id()));
+        std::fs::write(&left, "half").expect("writes");
+        SecretStore::open(directory.path()).expect("opens");
+        let files: Vec<_> =
+            std::fs::read_dir(directory.path()).expect("lists").map(|file| file.expect("a file").file_name()).collect();
+        assert_eq!(files, [KEY_FILE]);
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_key_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let elsewhere = directory.path().join("elsewhere");
+        std::fs::write(&elsewhere, [7; 32]).expect("writes");
+        std::os::unix::fs::symlink(&elsewhere, directory.path().join(KEY_FILE)).expect("links");
+        assert!(matches!(SecretStore::open(directory.path()), Err(Error::KeyFile { .. })));
+    }
+
+    #[test]
     fn a_key_that_others_may_read_or_that_is_damaged_is_refused() {
         let (directory, store) = store();
         drop(store);

@@ -12,6 +12,7 @@
 //! a replica that continues on part of its log has forgotten what it promised.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -83,7 +84,9 @@ impl Db {
     /// [`Error::Quarantined`] moved a damaged database aside; the next opening then answers [`Error::Wiped`].
     pub fn open(settings: &Settings) -> Result<Self, Error> {
         let directory = settings.directory.as_path();
-        fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
+        // What lies here says which topics and instances there are: nobody else's business.
+        let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        created.map_err(Error::io("create", directory))?;
         durable_file::sync_parent(directory)?;
         let lock = DirectoryLock::take(directory)?;
         let database = database(directory);

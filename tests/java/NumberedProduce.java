@@ -63,6 +63,7 @@ public final class NumberedProduce {
         private long retries;
         private long firstOffset = -1;
         private long lastOffset = -1;
+        private String lastError;
         private volatile boolean complete;
 
         Lane(DefaultMQProducer producer, MessageQueue queue, int index, int lanes, long deadline, Arguments arguments) {
@@ -135,6 +136,7 @@ public final class NumberedProduce {
                     return true;
                 } catch (MQClientException | RemotingException | MQBrokerException error) {
                     retries++;
+                    lastError = error.toString();
                     try {
                         Thread.sleep(100);
                     } catch (InterruptedException interrupted) {
@@ -150,7 +152,8 @@ public final class NumberedProduce {
         Json report() {
             return new Json().put("broker", queue.getBrokerName()).put("queue", queue.getQueueId())
                 .put("acknowledged", acknowledged).put("first_offset", firstOffset).put("last_offset", lastOffset)
-                .put("retries", retries).put("complete", complete);
+                .put("retries", retries).put("complete", complete)
+                .put("last_error", lastError);
         }
     }
 }

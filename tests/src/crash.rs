@@ -153,7 +153,7 @@ pub fn run(plan: &CrashPlan, progress: &mut dyn FnMut(&str)) -> CrashReport {
     let scenario = Scenario::start(source, target, plan.queues, &settings);
     let mut course = Course::new(plan, scenario);
     for (number, round) in plan.rounds.iter().enumerate() {
-        course.lead_up(round);
+        course.lead_up(round, progress);
         course.kill(number + 1, round);
         // A backlog grows while the node is down; its round starts the node.
         if plan.rounds.get(number + 1).is_none_or(|next| next.moment != Moment::Backlog) {
@@ -161,10 +161,7 @@ pub fn run(plan: &CrashPlan, progress: &mut dyn FnMut(&str)) -> CrashReport {
         }
     }
     course.produce_beside(plan.messages - course.produced);
-    for mut producer in course.producers.drain(..) {
-        let status = producer.wait(Duration::from_secs(600));
-        assert!(status.success(), "a producer failed:\n{}", producer.log_tail(40));
-    }
+    course.wait_producers();
     progress("no more messages; waiting until all are copied");
     let Course { mut scenario, kills, .. } = course;
     scenario.wait_caught_up();
@@ -201,18 +198,22 @@ impl<'a> Course<'a> {
     }
 
     /// Everything of a round before its kill: returns at the moment of the kill.
-    fn lead_up(&mut self, round: &Round) {
+    fn lead_up(&mut self, round: &Round, progress: &mut dyn FnMut(&str)) {
         let part = self.plan.messages / self.plan.parts();
         match round.moment {
             Moment::Start => return,
             Moment::Traffic => {
+                // What was produced before must not pass for what arrives now.
                 self.wait_copying();
+                self.wait_producers();
+                self.scenario.wait_caught_up();
+                self.copied = total(self.scenario.target_topic());
                 self.produce_beside(part);
             }
             Moment::Backlog => {
                 let numbered = self.next_part(part);
                 java::produce_numbered(&self.scenario.source.access(), NAME, &numbered);
-                self.start(&mut |_| {});
+                self.start(progress);
             }
         }
         let hundredth = i64::try_from(part).unwrap() / 100;
@@ -248,6 +249,13 @@ impl<'a> Course<'a> {
         let numbered = self.next_part(messages);
         let log = self.scenario.folder().join(format!("producer-{}.log", numbered.first));
         self.producers.push(java::start_numbered(&self.scenario.source.access(), NAME, &numbered, &log));
+    }
+
+    fn wait_producers(&mut self) {
+        for mut producer in self.producers.drain(..) {
+            let status = producer.wait(Duration::from_secs(600));
+            assert!(status.success(), "a producer failed:\n{}", producer.log_tail(40));
+        }
     }
 
     /// Waits until every partition is past its start, so that what is produced next is copied as it arrives.

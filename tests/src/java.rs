@@ -51,12 +51,14 @@ pub struct Numbered {
     pub body: usize,
     /// Messages per send.
     pub batch: usize,
+    /// After how many seconds a queue that cannot be written gives up.
+    pub deadline: u64,
 }
 
 impl Numbered {
     /// `messages` small messages at full speed in batches of 16.
     pub fn new(messages: u64) -> Self {
-        Self { messages, first: 0, rate: 0, body: 128, batch: 16 }
+        Self { messages, first: 0, rate: 0, body: 128, batch: 16, deadline: 120 }
     }
 
     fn arguments(&self, topic: &str) -> Vec<(&'static str, String)> {
@@ -67,6 +69,7 @@ impl Numbered {
             ("rate", self.rate.to_string()),
             ("body", self.body.to_string()),
             ("batch", self.batch.to_string()),
+            ("deadline", self.deadline.to_string()),
         ]
     }
 }
@@ -162,7 +165,9 @@ fn classes() -> PathBuf {
             .arg(&folder)
             .args(&paths)
             .output()
-            .unwrap_or_else(|error| panic!("the tests compile Java programs: cannot start `javac`: {error}. Install a JDK 17."));
+            .unwrap_or_else(|error| {
+                panic!("the tests compile Java programs: cannot start `javac`: {error}. Install a JDK 17.")
+            });
         assert!(output.status.success(), "javac failed:\n{}", String::from_utf8_lossy(&output.stderr));
     });
     folder

@@ -49,7 +49,8 @@ impl Ports {
 
 fn free(base: u16) -> bool {
     (base..base + BLOCK).all(|port| {
-        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() && TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok()
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+            && TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok()
     })
 }
 

@@ -25,7 +25,10 @@ pub fn binary() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let found = test.ancestors().skip(1).take(2).map(|folder| folder.join("causeway")).find(|path| path.is_file());
     found.unwrap_or_else(|| {
-        panic!("no causeway binary near {}: build it with `cargo build -p causeway` (same profile and target folder)", test.display())
+        panic!(
+            "no causeway binary near {}: build it with `cargo build -p causeway` (same profile and target folder)",
+            test.display()
+        )
     })
 }
 

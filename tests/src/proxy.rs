@@ -102,7 +102,8 @@ impl FaultProxy {
 
     /// Whether a one-time fault of this direction is still waiting for a frame.
     pub fn is_armed(&self, direction: Direction) -> bool {
-        self.faults.change(|state| state.lane(direction).close_after.is_some() || state.lane(direction).garbage.is_some())
+        self.faults
+            .change(|state| state.lane(direction).close_after.is_some() || state.lane(direction).garbage.is_some())
     }
 
     /// Ends all faults; connections stay.

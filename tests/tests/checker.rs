@@ -16,7 +16,8 @@ type Topic = Vec<Vec<Message>>;
 
 fn message(queue: u32, offset: i64) -> Message {
     let number = i64::from(queue) * 1000 + offset;
-    let properties = [("UNIQ_KEY", format!("id-{number}")), ("KEYS", format!("key-{number}")), ("city", "qingdao".into())];
+    let properties =
+        [("UNIQ_KEY", format!("id-{number}")), ("KEYS", format!("key-{number}")), ("city", "qingdao".into())];
     Message {
         broker: "broker-a".into(),
         queue,
@@ -239,13 +240,12 @@ fn foreign_and_corrupt_messages_are_named() {
 #[test]
 fn repeated_ids_and_equal_messages_are_no_faults_but_still_counted() {
     let make = |mut topic: Topic| {
-        for offset in 10..14 {
-            topic[1][offset].properties.insert("UNIQ_KEY".into(), "one id for all".into());
-            topic[1][offset].properties.insert("KEYS".into(), "k".into());
+        for message in &mut topic[1][10..14] {
+            message.properties.insert("UNIQ_KEY".into(), "one id for all".into());
+            message.properties.insert("KEYS".into(), "k".into());
         }
-        for offset in 20..23 {
-            topic[2][offset] = topic[2][20].clone();
-        }
+        let repeated = topic[2][20].clone();
+        topic[2][21..23].fill(repeated);
         topic
     };
     let (source, rules) = (make(topic()), Rules::copy(&["PROVENANCE"]));
@@ -339,7 +339,10 @@ fn the_program_says_it_in_text_json_and_exit_code() {
     assert!(code == Some(1) && text.contains("Lost: broker-a/0@0"), "{text}");
     let (code, json) = run(&lossy, &["--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((code, json["lost"].as_u64(), json["differences"][0]["kind"].as_str()), (Some(1), Some(1), Some("lost")));
+    assert_eq!(
+        (code, json["lost"].as_u64(), json["differences"][0]["kind"].as_str()),
+        (Some(1), Some(1), Some("lost"))
+    );
     assert_eq!(run(&lossy, &["--first", "broker-a/0@1"]).0, Some(0));
     assert_eq!(run(&folder.path().join("nothing"), &[]).0, Some(2));
 }

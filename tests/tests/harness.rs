@@ -84,7 +84,7 @@ fn a_killed_broker_comes_back_with_its_messages() {
 
 #[test]
 fn access_control_and_tls_admit_who_they_should() {
-    for version in [Version::V4_9_7, Version::V5_5_0] {
+    for version in [Version::V4_9_4, Version::V5_5_0] {
         let folder = tempfile::tempdir().unwrap();
         let tls = Some(TlsSettings { require_client_certificate: version.is_five() });
         let acl = Some(Acl::default());
@@ -111,7 +111,7 @@ fn access_control_and_tls_admit_who_they_should() {
 #[test]
 fn a_broker_is_reached_through_the_fault_proxy() {
     let announced = Some("127.0.0.2".parse().unwrap());
-    let cluster = Cluster::start(ClusterSettings { announced, ..ClusterSettings::new(Version::V5_5_0) });
+    let cluster = Cluster::start(ClusterSettings { announced, ..ClusterSettings::new(Version::V5_2_0) });
     let broker = &cluster.brokers[0];
     let proxy = causeway_tests::proxy::FaultProxy::start(&broker.announced(), &broker.address());
     cluster.admin().create_topic("orders", 2);

@@ -44,6 +44,8 @@ impl SandboxNode {
     pub(crate) async fn start(folder: &Path, port: u16, regions: [(&str, SocketAddr); 2]) -> Result<Self, String> {
         let mut config = NodeConfig::with_data_directory(&folder.join("node")).map_err(|faults| faults.to_string())?;
         config.http.listen = SocketAddr::from(([127, 0, 0, 1], port));
+        // The node stands beside the target, where writes have to be quick.
+        config.node.region = Name::new(regions[1].0).map_err(|error| error.to_string())?;
         for (name, name_server) in regions {
             config.instances.push(InstanceConfig { spec: instance(name, name_server)?, identity: None });
         }

@@ -75,9 +75,10 @@ impl Screen {
     pub(crate) fn draw(&mut self, live: &Live<'_>) {
         self.frames += 1;
         let (head, row) = table(live);
+        let verdict = verdict(live.verdict);
         if !self.terminal {
             if self.frames % QUIET_EVERY == 1 {
-                say(&row);
+                say(&format!("{row}\n{verdict}"));
             }
             return;
         }
@@ -85,6 +86,8 @@ impl Screen {
         let lines = [
             head,
             row,
+            String::new(),
+            verdict,
             String::new(),
             "Try   b and Enter: stop or start the target region's broker · Ctrl-C: end".to_owned(),
             format!("      causeway --address {address} --token-file {token_file} stream pause orders"),
@@ -124,17 +127,24 @@ fn table(live: &Live<'_>) -> (String, String) {
             )
         }
     };
-    let Verdict { verified, missing, doubled, out_of_order, altered, .. } = live.verdict;
     let head = format!(
-        "  {:<8} {:<12} {:<10} {:<16} {:<9} {:<11} {:<11} VERIFIED",
-        "STREAM", "STATE", "RATE", "LAG", "BEHIND", "SENT", "COPIED"
+        "  {:<8} {:<12} {:<10} {:<18} {:<9} {:<11} COPIED",
+        "STREAM", "STATE", "RATE", "LAG", "BEHIND", "SENT"
     );
     let row = format!(
-        "  {:<8} {state:<12} {rate:<10} {lag:<16} {behind:<9} {:<11} {copied:<11} {} ok, {missing} missing, {doubled} doubled, \
-         {out_of_order} out of order, {altered} altered",
+        "  {:<8} {state:<12} {rate:<10} {lag:<18} {behind:<9} {:<11} {copied}",
         "orders",
         grouped(live.sent),
-        grouped(*verified),
     );
     (head, row)
+}
+
+fn verdict(verdict: &Verdict) -> String {
+    let Verdict { verified, missing, doubled, out_of_order, altered, .. } = verdict;
+    let mark = if verdict.is_clean() { "right so far" } else { "DIFFERENCES" };
+    format!(
+        "  verdict  {mark}: {} copies compared byte by byte, {missing} missing, {doubled} doubled, {out_of_order} out of order, \
+         {altered} altered",
+        grouped(*verified),
+    )
 }

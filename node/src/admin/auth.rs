@@ -1,4 +1,4 @@
-//! Who may ask: a bearer token on everything but the page's own files and the health check.
+//! Who may ask: a bearer token on everything but the page's own files, the pages of error codes and the health check.
 //!
 //! The state keeps only SHA-256 hashes of tokens; a token is 256 random bits, so a plain hash is enough. Comparison
 //! takes the same time wherever hashes differ, and looks at every token. No token is ever logged.
@@ -21,8 +21,8 @@ use zeroize::Zeroizing;
 
 use super::answer::Error;
 use super::lockout::Lockout;
-use super::page;
 use super::seam::Site;
+use super::{error_pages, page};
 
 /// The longest token that is looked at, in bytes.
 const MAXIMUM_TOKEN_BYTES: usize = 512;
@@ -99,7 +99,7 @@ pub(super) async fn require_token<B: MessageBody>(
 
 /// Paths that answer without a token: nothing there tells anything about streams or instances.
 fn is_open(path: &str) -> bool {
-    path == "/healthz" || page::is_page(path)
+    path == "/healthz" || page::is_page(path) || error_pages::is_page(path)
 }
 
 fn decide(request: &ServiceRequest) -> Result<(), Error> {

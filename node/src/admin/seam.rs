@@ -3,6 +3,7 @@
 //! Tests put the plain state machine behind the trait.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use causeway_core::command::Command;
 use causeway_core::ids::{NodeId, Timestamp};
@@ -18,7 +19,7 @@ use super::model::status::RaftStatus;
 use crate::connect::Instances;
 use crate::secrets::SecretStore;
 use crate::status::StatusBoard;
-use crate::telemetry::RateHistory;
+use crate::telemetry::{RateHistory, ScrapeOptions};
 
 /// The agreed state, and the way to change it.
 pub trait Cluster: Send + Sync {
@@ -73,7 +74,7 @@ pub struct AdminContext {
     /// Seals secrets that clients send.
     pub secrets: Arc<SecretStore>,
     /// Writes the answer of `/metrics`, in the Prometheus text format.
-    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    pub metrics: Arc<dyn Fn(ScrapeOptions) -> String + Send + Sync>,
 }
 
 /// The context together with what the API itself remembers; one for all workers.
@@ -84,6 +85,9 @@ pub(super) struct Site {
     /// Bounds how many tests and plans talk to instances at a time.
     pub(super) probes: tokio::sync::Semaphore,
 }
+
+/// How long a change may take to be agreed on.
+const AGREEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many tests and plans talk to instances at a time; a further one is told to come back.
 const MAXIMUM_PROBES: usize = 4;
@@ -100,10 +104,18 @@ impl Site {
 
     /// Proposes a command and turns a refusal into an error.
     pub(super) async fn change(&self, command: Command) -> Result<Outcome, Error> {
-        match self.context.cluster.propose(command).await {
-            Ok(Outcome::Refused(refusal)) => Err(Error::Refused(refusal)),
-            Ok(outcome) => Ok(outcome),
-            Err(ProposeError { why, leader }) => Err(Error::Unavailable { why, leader }),
+        let proposed = tokio::time::timeout(AGREEMENT_TIMEOUT, self.context.cluster.propose(command)).await;
+        match proposed {
+            Ok(Ok(Outcome::Refused(refusal))) => Err(Error::Refused(refusal)),
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(ProposeError { why, leader })) => Err(Error::Unavailable { why, leader }),
+            Err(_) => Err(Error::Unavailable {
+                why: format!(
+                    "the change was not agreed on within {} s; it may still be: look before asking again",
+                    AGREEMENT_TIMEOUT.as_secs()
+                ),
+                leader: None,
+            }),
         }
     }
 

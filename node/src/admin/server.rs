@@ -1,7 +1,7 @@
 //! The HTTP server: where it listens, what it bounds, which routes it has.
 //!
-//! It runs on a thread of its own with its own runtime, so that nothing a client does can hold up copying. It binds only
-//! to loopback addresses: everything else needs TLS, which it does not speak.
+//! It runs on a thread of its own with its own runtime, so that nothing a client does can hold up copying. It binds
+//! only to loopback addresses: everything else needs TLS, which it does not speak.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -22,7 +22,7 @@ use super::answer::{Answer, Error as Refused};
 use super::model::change::{List, ListQuery};
 use super::seam::{AdminContext, Site};
 use super::survey::survey;
-use super::{auth, guard, instances, page, partitions, status, streams};
+use super::{auth, error_pages, guard, instances, page, partitions, status, streams};
 use crate::clock;
 
 /// Threads that answer requests.
@@ -159,6 +159,7 @@ pub(super) fn routes(config: &mut ServiceConfig, site: &Data<Site>) {
                 .error_handler(|_, request| Refused::NoSuchPath(request.path().to_owned()).into()),
         )
         .configure(page::routes)
+        .configure(error_pages::routes)
         .configure(status::routes)
         .configure(instances::routes)
         .configure(partitions::routes)

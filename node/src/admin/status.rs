@@ -10,6 +10,7 @@ use causeway_core::ids::Timestamp;
 use causeway_core::name::Name;
 use causeway_core::state::State;
 use causeway_core::stream::Endpoint;
+use serde::Deserialize;
 
 use super::answer::{Answer, json};
 use super::body::read_query;
@@ -24,6 +25,7 @@ use super::survey::{StreamSurvey, rpo_seconds, seconds_between, severity, survey
 use super::{server, streams};
 use crate::clock;
 use crate::status::{PartitionFigures, RunState};
+use crate::telemetry::ScrapeOptions;
 use crate::telemetry::rates::{RatePoint, lag_messages, lag_seconds};
 
 /// Adds the routes.
@@ -32,7 +34,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(server::resource("/v1/status").route(web::get().to(show)))
         .service(server::resource("/v1/version").route(web::get().to(version)))
         .service(server::resource("/metrics").route(web::get().to(metrics)))
-        .service(server::resource("/healthz").route(web::get().to(health)));
+        .service(server::resource("/healthz").route(web::get().to(health)).route(web::head().to(health)));
 }
 
 async fn show(site: Data<Site>, request: HttpRequest) -> Answer {
@@ -61,9 +63,18 @@ async fn version(site: Data<Site>) -> Answer {
     }))
 }
 
-async fn metrics(site: Data<Site>) -> HttpResponse {
-    let text = (site.context.metrics)();
-    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
+/// Query of `GET /metrics`.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct MetricsQuery {
+    /// One series for each source queue in place of each series of a stream.
+    queues: bool,
+}
+
+async fn metrics(request: HttpRequest, site: Data<Site>) -> Answer {
+    let MetricsQuery { queues } = read_query(&request)?;
+    let text = (site.context.metrics)(ScrapeOptions { queues });
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
 }
 
 /// Says only that the process answers; whether streams run is in `/v1/status`.

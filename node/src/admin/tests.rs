@@ -195,7 +195,7 @@ impl Fixture {
             board: Arc::new(StatusBoard::default()),
             rates: Arc::new(RateHistory::new()),
             secrets,
-            metrics: Arc::new(|| "causeway_up 1\n".to_owned()),
+            metrics: Arc::new(|_| "causeway_up 1\n".to_owned()),
         };
         Self { cluster, directory, context }
     }

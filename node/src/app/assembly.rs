@@ -236,7 +236,7 @@ fn context(
     let scrape = {
         let (node, cluster) = (node.name.clone(), cluster.clone());
         let (board, history) = (Arc::clone(board), Arc::clone(rates));
-        move || {
+        move |options: ScrapeOptions| {
             let (view, raft) = (cluster.view(), cluster.status());
             let sources = Sources {
                 node: &node,
@@ -246,7 +246,7 @@ fn context(
                 raft: Some(&raft),
                 now: clock::now(),
             };
-            telemetry::render(&sources, ScrapeOptions::default())
+            telemetry::render(&sources, options)
         }
     };
     AdminContext {

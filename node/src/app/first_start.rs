@@ -50,11 +50,16 @@ async fn first_token(cluster: &Handle) -> Result<Option<Zeroizing<String>>, Erro
     if !cluster.view().tokens.is_empty() {
         return Ok(None);
     }
+    put_token(cluster).await.map(Some)
+}
+
+/// Draws a token for the administrator and makes it the only one of that name.
+pub(super) async fn put_token(cluster: &Handle) -> Result<Zeroizing<String>, Error> {
     let system = |reason: String| Error::System { what: "random bytes", reason };
     let token = draw_token().map_err(|error| system(error.to_string()))?;
     let name = Name::new(FIRST_TOKEN).map_err(|error| system(error.to_string()))?;
-    agree(cluster, "create the first token", Command::PutToken { name, hash: token_hash(&token) }).await?;
-    Ok(Some(token))
+    agree(cluster, "create the administrator's token", Command::PutToken { name, hash: token_hash(&token) }).await?;
+    Ok(token)
 }
 
 async fn register(cluster: &Handle, instance: &InstanceConfig) -> Result<(), Error> {

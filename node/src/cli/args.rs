@@ -26,17 +26,23 @@ pub struct Arguments {
     pub command: Command,
 }
 
+/// The heading of the options of [`Shared`].
+const NODE: &str = "Node and answer";
+
+/// Where a node listens unless it is told otherwise.
+const ADDRESS: &str = "http://127.0.0.1:7500";
+
 /// Options of every command that asks a node.
 #[derive(Debug, Clone, Args)]
 pub struct Shared {
     /// Where the node's API is
-    #[arg(long, global = true, env = "CAUSEWAY_ADDRESS", default_value = "http://127.0.0.1:7500", value_name = "URL")]
+    #[arg(long, global = true, help_heading = NODE, env = "CAUSEWAY_ADDRESS", default_value = ADDRESS, value_name = "URL")]
     pub address: String,
     /// File that holds the API token; CAUSEWAY_TOKEN is used without it
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = NODE, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// How to answer
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    /// How to answer: table, wide (every column) or json (base units)
+    #[arg(short, long, global = true, help_heading = NODE, value_enum, default_value_t = Format::Table, value_name = "FORMAT", hide_possible_values = true)]
     pub output: Format,
 }
 
@@ -87,12 +93,26 @@ pub enum Command {
         #[arg(long)]
         watch: bool,
     },
+    /// The administrator's token
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Versions of this program and of the node
     Version,
     /// What is in a data directory whose node is stopped
     Inspect {
         /// The data directory
         directory: PathBuf,
+    },
+}
+
+/// The administrator's token.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Draw a new one for a node that is stopped; the old one is worth nothing afterwards
+    Reset {
+        /// Configuration file of the node
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
 }
 
@@ -157,8 +177,8 @@ pub enum InstanceCommand {
 pub struct AddInstance {
     /// Its name in Causeway
     pub name: String,
-    /// What it is
-    #[arg(long, value_enum, default_value_t = Kind::Rocketmq)]
+    /// What it is: rocketmq (4.9 or 5)
+    #[arg(long, value_enum, default_value_t = Kind::Rocketmq, hide_possible_values = true)]
     pub kind: Kind,
     /// The label of the region that it stands in
     #[arg(long)]
@@ -266,16 +286,16 @@ pub struct CreateStreamArguments {
     #[arg(long, default_value = "*", value_name = "EXPRESSION")]
     pub tag: String,
     /// Where to begin: earliest, latest, a time as 2026-11-20T08:00:00Z, timestamp:MS or offset:N
-    #[arg(long, value_parser = parse::start, default_value = "latest")]
+    #[arg(long, value_parser = parse::start, default_value = "latest", value_name = "POSITION")]
     pub start: StartPosition,
     /// What happens to born timestamps: carried (full batches) or exact (each copy its own; slower)
-    #[arg(long, value_enum, default_value_t = BornTimestampArgument::Carried)]
+    #[arg(long, value_enum, default_value_t = BornTimestampArgument::Carried, value_name = "HOW", hide_possible_values = true)]
     pub born_timestamp: BornTimestampArgument,
     /// Which acknowledgement counts as durable: confirmed (a full SUCCESS) or stored (on the master)
-    #[arg(long, value_enum, default_value_t = DurabilityArgument::Confirmed)]
+    #[arg(long, value_enum, default_value_t = DurabilityArgument::Confirmed, value_name = "HOW", hide_possible_values = true)]
     pub durability: DurabilityArgument,
-    /// When the source's slaves may be read
-    #[arg(long, value_enum, default_value_t = SlaveReadsArgument::MasterGone)]
+    /// When the source's slaves may be read: master-gone, cold-catch-up (also when the master suggests it) or never
+    #[arg(long, value_enum, default_value_t = SlaveReadsArgument::MasterGone, value_name = "WHEN", hide_possible_values = true)]
     pub slave_reads: SlaveReadsArgument,
     /// What every change can be asked.
     #[command(flatten)]

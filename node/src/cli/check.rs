@@ -1,13 +1,16 @@
 //! `causeway check-config`: the file, this machine, and the instances, without changing anything.
 //!
-//! Instances of the file are connected to from here, with the secrets of this environment. Where a node runs at the
-//! file's address and a token is given, the instances that are registered there are tested by it as well.
+//! Where a node runs at the file's address already, it tests the instances that are registered there; that needs its
+//! token. The other instances of the file are connected to from here, with the secrets of this environment.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use causeway_core::error_code::ErrorCode;
+use causeway_core::instance::InstanceSpec;
+use causeway_core::name::Name;
 use causeway_core::state::State;
 use serde_json::{Value, json};
 
@@ -50,10 +53,12 @@ pub fn check(path: Option<&Path>, offline: bool, shared: &Shared, screen: &mut S
         checks.extend(key_file(&config.node.data_directory));
         let (listen, node_runs) = listen(config.http.listen);
         checks.push(listen);
-        tests.extend(from_here(&config, &mut checks));
         if node_runs {
             tests.extend(from_node(config.http.listen, shared, &mut checks));
         }
+        // What is registered already is tested by the node, with the node's secrets and from where it stands.
+        let registered: BTreeSet<Name> = tests.iter().map(|test| test.instance.clone()).collect();
+        tests.extend(from_here(&config, &registered, &mut checks));
     }
     report(&checks, &tests, shared.output, screen)
 }
@@ -166,8 +171,10 @@ fn node_answers(address: SocketAddr) -> bool {
     }
 }
 
-fn from_here(config: &NodeConfig, checks: &mut Vec<Check>) -> Vec<InstanceTest> {
-    if config.instances.is_empty() {
+fn from_here(config: &NodeConfig, registered: &BTreeSet<Name>, checks: &mut Vec<Check>) -> Vec<InstanceTest> {
+    let specs = config.instances.iter().map(|instance| &instance.spec);
+    let specs: Vec<&InstanceSpec> = specs.filter(|spec| !registered.contains(&spec.name)).collect();
+    if specs.is_empty() {
         return Vec::new();
     }
     let prepared = SecretStore::without_key_file()
@@ -182,8 +189,7 @@ fn from_here(config: &NodeConfig, checks: &mut Vec<Check>) -> Vec<InstanceTest> 
     };
     let (_nothing_registered, view) = tokio::sync::watch::channel(Arc::new(State::default()));
     let instances = Arc::new(Instances::new(view, Arc::new(secrets), config.connection));
-    let test = |spec| runtime.block_on(probe::test(&instances, spec, None));
-    config.instances.iter().map(|instance| test(&instance.spec)).collect()
+    specs.into_iter().map(|spec| runtime.block_on(probe::test(&instances, spec, None))).collect()
 }
 
 fn from_node(address: SocketAddr, shared: &Shared, checks: &mut Vec<Check>) -> Vec<InstanceTest> {
@@ -192,7 +198,7 @@ fn from_node(address: SocketAddr, shared: &Shared, checks: &mut Vec<Check>) -> V
         let instances = api.list("/v1/instances")?;
         let names = instances.iter().map(|item| api.read::<InstanceView>(item).map(|instance| instance.name));
         let names = names.collect::<Result<Vec<_>, _>>()?;
-        let test = |name: &causeway_core::name::Name| {
+        let test = |name: &Name| {
             let path = format!("/v1/instances/{}:test", segment(name.as_str()));
             api.post(&path, None::<&Value>).and_then(|answer| api.read::<InstanceTest>(&answer))
         };

@@ -237,7 +237,7 @@ pub fn conclusion(test: &InstanceTest) -> String {
     if test.passed {
         format!("  {} can be used; tested in {took}", test.instance)
     } else {
-        format!("  {} cannot be used yet: {}; tested in {took}", test.instance, counted(failed, "finding"))
+        format!("  {} cannot be used yet: {} failed; tested in {took}", test.instance, counted(failed, "check"))
     }
 }
 

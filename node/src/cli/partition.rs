@@ -8,8 +8,8 @@ use crate::cli::Session;
 use crate::cli::args::Format;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::http::segment;
-use crate::cli::human::{UNKNOWN, ago, grouped, grouped_signed, or_unknown, rate, seconds_or_unknown};
-use crate::cli::stream_text::state;
+use crate::cli::human::{UNKNOWN, ago, grouped, grouped_signed, or_unknown, rate};
+use crate::cli::stream_text::{at_least, behind, state};
 use crate::cli::table::{Cell, Column, Table, Tone};
 use crate::clock;
 
@@ -64,8 +64,10 @@ pub fn table(stream: &str, partitions: &[PartitionView], wide: bool, now: Timest
 }
 
 fn cells(partition: &PartitionView, wide: bool, now: Timestamp) -> Vec<Cell> {
-    let (word, tone) = state(partition.condition.state);
+    let run = partition.condition.state;
+    let (word, tone) = state(run);
     let figures = partition.figures.as_ref();
+    let lag = figures.and_then(|figures| figures.lag_messages);
     let unknown = || Cell::from(UNKNOWN);
     let offset = |offset: Option<i64>| offset.map_or_else(unknown, |offset| grouped_signed(offset).into());
     let mut cells = vec![
@@ -74,8 +76,9 @@ fn cells(partition: &PartitionView, wide: bool, now: Timestamp) -> Vec<Cell> {
         partition.owner.map_or_else(|| "none".to_owned(), |owner| owner.to_string()).into(),
         partition.epoch.to_string().into(),
         rate(figures.and_then(|figures| figures.copied_messages_per_second)).into(),
-        or_unknown(figures.and_then(|figures| figures.lag_messages)).into(),
-        seconds_or_unknown(figures.and_then(|figures| figures.lag_seconds)).into(),
+        at_least(run, lag.is_some(), or_unknown(lag)).into(),
+        behind(run, figures.and_then(|figures| figures.lag_seconds), figures.and_then(|figures| figures.rpo_seconds))
+            .into(),
         offset(figures.and_then(|figures| figures.durable_next)),
     ];
     if wide {
@@ -95,18 +98,50 @@ fn cells(partition: &PartitionView, wide: bool, now: Timestamp) -> Vec<Cell> {
 fn notes(table: &mut Table, stream: &str, partition: &PartitionView, now: Timestamp) {
     if let Some(fault) = &partition.fault {
         table.note(format!("since {}: {}  {}", ago(fault.since, now), fault.message, fault.code), Tone::Bad);
-        let skip = match fault.skip_to {
-            Some(to) => format!(" | --skip (goes on at {})", grouped_signed(to)),
-            None => String::new(),
-        };
-        let options = format!("--retry{skip} | --restart POSITION");
-        table.note(
-            format!("decide: causeway stream resolve {stream} --partition {} {options}", partition.source),
-            Tone::Plain,
-        );
+        let decide = format!("decide: causeway stream resolve {stream} --partition {} DECISION", partition.source);
+        table.note(decide, Tone::Plain);
+        let skip = fault.skip_to.map_or_else(String::new, |to| format!(", --skip (goes on at {})", grouped_signed(to)));
+        table.note(format!("DECISION is --retry{skip} or --restart POSITION"), Tone::Plain);
         table.note(format!("read: {}", fault.help), Tone::Quiet);
     } else if let Some(why) = &partition.condition.why {
         let code = partition.condition.code.as_ref().map_or(String::new(), |code| format!("  {code}"));
         table.note(format!("since {}: {why}{code}", ago(partition.condition.since, now)), Tone::Plain);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two partitions: one that runs, one that waits for a decision.
+    fn sample() -> Vec<PartitionView> {
+        let figures = json!({
+            "read_messages": 5, "read_bytes": 5, "copied_messages": 5, "copied_bytes": 5, "filtered_messages": 0,
+            "looped_messages": 0, "zombie_writes": 0, "in_flight_bytes": 0, "source_next": 82_612, "source_maximum": 82_612,
+            "durable_next": 82_600, "lag_messages": 12, "lag_seconds": 0.008, "rpo_seconds": 0.008,
+            "copied_messages_per_second": 250.2, "caught_up_at": 3_599_000, "checkpoint_at": 3_599_910,
+        });
+        let partition = |queue: u32, state: &str, fault: Value, figures: Value| {
+            json!({
+                "source": { "broker": "broker-a", "queue": queue }, "target": { "broker": "broker-x", "queue": queue },
+                "state": state, "since": 0, "why": null, "code": null, "help": null, "owner": 1, "epoch": 3, "generation": 0,
+                "start": "earliest", "source_incarnation": 0, "target_incarnation": 0, "checkpoint": null, "fault": fault,
+                "resolved": [], "rewinds": 0, "figures": figures,
+            })
+        };
+        let fault = json!({
+            "code": "CWY-0402", "message": "the source's retention removed offsets 1000 to 2500 before they were copied",
+            "help": "https://example.org/CWY-0402", "since": 3_400_000,
+            "detail": { "retention_won": { "from": 1000, "to": 2500 } }, "skip_to": 2500,
+        });
+        let views = [partition(0, "running", Value::Null, figures), partition(1, "faulted", fault, Value::Null)];
+        views.into_iter().map(|view| serde_json::from_value(view).expect("a partition")).collect()
+    }
+
+    #[test]
+    fn golden_partitions() {
+        let drawn = |wide, width| table("orders", &sample(), wide, Timestamp(3_600_000)).lines(width, false).join("\n");
+        let all = [drawn(false, 80), drawn(false, 120), drawn(true, 200)].join("\n\n");
+        assert_eq!(format!("{all}\n"), include_str!("testdata/partitions.golden"));
     }
 }

@@ -5,7 +5,7 @@ use crate::cli::Session;
 use crate::cli::args::Format;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::human::{ago, bytes, grouped, or_unknown, rate, seconds_or_unknown};
-use crate::cli::stream_text::{catch_up, lag, reason, state};
+use crate::cli::stream_text::{at_least, behind, catch_up, lag, reason, state};
 use crate::cli::table::{Cell, Column, Table, Tone};
 
 /// Where the node tells everything at once.
@@ -86,7 +86,7 @@ pub fn table(status: &StatusAnswer, wide: bool) -> Table {
     for stream in &status.streams {
         table.row(cells(stream, wide));
         if let Some(progress) = &stream.catch_up {
-            table.note(catch_up(progress, 20), Tone::Plain);
+            table.note(catch_up(progress, None), Tone::Plain);
         }
         let (_, tone) = state(stream.condition.state);
         for line in reason(stream.name.as_str(), &stream.condition, status.at) {
@@ -97,14 +97,15 @@ pub fn table(status: &StatusAnswer, wide: bool) -> Table {
 }
 
 fn cells(stream: &StreamStatus, wide: bool) -> Vec<Cell> {
-    let (word, tone) = state(stream.condition.state);
+    let run = stream.condition.state;
+    let (word, tone) = state(run);
     let figures = &stream.figures;
     let mut cells = vec![
         Cell::from(stream.name.to_string()),
         Cell::toned(word, tone),
         rate(figures.copied_messages_per_second).into(),
-        lag(figures.lag_messages).into(),
-        seconds_or_unknown(figures.lag_seconds).into(),
+        at_least(run, figures.lag_messages.is_some(), lag(figures.lag_messages)).into(),
+        behind(run, figures.lag_seconds, figures.rpo_seconds).into(),
         grouped(figures.copied_messages).into(),
     ];
     if wide {

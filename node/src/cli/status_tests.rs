@@ -26,6 +26,9 @@ fn sample() -> StatusAnswer {
         Some(CatchUp { percent: Some(61.0), remaining_messages: Some(470_000), eta_seconds: Some(8.1) });
     let mut blocked = stream_in(RunState::Blocked);
     blocked.name = name("refunds");
+    blocked.figures.lag_messages = Some(0);
+    blocked.figures.lag_seconds = Some(0.0);
+    blocked.figures.rpo_seconds = Some(203.4);
     blocked.condition.since = Timestamp(3_400_000);
     blocked.condition.why = Some("10.1.0.5:9876 is unreachable: connection refused".to_owned());
     blocked.condition.code = Some("CWY-0301".to_owned());

@@ -14,7 +14,7 @@ use crate::cli::args::{
 };
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::http::segment;
-use crate::cli::human::{counted, grouped_signed, time};
+use crate::cli::human::time;
 use crate::cli::parse::{PartitionText, start_text};
 use crate::cli::stream_text::{details, effects, plan, query, state};
 use crate::cli::table::{Cell, Column, Table};
@@ -248,15 +248,5 @@ fn resolved(session: &mut Session, partition: &str, answer: &Value) -> Result<()
     let answer: ResolveAnswer = session.api.read(answer)?;
     session.screen.line(format!("{partition}: {}", answer.effect));
     session.screen.line(format!("  it stood because {}  {}", answer.fault.message, answer.fault.code));
-    if let Some(position) = answer.continues_at {
-        session.screen.line(format!("  it goes on at source offset {}", grouped_signed(position)));
-    }
-    match answer.left_out_messages {
-        Some(0) => {}
-        Some(count) => {
-            session.screen.line(format!("  {} will never be copied because of it", counted(count, "message")))
-        }
-        None => session.screen.line("  how many messages will never be copied because of it is not known"),
-    }
     Ok(())
 }

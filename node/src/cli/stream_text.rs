@@ -61,6 +61,23 @@ pub fn lag(messages: Option<u64>) -> String {
     messages.map_or_else(|| UNKNOWN.to_owned(), |messages| counted(messages, "message"))
 }
 
+/// Whether nobody looks at the source in this state, so that it may hold more than was last seen.
+fn looks_away(state: RunState) -> bool {
+    matches!(state, RunState::Blocked | RunState::Faulted)
+}
+
+/// How much is left, as it can be known in a state: at least what was last seen, where nobody looks.
+#[must_use]
+pub fn at_least(state: RunState, known: bool, text: String) -> String {
+    if known && looks_away(state) { format!("≥ {text}") } else { text }
+}
+
+/// How far the target is behind; where nobody looks, the time since it was last known not to be.
+#[must_use]
+pub fn behind(state: RunState, lag_seconds: Option<f64>, rpo_seconds: Option<f64>) -> String {
+    seconds_or_unknown(if looks_away(state) { rpo_seconds } else { lag_seconds })
+}
+
 /// Since when a state holds, why, and what to do: none where the state says it all.
 #[must_use]
 pub fn reason(name: &str, condition: &ConditionView, now: causeway_core::ids::Timestamp) -> Vec<String> {
@@ -77,19 +94,22 @@ pub fn reason(name: &str, condition: &ConditionView, now: causeway_core::ids::Ti
     lines
 }
 
-/// `████████████░░░░░░░░  61 %  8 s left`.
+/// `████████████░░░░░░░░  61 %   58,200/s   8 s left`; without the bar where the share is not known.
 #[must_use]
-pub fn catch_up(progress: &CatchUp, cells: u32) -> String {
-    let share = match progress.percent {
-        Some(percent) => format!("{}  {:.0} %", bar(percent, cells), percent.floor().clamp(0.0, 100.0)),
-        None => format!("{}  share unknown", bar(0.0, cells)),
-    };
+pub fn catch_up(progress: &CatchUp, speed: Option<f64>) -> String {
+    const CELLS: u32 = 20;
+    let share = progress.percent.map_or_else(String::new, |percent| {
+        format!("{}  {:.0} %   ", bar(percent, CELLS), percent.floor().clamp(0.0, 100.0))
+    });
     let left = match (progress.eta_seconds, progress.remaining_messages) {
         (Some(eta), _) => format!("{} left", seconds(eta)),
-        (None, Some(messages)) => format!("{} left, the backlog does not shrink", counted(messages, "message")),
+        (None, Some(messages)) => format!("{} left", counted(messages, "message")),
         (None, None) => "time left unknown".to_owned(),
     };
-    format!("{share}  {left}")
+    match speed {
+        Some(_) => format!("{share}{}   {left}", rate(speed)),
+        None => format!("{share}{left}"),
+    }
 }
 
 /// One line about what a stream does now.
@@ -98,7 +118,7 @@ pub fn headline(name: &str, condition: &ConditionView, figures: &StreamFigures, 
     let speed = rate(figures.copied_messages_per_second);
     match (condition.state, progress) {
         (RunState::CatchingUp, Some(progress)) => {
-            format!("{name} running · catching up  {}   {speed}", catch_up(progress, 20))
+            format!("{name} running · catching up  {}", catch_up(progress, figures.copied_messages_per_second))
         }
         (RunState::CatchingUp, None) => {
             format!("{name} running · catching up  {} behind   {speed}", lag(figures.lag_messages))
@@ -203,4 +223,77 @@ fn word(option: &impl serde::Serialize) -> String {
 #[must_use]
 pub fn offset(offset: Option<i64>) -> String {
     or_unknown(offset.and_then(|offset| u64::try_from(offset).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use causeway_core::ids::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+
+    fn condition(state: RunState, why: Option<&str>) -> ConditionView {
+        ConditionView { state, since: Timestamp(0), why: why.map(str::to_owned), code: None, help: None }
+    }
+
+    #[test]
+    fn one_line_says_what_a_stream_does() {
+        let mut figures = StreamFigures {
+            copied_messages_per_second: Some(58_200.0),
+            lag_messages: Some(1),
+            lag_seconds: Some(0.4),
+            ..StreamFigures::default()
+        };
+        let progress = |percent, eta_seconds| CatchUp { percent, remaining_messages: Some(4_500), eta_seconds };
+        let line = |state, why, figures: &StreamFigures, progress: Option<CatchUp>| {
+            headline("orders", &condition(state, why), figures, progress.as_ref())
+        };
+        assert_eq!(
+            line(RunState::CatchingUp, None, &figures, Some(progress(Some(61.9), Some(8.2)))),
+            "orders running · catching up  ████████████░░░░░░░░  61 %   58,200/s   8.2 s left"
+        );
+        assert_eq!(
+            line(RunState::CatchingUp, None, &figures, Some(progress(None, None))),
+            "orders running · catching up  58,200/s   4,500 messages left"
+        );
+        assert_eq!(
+            line(RunState::Running, None, &figures, None),
+            "orders running  58,200/s   1 message behind (0.4 s)"
+        );
+        assert_eq!(line(RunState::Blocked, Some("no route"), &figures, None), "orders blocked: no route");
+        figures.copied_messages_per_second = None;
+        assert_eq!(
+            line(RunState::CatchingUp, None, &figures, Some(progress(Some(100.0), None))),
+            "orders running · catching up  ████████████████████  100 %   4,500 messages left"
+        );
+    }
+
+    #[test]
+    fn where_nobody_looks_a_lag_is_a_least() {
+        assert_eq!(at_least(RunState::Blocked, true, "0".to_owned()), "≥ 0");
+        assert_eq!(at_least(RunState::Blocked, false, UNKNOWN.to_owned()), UNKNOWN);
+        assert_eq!(at_least(RunState::Running, true, "0".to_owned()), "0");
+        assert_eq!(behind(RunState::Faulted, Some(0.0), Some(42.0)), "42 s");
+        assert_eq!(behind(RunState::Running, Some(0.0), Some(42.0)), "0 ms");
+    }
+
+    #[test]
+    fn a_plan_reads_as_a_list_of_effects() {
+        let answer = json!({
+            "stream": { "name": "orders", "source": { "instance": "qingdao", "topic": "orders", "start": "earliest" },
+                        "target": { "instance": "hohhot", "topic": "orders" } },
+            "would_copy": { "queues": [], "retained_messages": 1_204_331, "retained_since": 1_795_161_600_000_i64,
+                            "messages_to_copy": 1_204_331 },
+            "would_create": { "instance": "hohhot", "topic": "orders", "queues": 8 }, "findings": [],
+        });
+        let found: StreamPlan = serde_json::from_value(answer).expect("a plan");
+        assert_eq!(
+            plan(&found),
+            [
+                "  would copy    0 queues, 1,204,331 messages retained since 2026-11-20 08:00:00 UTC",
+                "  from          earliest: 1,204,331 messages to copy before new ones",
+                "  would create  hohhot/orders with 8 queues on each broker",
+            ]
+        );
+    }
 }

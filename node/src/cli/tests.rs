@@ -152,7 +152,10 @@ fn errors_of_a_node_end_with_their_exit_code_and_say_what_to_do() {
         let (exit, out, err, _) = run_against(answers, &["stream", "show", "orders"]);
         assert_eq!(exit.number(), number, "{code}");
         assert!(out.is_empty(), "{out}");
-        assert!(err.starts_with(&format!("what is true\n  {code}  https://")), "{err}");
+        assert!(
+            err.starts_with(&format!("what is true\n  {code}  {}", crate::admin::model::error::help(code))),
+            "{err}"
+        );
     }
 }
 

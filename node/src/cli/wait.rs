@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use causeway_core::error_code::ErrorCode;
+use causeway_core::stream::DesiredState;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
@@ -124,7 +125,9 @@ fn judge(stream: Option<&StreamStatus>, goal: Goal) -> Verdict {
     match (goal, stream.condition.state) {
         (Goal::CaughtUp, RunState::Running) => Verdict::Reached,
         (Goal::Paused, RunState::Paused) if stream.figures.in_flight_bytes == 0 => Verdict::Reached,
-        (Goal::CaughtUp, RunState::Faulted | RunState::Paused | RunState::Deleting) => Verdict::Stuck,
+        (Goal::CaughtUp, RunState::Faulted | RunState::Deleting) => Verdict::Stuck,
+        // Partitions of a stream that was just resumed are still paused for a moment.
+        (Goal::CaughtUp, RunState::Paused) if stream.desired == DesiredState::Paused => Verdict::Stuck,
         _ => Verdict::NotYet,
     }
 }
@@ -158,7 +161,7 @@ mod tests {
             (Goal::CaughtUp, Ready, Verdict::NotYet),
             (Goal::CaughtUp, Blocked, Verdict::NotYet),
             (Goal::CaughtUp, Faulted, Verdict::Stuck),
-            (Goal::CaughtUp, Paused, Verdict::Stuck),
+            (Goal::CaughtUp, Paused, Verdict::NotYet),
             (Goal::Paused, Running, Verdict::NotYet),
             (Goal::Paused, Paused, Verdict::Reached),
             (Goal::Gone, Running, Verdict::NotYet),
@@ -170,5 +173,7 @@ mod tests {
         let mut draining = stream_in(Paused);
         draining.figures.in_flight_bytes = 1;
         assert_eq!(judge(Some(&draining), Goal::Paused), Verdict::NotYet);
+        draining.desired = DesiredState::Paused;
+        assert_eq!(judge(Some(&draining), Goal::CaughtUp), Verdict::Stuck);
     }
 }

@@ -61,6 +61,9 @@ function disconnected(trouble) {
   setLink("lost", trouble.kind === "refused" || trouble.kind === "wait" ? trouble.message : last);
   document.body.classList.add("is-stale");
   document.title = "Causeway · disconnected";
+  if (!seen.status) return;
+  setHeadline("ready", "The node does not answer");
+  setText(find("subline"), `What follows was true at ${format.time(seen.status.at)}.`);
 }
 
 function setLink(kind, text) {
@@ -93,16 +96,24 @@ function showHeadline(status) {
   else if (blocked.length) [state, text] = ["blocked", verb(blocked, "is blocked and heals itself", "are blocked and heal themselves")];
   else if (early.length) [state, text] = ["starting", verb(early, "is starting", "are starting")];
   else if (catching.length) [state, text] = ["catching_up", verb(catching, "is catching up", "are catching up")];
-  else if (running.length) [state, text] = ["running", streams.length === 1 ? "The stream is running" : running.length === streams.length ? `All ${streams.length} streams are running` : verb(running, "is running", "are running")];
+  else if (running.length) [state, text] = ["running", running.length === streams.length ? allRunning(streams.length) : verb(running, "is running", "are running")];
   else if (paused.length) [state, text] = ["paused", streams.length === 1 ? "The stream is paused" : "All streams are paused"];
-  const headline = find("headline");
-  if (headline.dataset.state !== state || headline.dataset.text !== text) {
-    headline.dataset.state = state;
-    headline.dataset.text = text;
-    headline.replaceChildren(stateIcon(state), el("span", {}, text));
-    document.title = streams.length ? `Causeway · ${text}` : "Causeway";
-  }
+  setHeadline(state, text);
+  document.title = streams.length ? `Causeway · ${text}` : "Causeway";
   setText(find("subline"), subline(streams, paused, state));
+}
+
+function setHeadline(state, text) {
+  const headline = find("headline");
+  if (headline.dataset.state === state && headline.dataset.text === text) return;
+  headline.dataset.state = state;
+  headline.dataset.text = text;
+  headline.replaceChildren(stateIcon(state), el("span", {}, text));
+}
+
+function allRunning(number) {
+  if (number === 1) return "The stream is running";
+  return number === 2 ? "Both streams are running" : `All ${number} streams are running`;
 }
 
 function subline(streams, paused, state) {

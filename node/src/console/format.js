@@ -82,11 +82,10 @@ export function compact(value) {
   return unit ? `${hundredth.format(value / unit[0])}${unit[1]}` : tenth.format(value);
 }
 
-// The end of an axis: the smallest of 2, 4, 6, 8, 10 times a power of ten that is not below the value, so that half of
-// it is a round number too.
+// The end of an axis: a round number that is not below the value and whose half is round too.
 export function niceCeiling(value) {
   if (!(value > 2)) return 2;
   const power = 10 ** Math.floor(Math.log10(value));
-  const step = [2, 4, 6, 8, 10].find((candidate) => candidate * power >= value * 0.999999);
-  return step * power;
+  const steps = power === 1 ? [2, 4, 6, 8, 10] : [2, 3, 4, 5, 6, 8, 10];
+  return steps.find((step) => step * power >= value * 0.999999) * power;
 }

@@ -118,8 +118,8 @@ class Stream {
     setText(this.whyText, stream.why ?? "");
     setHidden(this.help, !stream.code);
     setText(this.help, stream.code ?? "");
-    const safe = /^https:\/\//.test(stream.help ?? "") ? stream.help : null;
-    setAttribute(this.help, "href", safe);
+    const page = /^docs\/errors\/CWY-\d{4}\.md$/.test(stream.help ?? "") ? `/${stream.help}` : null;
+    setAttribute(this.help, "href", page);
     setAttribute(this.help, "aria-label", stream.code ? `${stream.code}, documentation` : null);
     setAttribute(this.why, "data-state", stream.state);
   }

@@ -221,3 +221,152 @@ fn outgoing(content: Content, shared: Shared) -> OutgoingBatch {
         ..OutgoingBatch::new(content, shared.born_timestamp)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use causeway_core::ids::{ClusterId, Epoch, Generation, Incarnation, InstanceIdentity, StreamId};
+    use causeway_core::provenance::{PROPERTY, Provenance, Stamp, StreamKey};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::replicate::memory::{MemoryQueue, Message, message};
+
+    const LIMITS: Limits = Limits {
+        batch_bytes: 2_000,
+        batch_messages: 100,
+        message_bytes: 3_000,
+        takes_batches: true,
+        born_timestamp: BornTimestamp::Carried,
+    };
+
+    fn batcher(limits: Limits) -> Batcher {
+        let key = StreamKey { cluster: ClusterId(1), stream: StreamId(2), generation: Generation(0) };
+        let stamp = |topic: &str| Stamp::new(key, Epoch(3), InstanceIdentity(0xa), "b", topic, 0, Incarnation(0));
+        let filter = Filter::new("*".parse().unwrap(), InstanceIdentity(0xb));
+        Batcher::new(filter, Transform::new("orders", stamp), limits)
+    }
+
+    fn records(messages: impl IntoIterator<Item = Message>) -> VecDeque<Record> {
+        let queue = MemoryQueue::default();
+        queue.append_all(messages);
+        queue.records().into()
+    }
+
+    fn sized(length: usize) -> Message {
+        Message { body: Bytes::from(vec![b'x'; length]), ..Message::default() }
+    }
+
+    /// Source offsets of the messages in a send.
+    fn offsets(ready: &Ready) -> Vec<i64> {
+        let inner = match ready.message.as_ref().map(|message| &message.content) {
+            None => Vec::new(),
+            Some(Content::Single { properties, .. }) => vec![properties.clone()],
+            Some(Content::Batch(bytes)) => batch::decode(bytes).map(|inner| inner.unwrap().properties).collect(),
+        };
+        let offset = |properties: &Bytes| {
+            let value = causeway_rocketmq::wire::properties::get(properties, PROPERTY).unwrap();
+            Provenance::parse(value).unwrap().offset
+        };
+        inner.iter().map(offset).collect()
+    }
+
+    fn all(mut batcher: Batcher, mut records: VecDeque<Record>) -> Vec<Vec<i64>> {
+        let mut sends = Vec::new();
+        while !records.is_empty() {
+            sends.push(offsets(&batcher.fill(&mut records).unwrap()));
+        }
+        sends
+    }
+
+    #[test]
+    fn a_batch_ends_at_its_bytes_and_its_messages() {
+        let by_count = Limits { batch_messages: 3, ..LIMITS };
+        assert_eq!(all(batcher(by_count), records((0..7).map(message))), [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
+        // Each takes about 630 bytes with its provenance.
+        assert_eq!(all(batcher(LIMITS), records((0..7).map(|_| sized(500)))), [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
+    }
+
+    #[test]
+    fn a_batch_ends_where_what_all_share_changes() {
+        let compressed = |on: bool| Message { sys_flag: i32::from(on) | 0x10, ..message(0) };
+        let sends = all(batcher(LIMITS), records([false, false, true, true, false].map(compressed)));
+        assert_eq!(sends, [vec![0, 1], vec![2, 3], vec![4]]);
+        let again = |times: i32| Message { reconsume_times: times, ..message(0) };
+        assert_eq!(all(batcher(LIMITS), records([0, 0, 1].map(again))), [vec![0, 1], vec![2]]);
+    }
+
+    #[test]
+    fn born_timestamps_split_batches_only_when_they_are_to_be_exact() {
+        // Three messages of each born timestamp.
+        let messages = || records((0..6).map(message));
+        assert_eq!(all(batcher(LIMITS), messages()).len(), 1);
+        let exact = Limits { born_timestamp: BornTimestamp::Exact, ..LIMITS };
+        assert_eq!(all(batcher(exact), messages()), [vec![0, 1, 2], vec![3, 4, 5]]);
+        let mut batcher = batcher(LIMITS);
+        assert_eq!(batcher.fill(&mut messages()).unwrap().message.unwrap().born_timestamp, 1_000);
+    }
+
+    #[test]
+    fn what_fits_no_batch_goes_alone_and_what_fits_nothing_is_a_bad_record() {
+        let sends = all(batcher(LIMITS), records([sized(10), sized(2_000), sized(3_000), sized(0), sized(10)]));
+        assert_eq!(sends, [vec![0], vec![1], vec![2], vec![3, 4]]);
+        let mut batcher = batcher(LIMITS);
+        let mut records = records([sized(10), sized(3_001)]);
+        assert_eq!(offsets(&batcher.fill(&mut records).unwrap()), [0]);
+        assert!(matches!(batcher.fill(&mut records), Err(Fault::BadRecord { offset: 1, .. })));
+    }
+
+    #[test]
+    fn a_target_without_batches_gets_single_messages() {
+        let limits = Limits { takes_batches: false, ..LIMITS };
+        assert_eq!(all(batcher(limits), records((0..3).map(message))), [vec![0], vec![1], vec![2]]);
+        let empty = batcher(limits).fill(&mut records([sized(0)])).unwrap_err();
+        assert!(matches!(empty, Fault::BadRecord { offset: 0, .. }));
+    }
+
+    #[test]
+    fn records_can_be_sent_one_by_one_up_to_an_offset() {
+        let mut one_by_one = batcher(LIMITS);
+        one_by_one.one_by_one_below(2);
+        assert_eq!(all(one_by_one, records((0..5).map(message))), [vec![0], vec![1], vec![2, 3, 4]]);
+    }
+
+    #[test]
+    fn properties_at_the_limit_are_a_bad_record_and_do_not_disturb_the_others() {
+        let long = Message { properties: Bytes::from(vec![b'p'; 10]), ..message(0) };
+        let huge = [b"k\x01".to_vec(), vec![b'v'; 32_700], vec![2]].concat();
+        let bad = Message { properties: Bytes::from(huge), ..message(1) };
+        let limits = Limits { batch_bytes: 100_000, message_bytes: 100_000, ..LIMITS };
+        let mut batcher = batcher(limits);
+        let mut records = records([long.clone(), bad, long]);
+        assert_eq!(offsets(&batcher.fill(&mut records).unwrap()), [0]);
+        assert!(matches!(batcher.fill(&mut records), Err(Fault::BadRecord { offset: 1, .. })));
+        records.pop_front();
+        assert_eq!(offsets(&batcher.fill(&mut records).unwrap()), [2]);
+    }
+
+    proptest! {
+        /// Whatever the sizes: every record goes into one send, in order, and no send is larger than it may be.
+        #[test]
+        fn nothing_is_left_out_doubled_or_reordered(
+            lengths in prop::collection::vec(0_usize..3_000, 1..40), flags in prop::collection::vec(0_i32..2, 40),
+        ) {
+            let count = i64::try_from(lengths.len()).unwrap();
+            let message = |(length, flag): (&usize, &i32)| Message { sys_flag: *flag, ..sized(*length) };
+            let mut records = records(lengths.iter().zip(&flags).map(message));
+            let mut batcher = batcher(LIMITS);
+            let mut seen = Vec::new();
+            while !records.is_empty() {
+                let ready = batcher.fill(&mut records).unwrap();
+                let sent = offsets(&ready);
+                prop_assert_eq!(ready.messages, i64::try_from(sent.len()).unwrap());
+                prop_assert!(sent.len() == 1 || ready.bytes <= LIMITS.batch_bytes);
+                if let Some(OutgoingBatch { content: Content::Batch(bytes), .. }) = &ready.message {
+                    prop_assert!(bytes.len() <= LIMITS.message_bytes);
+                }
+                seen.extend(sent);
+            }
+            prop_assert_eq!(seen, (0..count).collect::<Vec<_>>());
+        }
+    }
+}

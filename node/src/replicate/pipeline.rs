@@ -107,7 +107,11 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
 
     async fn copy(&mut self) -> Result<Infallible, Interruption> {
         loop {
-            let records = self.run.stop.unless_stopped(self.source.next()).await??; // contiguous and undamaged
+            let records = tokio::select! {
+                biased;
+                records = self.run.stop.unless_stopped(self.source.next()) => records??, // contiguous and undamaged
+                interruption = self.sink.watch() => return Err(interruption),
+            };
             let ready = self.batcher.fill(records)?; // filters, transforms and packs: pure
             self.source.taken(ready.source_bytes);
             let ack = beside(self.sink.write(&ready), self.source.read_ahead()).await?; // one batch in flight

@@ -95,11 +95,11 @@ impl Scene {
                 if let Some(checkpoint) = self.run.progress.take_changed() {
                     self.run.progress.committed(&checkpoint);
                 }
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
         let stops = async {
-            tokio::time::sleep(Duration::from_secs(400)).await;
+            tokio::time::sleep(Duration::from_secs(100)).await;
             self.run.stop.stop();
             std::future::pending::<()>().await;
         };
@@ -348,6 +348,19 @@ async fn a_target_that_lost_acknowledged_copies_gets_them_again() {
     scene.run.partition.checkpoint = Some(checkpoint);
     assert_eq!(scene.play().await, PartitionExit::Stopped);
     assert_eq!(scene.copied(), scene.bodies(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_is_found_though_no_message_arrives() {
+    let scene = Scene::new(100);
+    let loss = async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(scene.copied().len(), 100);
+        scene.sink.lose_tail(30);
+    };
+    let (exit, ()) = tokio::join!(scene.play(), loss);
+    let PartitionExit::TargetRewound { checkpoint, lost: 30 } = exit else { panic!("{exit:?}") };
+    assert_eq!((checkpoint.source_next, checkpoint.target_next), (70, 70));
 }
 
 #[tokio::test(start_paused = true)]

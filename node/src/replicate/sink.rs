@@ -7,7 +7,7 @@
 //! | stored below it | the target lost acknowledged copies: the tail is read |
 //! | provably not stored: busy, full, forbidden, unreachable | blocked, tried again; spends no message |
 //! | provably not stored: this very message is refused | batches are sent one by one until the bad record is alone |
-//! | another connection than the one that was verified | the tail is read |
+//! | another connection than the one that was verified, also while there is nothing to send | the tail is read |
 //! | unknown | the tail is read before anything is sent again |
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use causeway_core::error_code::ErrorCode;
 use causeway_core::fault::Fault;
 use causeway_rocketmq::{Durability, OutgoingBatch, Refusal, SendOutcome};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::batching::Ready;
 use super::condition::Condition;
@@ -152,6 +152,24 @@ impl<K: Sink> Writer<K> {
                 Judgement::Trouble(trouble) => trouble,
             };
             self.wait(&trouble).await?;
+        }
+    }
+
+    /// Looks at the connection now and then while there is nothing to send, and returns when the tail has to be read: a
+    /// target that lost acknowledged copies has to be noticed in silence too. May be given up at any await.
+    pub(super) async fn watch(&mut self) -> Interruption {
+        loop {
+            sleep(self.settings.poll_wait).await;
+            match self.sink.connect().await {
+                Ok(connection) if self.verified == Some(connection) => continue,
+                Ok(_) => {}
+                Err(trouble) => {
+                    if let Err(exit) = self.wait(&trouble).await {
+                        return exit.into();
+                    }
+                }
+            }
+            return Interruption::Resume(Cause::Connection);
         }
     }
 

@@ -155,3 +155,83 @@ impl OwnCopies {
         Ok(there.and_then(|record| self.recognise(record)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use causeway_core::ids::{ClusterId, Epoch, Generation, InstanceIdentity, StreamId};
+    use causeway_core::provenance::Stamp;
+
+    use super::*;
+    use crate::replicate::memory::{MemoryQueue, Message, message};
+
+    fn key(stream: u64) -> StreamKey {
+        StreamKey { cluster: ClusterId(1), stream: StreamId(stream), generation: Generation(0) }
+    }
+
+    fn own() -> OwnCopies {
+        let source = QueueId { broker: "b".to_owned(), queue: 4 };
+        OwnCopies { stream: key(2), source, incarnation: Incarnation(1) }
+    }
+
+    fn copy(stream: StreamKey, queue: u32, incarnation: u32, offset: i64) -> Message {
+        let stamp = Stamp::new(stream, Epoch(9), InstanceIdentity(1), "b", "t", queue, Incarnation(incarnation));
+        let mut value = Vec::new();
+        stamp.write(&mut value, &[], offset, 7);
+        Message { properties: Bytes::from([b"CAUSEWAY\x01", &value[..], b"\x02"].concat()), ..Message::default() }
+    }
+
+    fn mixed() -> MemoryQueue {
+        let queue = MemoryQueue::default();
+        queue.append_all([
+            copy(key(2), 4, 1, 10),
+            message(1),
+            copy(key(3), 4, 1, 11),
+            copy(key(2), 5, 1, 12),
+            copy(key(2), 4, 0, 13),
+            copy(StreamKey { generation: Generation(1), ..key(2) }, 4, 1, 14),
+            copy(key(2), 4, 1, 15),
+        ]);
+        queue
+    }
+
+    #[tokio::test]
+    async fn only_copies_of_this_stream_queue_and_life_are_its_own() {
+        let mut seen = Vec::new();
+        let each = |copy: Option<OwnCopy>| seen.push(copy.map(|copy| copy.place.source_offset));
+        own().scan(&mixed(), 0, 7, each).await.unwrap();
+        assert_eq!(seen, [Some(10), None, None, None, None, None, Some(15)]);
+        assert!(own().at(&mixed(), 1).await.unwrap().is_none());
+        assert_eq!(own().at(&mixed(), 6).await.unwrap().map(|copy| copy.place.source_offset), Some(15));
+        assert_eq!(own().at(&mixed(), 7).await, Ok(None), "behind the end");
+    }
+
+    #[tokio::test]
+    async fn a_tail_with_a_hole_proves_nothing() {
+        let queue = mixed();
+        queue.hide([3, 4]);
+        let halt = own().scan(&queue, 0, 7, |_| {}).await;
+        assert_eq!(halt, Err(Fault::TargetTailGone { from: 3, to: 5 }.into()));
+        queue.retain_from(2);
+        let halt = own().scan(&queue, 1, 7, |_| {}).await;
+        assert_eq!(halt, Err(Fault::TargetTailGone { from: 1, to: 2 }.into()));
+    }
+
+    #[tokio::test]
+    async fn the_newest_wanted_copy_is_found_far_back() {
+        let queue = MemoryQueue::default();
+        queue.append_all((0..5).map(|offset| copy(key(2), 4, 1, offset)));
+        queue.append_all((0..2_000).map(message));
+        let newest = |low, below: i64| {
+            let queue = queue.clone();
+            async move {
+                let wanted = move |copy: &OwnCopy| copy.place.source_offset < below;
+                let found = own().newest(&queue, low, 2_005, wanted).await.unwrap();
+                found.map(|copy| copy.place.target_offset)
+            }
+        };
+        assert_eq!(newest(0, i64::MAX).await, Some(4));
+        assert_eq!(newest(0, 3).await, Some(2));
+        assert_eq!(newest(5, i64::MAX).await, None);
+    }
+}

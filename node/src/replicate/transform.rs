@@ -154,12 +154,12 @@ mod tests {
 
     #[test]
     fn a_produced_message_keeps_its_properties_and_gets_provenance() {
-        let copy = written(&record(b"KEYS\x01k\x02mine\x01x\x02WAIT\x01false\x02".to_vec()), &Past::Produced);
-        assert!(copy.starts_with(b"KEYS\x01k\x02mine\x01x\x02CAUSEWAY\x01"), "{copy:?}");
+        let copy = written(&record(b"KEYS\x01k\x02mine\x01x\x02CLUSTER\x01c\x02WAIT\x01false\x02".to_vec()), &Past::Produced);
+        assert!(copy.starts_with(b"KEYS\x01k\x02mine\x01x\x02CAUSEWAY"), "{copy:?}");
         let provenance = Provenance::parse(properties::get(&copy, PROPERTY).unwrap()).unwrap();
         assert_eq!((provenance.offset, provenance.born_timestamp), (41, 1000));
         assert_eq!(provenance.chain, [InstanceIdentity(0xa)]);
-        assert_eq!(properties::get(&copy, ORIGINAL_PROPERTY), None);
+        assert_eq!(properties::get(&copy, ORIGINAL_PROPERTY), Some(&b"WAIT=false;"[..]));
     }
 
     #[test]

@@ -65,6 +65,11 @@ pub(super) fn draw() -> Result<Key, Error> {
 fn create(path: &Path) -> Result<(), Error> {
     let key = draw()?;
     let unfinished = path.with_extension(format!("key.{}.unfinished", std::process::id()));
+    // Left behind by a crash of a process that had the same number; nobody else writes in a locked data directory.
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(path, "cannot be made", &error)),
+        _ => {}
+    }
     let written = write(&unfinished, &key).and_then(|()| match fs::hard_link(&unfinished, path) {
         // Another process was quicker; its key is the one.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),

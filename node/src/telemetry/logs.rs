@@ -12,6 +12,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogFormat, LogSection};
 
+/// Modules whose information is about themselves only.
+const QUIET: &str = "actix_server=warn,actix_http=warn";
+
 /// The log filter has a form that is not known.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -61,7 +64,8 @@ fn parse_filter(text: &str) -> Result<Targets, String> {
             return Err(format!("{directive:?} does not name a module"));
         }
     }
-    Targets::from_str(text).map_err(|error| error.to_string())
+    // A directive of the operator's about the same module wins, because it comes later.
+    Targets::from_str(&format!("{QUIET},{text}")).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -76,6 +80,14 @@ mod tests {
         for bad in ["", "infoo", "3", "info,", "=debug", "causeway=loud", "a b=info", "info;debug"] {
             assert!(check_filter(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_operator_can_hear_the_quiet_modules() {
+        let enabled =
+            |text: &str| parse_filter(text).expect("valid").would_enable("actix_server::x", &tracing::Level::DEBUG);
+        assert!(!enabled("debug"));
+        assert!(enabled("info,actix_server=debug"));
     }
 
     #[test]

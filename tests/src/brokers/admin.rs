@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::broker::Broker;
 use super::cluster::Cluster;
 use super::remoting::{Answer, Remote};
 use super::settings::Credentials;
@@ -61,12 +62,12 @@ pub struct Admin<'a> {
 }
 
 impl Admin<'_> {
-    /// Creates a topic with `queues` queues on every master and waits until all name servers publish it.
+    /// Creates a topic with `queues` queues on every broker and waits until all name servers publish it.
     pub fn create_topic(&self, name: &str, queues: u32) {
         self.create_topic_with(&TopicSettings::new(name, queues));
     }
 
-    /// Creates or changes a topic on every master and waits until all name servers publish it.
+    /// Creates or changes a topic on every broker and waits until all name servers publish it.
     pub fn create_topic_with(&self, topic: &TopicSettings) {
         let (read, write) = (topic.read_queues.to_string(), topic.write_queues.to_string());
         let permission = topic.permission.to_string();
@@ -83,7 +84,7 @@ impl Admin<'_> {
         if !topic.attributes.is_empty() {
             fields.push(("attributes", &topic.attributes));
         }
-        for broker in &self.cluster.brokers {
+        for broker in self.everywhere() {
             self.accepted(&broker.address(), UPDATE_AND_CREATE_TOPIC, &fields, &[]);
         }
         let wanted: Vec<&str> = self.cluster.brokers.iter().map(|broker| broker.name()).collect();
@@ -102,9 +103,9 @@ impl Admin<'_> {
         });
     }
 
-    /// Deletes a topic from every master and name server.
+    /// Deletes a topic from every broker and name server.
     pub fn delete_topic(&self, name: &str) {
-        for broker in &self.cluster.brokers {
+        for broker in self.everywhere() {
             self.accepted(&broker.address(), DELETE_TOPIC_IN_BROKER, &[("topic", name)], &[]);
         }
         for server in self.cluster.name_servers() {
@@ -158,18 +159,18 @@ impl Admin<'_> {
         self.accepted(&self.cluster.brokers[broker].address(), UPDATE_BROKER_CONFIG, &[], body.as_bytes());
     }
 
-    /// Creates a normal user on every master. ACL 2.0 only; ACL 1.0 has the two users of the settings.
+    /// Creates a normal user on every broker. ACL 2.0 only; ACL 1.0 has the two users of the settings.
     pub fn create_user(&self, user: &Credentials) {
         assert_eq!(self.cluster.settings().version.acl_generation(), AclGeneration::Two);
         let body = json!({ "username": user.access_key, "password": user.secret_key, "userType": "Normal" });
-        for broker in &self.cluster.brokers {
+        for broker in self.everywhere() {
             let fields = [("username", user.access_key.as_str())];
             self.accepted(&broker.address(), AUTH_CREATE_USER, &fields, body.to_string().as_bytes());
         }
     }
 
     /// Allows a user `actions` (such as `Pub`, `Sub`, `Create`, `Update`, `Get`, `List`) on resources (such as `Topic:*`,
-    /// `Group:*`, `Cluster:*`), on every master; what it was allowed on those resources before is replaced. ACL 2.0 only.
+    /// `Group:*`, `Cluster:*`), on every broker; what it was allowed on those resources before is replaced. ACL 2.0 only.
     pub fn allow(&self, user: &Credentials, resources: &[(&str, &[&str])]) {
         let subject = format!("User:{}", user.access_key);
         let entries: Vec<Value> = resources
@@ -178,14 +179,22 @@ impl Admin<'_> {
                 json!({ "resource": resource, "actions": actions, "sourceIps": [], "decision": "Allow" })
             })
             .collect();
-        let body = json!({ "subject": subject, "policies": [{ "policyType": "Custom", "entries": entries }] }).to_string();
-        for broker in &self.cluster.brokers {
+        let body =
+            json!({ "subject": subject, "policies": [{ "policyType": "Custom", "entries": entries }] }).to_string();
+        for broker in self.everywhere() {
             let fields = [("subject", subject.as_str())];
             let created = self.remote.call(&broker.address(), AUTH_CREATE_ACL, &fields, body.as_bytes()).unwrap();
             if created.code != 0 {
                 self.accepted(&broker.address(), AUTH_UPDATE_ACL, &fields, body.as_bytes());
             }
         }
+    }
+
+    /// All running brokers that take changes. From 5.0 on a slave asks its master for topics only once a minute and never
+    /// for users, so it is told too; before 5.0 it asks every ten seconds and refuses to be told.
+    fn everywhere(&self) -> impl Iterator<Item = &Broker> {
+        let told = |slave: &&Broker| self.cluster.settings().version.is_five() && slave.is_started();
+        self.cluster.brokers.iter().filter(|broker| broker.is_started()).chain(self.cluster.slaves.iter().filter(told))
     }
 
     fn route(&self, server: &str, topic: &str) -> Vec<Value> {
@@ -211,7 +220,7 @@ impl Admin<'_> {
         let deadline = Instant::now() + PATIENCE;
         while !reached() {
             assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
-            std::thread::sleep(Duration::from_millis(25));
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 }

@@ -174,7 +174,7 @@ impl Broker {
             if process.ended().is_some() || Instant::now() > deadline {
                 panic!("broker {} does not start:\n{}", self.name, self.log_tail(60));
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
 

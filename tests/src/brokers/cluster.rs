@@ -14,6 +14,7 @@ use super::remoting::Remote;
 use super::server_files::Shared;
 use super::settings::{Access, ClusterSettings, Slaves};
 use super::tls::TlsFiles;
+use super::version::AclGeneration;
 
 /// Running name servers and brokers with a folder of their own. Dropping it ends all processes and removes the folder; when
 /// the test is panicking the folder stays and the ends of all logs are printed.
@@ -35,6 +36,10 @@ impl Cluster {
     /// # Panics
     /// When Java or Maven is missing, or a process does not start; the message holds the ends of its logs.
     pub fn start(settings: ClusterSettings) -> Self {
+        // A slave of that generation cannot sign what it asks its master for: its replication would never start.
+        let slaves_must_sign = settings.acl.is_some() && settings.slaves != Slaves::None;
+        let can_sign = settings.version.acl_generation() == AclGeneration::Two;
+        assert!(can_sign || !slaves_must_sign, "{} has no slaves under access control", settings.version);
         let folder = tempfile::Builder::new().prefix("causeway-cluster-").tempdir().unwrap();
         let path = folder.path().to_owned();
         let tls = settings.tls.map(|_| TlsFiles::create(&path.join("tls")));
@@ -52,6 +57,7 @@ impl Cluster {
         let mut cluster =
             Self { brokers: Vec::new(), slaves: Vec::new(), name_servers, shared, remote, folder: Some(folder) };
         cluster.start_brokers(&path);
+        cluster.create_normal_user();
         cluster
     }
 
@@ -80,6 +86,15 @@ impl Cluster {
         }
         for slave in &mut self.slaves {
             slave.wait_ready();
+        }
+    }
+
+    /// ACL 1.0 reads its users from a file; ACL 2.0 knows only the super user at first.
+    fn create_normal_user(&self) {
+        let settings = &self.shared.settings;
+        if let (Some(acl), AclGeneration::Two) = (&settings.acl, settings.version.acl_generation()) {
+            self.admin().create_user(&acl.user);
+            self.admin().allow(&acl.user, &[("Topic:*", &["Pub", "Sub", "Get"]), ("Group:*", &["Sub", "Get"])]);
         }
     }
 

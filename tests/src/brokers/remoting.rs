@@ -96,7 +96,8 @@ fn read_answer(stream: &mut dyn Stream) -> io::Result<Answer> {
     let mut frame = vec![0; length];
     stream.read_exact(&mut frame)?;
     // The top byte of the second word names the header's encoding; the answer to a JSON request is JSON.
-    let head = usize::try_from(u32::from_be_bytes(frame[..4].try_into().unwrap()) & 0x00ff_ffff).map_err(io::Error::other)?;
+    let head =
+        usize::try_from(u32::from_be_bytes(frame[..4].try_into().unwrap()) & 0x00ff_ffff).map_err(io::Error::other)?;
     let header = frame.get(4..4 + head).ok_or_else(|| invalid("header longer than the answer"))?;
     let header: Value = serde_json::from_slice(header)?;
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);

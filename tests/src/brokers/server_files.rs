@@ -90,6 +90,8 @@ fn prepare_home(version: Version, home: &Path) {
     <file>{}</file>
     <encoder><pattern>%d{{HH:mm:ss.SSS}} %p %c{{0}} %t - %m%n</pattern></encoder>
   </appender>
+  <logger name="RocketmqRemoting" level="WARN"/>
+  <logger name="RocketmqWaterMark" level="WARN"/>
   <root level="INFO"><appender-ref ref="file"/></root>
 </configuration>
 "#,
@@ -145,8 +147,6 @@ fn access_control(version: Version, home: &Path, acl: &Acl) -> Vec<(String, Stri
                 acl.admin.access_key, acl.admin.secret_key, acl.user.access_key, acl.user.secret_key
             );
             fs::write(home.join("conf/plain_acl.yml"), accounts).unwrap();
-            let own = format!("accessKey: {}\nsecretKey: {}\n", acl.admin.access_key, acl.admin.secret_key);
-            fs::write(home.join("conf/tools.yml"), own).unwrap();
             vec![("aclEnable", "true".to_owned())]
         }
         AclGeneration::Two => {

@@ -121,7 +121,7 @@ pub fn properties(bytes: &[u8]) {
     let wanted = |wanted: Disposition| {
         properties::iter(bytes)
             .filter(|(name, _)| !PRIVATE.iter().any(|own| own.as_bytes() == *name))
-            .filter(move |(name, _)| properties::reserved(name) == wanted)
+            .filter(move |(name, value)| properties::reserved(name, value) == wanted)
             .map(|(name, value)| (name.to_vec(), value.to_vec()))
             .collect::<Vec<_>>()
     };

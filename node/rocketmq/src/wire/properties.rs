@@ -71,7 +71,7 @@ pub fn splice(properties: &[u8], private: &[&str], remembered: &mut Remembered, 
         if private.iter().any(|own| own.as_bytes() == name) {
             continue;
         }
-        match reserved(name) {
+        match reserved(name, value) {
             Disposition::Keep => {
                 out.extend_from_slice(entry);
                 out.put_u8(END);
@@ -121,7 +121,7 @@ mod tests {
         let (mut remembered, mut out) = (Remembered::default(), BytesMut::new());
         splice(STORED, &["mine"], &mut remembered, &mut out);
         assert_eq!(out.as_ref(), b"TAGS\x01a\x02color\x01red\x01ish\x02");
-        assert_eq!(remembered.encoded(), b"DELAY=3;TRAN_MSG=true;");
+        assert_eq!(remembered.encoded(), b"DELAY=3;WAIT=false;TRAN_MSG=true;");
         append("mine", b"new", &mut out).unwrap();
         assert!(out.ends_with(b"mine\x01new\x02"));
         remembered.clear();

@@ -11,33 +11,37 @@ pub enum Disposition {
     Keep,
     /// Taken off: the target sets its own, or it means something only at the source.
     Strip,
-    /// Taken off because the target would act on it, and remembered because the producer meant it.
+    /// Taken off because the target would act on it, and remembered so that it can be restored and audited.
     StripAndRemember,
 }
 
 /// The disposition of a property, from what brokers and proxies do with the names of Apache `MessageConst`.
 #[must_use]
-pub fn reserved(name: &[u8]) -> Disposition {
+pub fn reserved(name: &[u8], value: &[u8]) -> Disposition {
     match name {
-        // Delays the copy again, or cancels another delayed message.
-        b"DELAY" | b"TIMER_DELAY_LEVEL" | b"TIMER_DELAY_MS" | b"TIMER_DELAY_SEC" | b"TIMER_DELIVER_MS" => {
+        // Delays the copy again, or cancels another delayed message; and what the source noted while it delayed it.
+        b"DELAY" | b"TIMER_DELAY_LEVEL" | b"TIMER_DELAY_MS" | b"TIMER_DELAY_SEC" | b"TIMER_DELIVER_MS"
+        | b"TIMER_DEL_UNIQKEY" | b"TIMER_DEQUEUE_MS" | b"TIMER_ENQUEUE_MS" | b"TIMER_OUT_MS" | b"TIMER_ROLL_TIMES" => {
             Disposition::StripAndRemember
         }
-        b"TIMER_DEL_UNIQKEY" | b"TIMER_DEQUEUE_MS" | b"TIMER_ENQUEUE_MS" | b"TIMER_OUT_MS" | b"TIMER_ROLL_TIMES" => {
-            Disposition::Strip
-        }
-        // Makes a half message of the copy, which nobody would ever commit.
-        b"TRAN_MSG" | b"PGROUP" | b"CHECK_IMMUNITY_TIME_IN_SECONDS" => Disposition::StripAndRemember,
-        b"TRANSACTION_CHECK_TIMES" | b"TRAN_PREPARED_QUEUE_OFFSET" => Disposition::Strip,
+        // Makes a half message of the copy, which nobody would ever commit; and what the source noted about the half.
+        b"TRAN_MSG"
+        | b"PGROUP"
+        | b"CHECK_IMMUNITY_TIME_IN_SECONDS"
+        | b"TRANSACTION_CHECK_TIMES"
+        | b"TRAN_PREPARED_QUEUE_OFFSET" => Disposition::StripAndRemember,
+        // Where a delayed or half message belongs: overwritten when the target would redirect the copy.
+        b"REAL_QID" | b"REAL_TOPIC" => Disposition::StripAndRemember,
         // Dispatches the copy to more queues of the target.
         b"INNER_MULTI_DISPATCH" => Disposition::StripAndRemember,
         // Breaks the consume queue: both together are read as the base and the size of an inner batch.
         b"INNER_BASE" | b"INNER_NUM" | b"INNER_MULTI_QUEUE_OFFSET" => Disposition::Strip,
-        // Lets a producer of the source lower the durability of the copy.
-        b"WAIT" => Disposition::Strip,
+        // Lets a producer of the source lower the durability of the copy. True is what every producer says by default.
+        b"WAIT" if value == b"true" => Disposition::Strip,
+        b"WAIT" => Disposition::StripAndRemember,
         // Set anew by the target, or by the consumer that pulled; or names a place of the source.
         b"CLUSTER" | b"MSG_REGION" | b"TRACE_ON" | b"__CRC32#" | b"MAX_OFFSET" | b"MIN_OFFSET" | b"POP_CK"
-        | b"POP_CK_OFFSET" | b"REAL_QID" | b"REAL_TOPIC" => Disposition::Strip,
+        | b"POP_CK_OFFSET" => Disposition::Strip,
         _ if name.starts_with(b"__RMQ.TRANSIENT.") => Disposition::Strip,
         _ => Disposition::Keep,
     }
@@ -52,8 +56,14 @@ mod tests {
         for name in
             ["KEYS", "TAGS", "UNIQ_KEY", "__SHARDINGKEY", "MSG_TYPE", "__transactionId__", "DELAYED", "delay", "x"]
         {
-            assert_eq!(reserved(name.as_bytes()), Disposition::Keep, "{name}");
+            assert_eq!(reserved(name.as_bytes(), b"v"), Disposition::Keep, "{name}");
         }
-        assert_eq!(reserved(b"__RMQ.TRANSIENT.TOPIC_SYS_FLAG"), Disposition::Strip);
+        assert_eq!(reserved(b"__RMQ.TRANSIENT.TOPIC_SYS_FLAG", b"1"), Disposition::Strip);
+    }
+
+    #[test]
+    fn only_a_lowered_wait_is_remembered() {
+        assert_eq!(reserved(b"WAIT", b"true"), Disposition::Strip);
+        assert_eq!(reserved(b"WAIT", b"false"), Disposition::StripAndRemember);
     }
 }

@@ -1,0 +1,98 @@
+//! The documentation pages of all error codes, inside the program, so that a node explains itself wherever it runs.
+//!
+//! Served without a token: they are the same for everybody.
+
+use actix_web::{HttpResponse, web};
+use causeway_core::error_code::ErrorCode;
+
+use super::model::error::help;
+use super::server;
+
+macro_rules! pages {
+    ($($code:ident = $number:literal),* $(,)?) => {
+        /// The page of a code, as Markdown.
+        #[must_use]
+        pub fn page(code: ErrorCode) -> &'static str {
+            match code {
+                $(ErrorCode::$code => include_str!(concat!("../../../docs/errors/CWY-", $number, ".md"))),*
+            }
+        }
+    };
+}
+
+pages! {
+    InvalidConfiguration = "0101",
+    InvalidRequest = "0102",
+    NameTaken = "0103",
+    NoSuchInstance = "0104",
+    NoSuchStream = "0105",
+    NoSuchPartition = "0106",
+    InstanceInUse = "0107",
+    VersionConflict = "0108",
+    SameTopic = "0109",
+    InvalidFilter = "0110",
+    CannotResolve = "0111",
+    NoSuchPath = "0112",
+    RequestTooLarge = "0113",
+    Unauthenticated = "0201",
+    SecretUnavailable = "0202",
+    UnsafeBind = "0203",
+    Unreachable = "0301",
+    InstanceDenied = "0302",
+    TopicMissing = "0303",
+    Malformed = "0304",
+    Busy = "0305",
+    TlsFailed = "0306",
+    Unsupported = "0307",
+    TimedOut = "0308",
+    InstanceRefused = "0309",
+    SourceGap = "0401",
+    RetentionWon = "0402",
+    SourceRolledBack = "0403",
+    SourceDiverged = "0404",
+    DamagedRecord = "0405",
+    BadRecord = "0406",
+    TargetTailGone = "0407",
+    TargetLost = "0408",
+    RepeatedFailure = "0409",
+    AlreadyInitialised = "0501",
+    Unavailable = "0502",
+    StaleEpoch = "0503",
+    StorageFailed = "0504",
+    DataDirectory = "0505",
+    Internal = "0506",
+}
+
+/// Whether a path is one of the pages.
+#[must_use]
+pub fn is_page(path: &str) -> bool {
+    ErrorCode::ALL.iter().any(|code| path.strip_prefix('/') == Some(help(*code).as_str()))
+}
+
+/// Adds the routes.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    for code in ErrorCode::ALL.iter().copied() {
+        // Plain text: browsers show Markdown so, instead of saving it.
+        let serve =
+            move || async move { HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(page(code)) };
+        config.service(server::resource(&format!("/{}", help(code))).route(web::get().to(serve)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use causeway_core::error_code::ErrorCode;
+
+    use super::{is_page, page};
+
+    #[test]
+    fn every_code_has_the_page_that_is_its_own() {
+        for code in ErrorCode::ALL {
+            assert!(page(*code).contains(&code.to_string()), "{code}");
+            assert!(is_page(&format!("/docs/errors/{code}.md")), "{code}");
+        }
+        assert!(
+            !is_page("/docs/errors/CWY-9999.md") && !is_page("docs/errors/CWY-0101.md") && !is_page("/docs/errors/")
+        );
+    }
+}
