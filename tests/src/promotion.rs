@@ -77,8 +77,10 @@ pub fn run(plan: PromotionPlan, progress: &mut dyn FnMut(&str)) -> PromotionRepo
     let target = ClusterSettings { slaves: Slaves::Asynchronous, ..ClusterSettings::new(plan.target) };
     let mut scenario = Scenario::start(ClusterSettings::new(plan.source), target, QUEUES, &NodeSettings::default());
     let access = scenario.source.access();
+    progress("both clusters run");
     java::produce_numbered(&access, NAME, &Numbered::new(plan.replicated));
     scenario.wait_caught_up();
+    progress("the first part is copied");
     scenario.target.admin().wait_replicated(0, NAME, QUEUES);
     progress("the slave has everything so far and is stopped");
     let held = ends(scenario.target_topic());

@@ -117,7 +117,9 @@ fn crates_do_not_depend_on_what_their_rule_forbids() {
 #[test]
 fn nobody_depends_on_the_tests_or_on_a_version_of_its_own() {
     let mut findings = Vec::new();
-    for path in files().iter().filter(|path| path.ends_with("Cargo.toml") && !path.contains("fuzz") && *path != "Cargo.toml") {
+    for path in
+        files().iter().filter(|path| path.ends_with("Cargo.toml") && !path.contains("fuzz") && *path != "Cargo.toml")
+    {
         for line in read(path).lines() {
             let is_dependency = line.contains('=') && !line.starts_with(['#', '[']);
             if is_dependency && line.starts_with("causeway-tests") {

@@ -37,7 +37,9 @@ pub enum Fault {
         maximum: i64,
     },
     /// The source record before the checkpoint is another one than the one that was copied.
-    #[error("the source record at offset {offset} is not the one that was copied: the queue was rolled back or re-created")]
+    #[error(
+        "the source record at offset {offset} is not the one that was copied: the queue was rolled back or re-created"
+    )]
     SourceDiverged {
         /// The offset whose record differs.
         offset: i64,
@@ -120,6 +122,21 @@ pub enum Resolution {
 }
 
 impl Fault {
+    /// The first source offset that this fault is about; none where it is about the target or about no single place.
+    #[must_use]
+    pub fn begins_at(&self) -> Option<i64> {
+        match self {
+            Self::SourceGap { from, .. } | Self::RetentionWon { from, .. } => Some(*from),
+            Self::DamagedRecord { offset, .. } | Self::BadRecord { offset, .. } | Self::Repeated { offset, .. } => {
+                Some(*offset)
+            }
+            Self::SourceRolledBack { .. }
+            | Self::SourceDiverged { .. }
+            | Self::TargetTailGone { .. }
+            | Self::TargetLost { .. } => None,
+        }
+    }
+
     /// Where copying goes on when this fault is skipped; none where skipping has no meaning.
     #[must_use]
     pub fn skip_to(&self) -> Option<i64> {

@@ -81,6 +81,14 @@ pub enum Refusal {
     /// The fault cannot be skipped.
     #[error("this fault cannot be skipped: {0}")]
     CannotSkip(Fault),
+    /// What was copied before the fault is not agreed on yet, so skipping could pass over it.
+    #[error("progress is agreed on up to offset {agreed} only, before the fault at {fault}: retry first, then skip")]
+    ProgressBehindFault {
+        /// The first offset that is not agreed to be durable.
+        agreed: i64,
+        /// Where the fault begins.
+        fault: i64,
+    },
     /// A rewind would go forward or leave its incarnation.
     #[error("a rewind has to go back in the same source incarnation")]
     NotARewind,
@@ -100,7 +108,7 @@ impl Refusal {
             Self::SameTopic => ErrorCode::SameTopic,
             Self::NoSuchPartition(_) => ErrorCode::NoSuchPartition,
             Self::StaleEpoch { .. } | Self::NotARewind => ErrorCode::StaleEpoch,
-            Self::NotFaulted(_) | Self::CannotSkip(_) => ErrorCode::CannotResolve,
+            Self::NotFaulted(_) | Self::CannotSkip(_) | Self::ProgressBehindFault { .. } => ErrorCode::CannotResolve,
         }
     }
 }

@@ -25,7 +25,8 @@ pub fn plan(view: &State, live: &BTreeSet<NodeId>) -> Vec<Command> {
         }
     }
     let mut commands = Vec::new();
-    let homeless = view.partitions.iter().filter(|(_, partition)| partition.owner.is_none_or(|owner| !live.contains(&owner)));
+    let homeless =
+        view.partitions.iter().filter(|(_, partition)| partition.owner.is_none_or(|owner| !live.contains(&owner)));
     for (id, partition) in homeless.take(MAXIMUM_MOVES) {
         let Some((node, count)) = load.iter_mut().min_by_key(|(node, count)| (**count, **node)) else {
             break;

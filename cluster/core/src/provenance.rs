@@ -191,7 +191,8 @@ fn parse_stream(text: &str) -> Result<StreamKey, Error> {
 
 fn parse_chain(text: &str) -> Result<Vec<InstanceIdentity>, Error> {
     // The cap is above the hop limit so that a chain which reached it can still be read and refused by name.
-    let chain: Option<Vec<_>> = text.split(',').take(HOP_LIMIT + 2).map(|item| hex(item).map(InstanceIdentity)).collect();
+    let chain: Option<Vec<_>> =
+        text.split(',').take(HOP_LIMIT + 2).map(|item| hex(item).map(InstanceIdentity)).collect();
     chain.filter(|chain| chain.len() <= HOP_LIMIT + 1).ok_or(Error::Field("chain"))
 }
 
@@ -289,7 +290,8 @@ mod tests {
         let stamp = Stamp::new(key(), Epoch(5), InstanceIdentity(0xbb), "broker-a", "orders", 3, Incarnation(0));
         let mut out = Vec::new();
         stamp.write(&mut out, &[InstanceIdentity(0xaa)], 1042, 1_763_800_000_123);
-        let expected = "1;c;7f3a9c0011223344-12.0;5;00000000000000aa,00000000000000bb;broker-a;orders;3.0;1042;1763800000123";
+        let expected =
+            "1;c;7f3a9c0011223344-12.0;5;00000000000000aa,00000000000000bb;broker-a;orders;3.0;1042;1763800000123";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

@@ -149,6 +149,16 @@ fn a_fault_stops_progress_until_it_is_resolved_behind_the_range() {
 }
 
 #[test]
+fn a_skip_never_passes_over_what_is_not_agreed_to_have_landed() {
+    let (mut replica, partition) = Replica::with_partition();
+    replica.record(&partition, checkpoint(1, 10));
+    let fault = Fault::BadRecord { offset: 15, reason: "too large".into() };
+    replica.apply(Command::RaiseFault { partition: partition.clone(), epoch: Epoch(1), fault });
+    let skip = replica.apply(Command::ResolveFault { partition, resolution: Resolution::Skip });
+    assert_eq!(skip, Outcome::Refused(Refusal::ProgressBehindFault { agreed: 10, fault: 15 }));
+}
+
+#[test]
 fn a_diverged_source_cannot_be_skipped_but_restarted_in_a_new_incarnation() {
     let (mut replica, partition) = Replica::with_partition();
     replica.record(&partition, checkpoint(1, 10));
@@ -181,10 +191,8 @@ fn queues_that_appear_later_are_copied_from_their_first_message() {
     let (mut replica, partition) = Replica::with_partition();
     let stream = partition.stream;
     assert_eq!(replica.state.partitions[&partition].start, StartPosition::Latest);
-    let partitions = vec![
-        NewPartition { source: queue(0), target: queue(5) },
-        NewPartition { source: queue(1), target: queue(1) },
-    ];
+    let partitions =
+        vec![NewPartition { source: queue(0), target: queue(5) }, NewPartition { source: queue(1), target: queue(1) }];
     replica.apply(Command::AddPartitions { stream, partitions });
     assert_eq!(replica.state.partitions[&partition].target, queue(0), "a known queue is left as it is");
     let new = PartitionId { stream, source: queue(1) };

@@ -116,6 +116,14 @@ impl Client {
         master.and_then(|master| self.inner.sessions.generation(&master, self.stripe(queue))).unwrap_or(0)
     }
 
+    /// A number that changes whenever pulls of this queue go over another connection to its master than before. 0 while
+    /// there is none. Who must know that the queue is still the one that was read looks again when it changed.
+    pub fn pull_connection(&self, queue: &Queue) -> u64 {
+        let Some(cached) = self.inner.directory.peek(&queue.topic) else { return 0 };
+        let master = cached.broker(&queue.broker).and_then(|entry| entry.broker.master.clone());
+        master.and_then(|master| self.inner.sessions.generation(&master, Purpose::Ask)).unwrap_or(0)
+    }
+
     /// Makes sure that there is a connection for sends to this queue and returns its generation.
     pub async fn connect_for_send(&self, queue: &Queue) -> Result<u64, Error> {
         let (_, session) = self.send_session(queue).await?;

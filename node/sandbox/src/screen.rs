@@ -127,15 +127,10 @@ fn table(live: &Live<'_>) -> (String, String) {
             )
         }
     };
-    let head = format!(
-        "  {:<8} {:<12} {:<10} {:<18} {:<9} {:<11} COPIED",
-        "STREAM", "STATE", "RATE", "LAG", "BEHIND", "SENT"
-    );
-    let row = format!(
-        "  {:<8} {state:<12} {rate:<10} {lag:<18} {behind:<9} {:<11} {copied}",
-        "orders",
-        grouped(live.sent),
-    );
+    let head =
+        format!("  {:<8} {:<12} {:<10} {:<18} {:<9} {:<11} COPIED", "STREAM", "STATE", "RATE", "LAG", "BEHIND", "SENT");
+    let row =
+        format!("  {:<8} {state:<12} {rate:<10} {lag:<18} {behind:<9} {:<11} {copied}", "orders", grouped(live.sent),);
     (head, row)
 }
 

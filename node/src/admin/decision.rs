@@ -64,6 +64,11 @@ fn skip(fault: &Fault, position: Option<i64>) -> Result<Explained, Error> {
         return Ok((effect, position, Some(0)));
     }
     let to = fault.skip_to().ok_or_else(|| Error::Refused(Refusal::CannotSkip(fault.clone())))?;
+    if let (Some(agreed), Some(begins)) = (position, fault.begins_at())
+        && agreed < begins
+    {
+        return Err(Error::Refused(Refusal::ProgressBehindFault { agreed, fault: begins }));
+    }
     // A checkpoint that is already behind the range stays where it is.
     let next = position.map_or(to, |position| position.max(to));
     let left_out = match fault {

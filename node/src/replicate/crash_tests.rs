@@ -110,8 +110,12 @@ async fn keep(cell: Arc<ProgressCell>, agreed: Agreed, slowness: (u32, u32), sou
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
-        for _ in 0..slowness.1 {
-            yield_now().await;
+        if slowness.1 % 2 == 0 {
+            for _ in 0..slowness.1 {
+                yield_now().await;
+            }
+        } else {
+            tokio::time::sleep(Duration::from_millis(u64::from(slowness.1) * 300)).await;
         }
         {
             let mut agreed = agreed.lock().unwrap();

@@ -4,7 +4,7 @@
 //!   read --sound--> records
 //!     |--empty at the end--> nothing yet
 //!     |--failed--> wait, look at the boundary, read again ... until the patience ends: SourceLost
-//!     |--master and slave changed--> look at the boundary, read again
+//!     |--another connection, master or slave--> look at the boundary, read again
 //!     '--anomaly--> read again, singly, several times; still there: a fault with the exact range
 //! ```
 //!
@@ -53,8 +53,8 @@ pub(super) struct Place {
     pub(super) older: Option<Boundary>,
     /// Whether the boundary was looked at since the last failure.
     pub(super) trusted: bool,
-    /// Who answered last.
-    pub(super) from_slave: Option<bool>,
+    /// Who answered last: whether it is a slave, and over which connection.
+    pub(super) answered: Option<(bool, u64)>,
 }
 
 /// What was read.
@@ -103,7 +103,7 @@ pub(super) async fn fetch<S: Source>(reading: Arc<Reading<S>>, mut place: Place)
                 continue;
             }
             Err(Setback::Flipped) => {
-                Trouble::new(ErrorCode::Unreachable, "master and slave of the source answer in turn")
+                Trouble::new(ErrorCode::Unreachable, "the source answers over ever new connections")
             }
             Err(Setback::Trouble(trouble)) => {
                 reading.condition.blocked(&trouble);
@@ -137,7 +137,8 @@ async fn attempt<S: Source>(reading: &Reading<S>, place: &mut Place) -> Result<F
         }
         read => read?,
     };
-    if place.from_slave.replace(read.from_slave).is_some_and(|before| before != read.from_slave) {
+    let answered = (read.from_slave, read.connection);
+    if place.answered.replace(answered).is_some_and(|before| before != answered) {
         return Err(Setback::Flipped);
     }
     let Bounds { minimum, maximum } = read.bounds;
@@ -216,11 +217,12 @@ async fn single<S: Source>(reading: &Reading<S>, offset: i64) -> Result<Vec<Reco
     }
 }
 
-/// The first offset behind a hole at `from`, asked for one by one as far as [`PROBES`] reach.
+/// The first offset behind a hole at `from`, asked for one by one. Where [`PROBES`] offsets show nothing, the hole is said
+/// to end behind them: what lies further on may be there, and a decision must not pass over it.
 async fn end_of_hole<S: Source>(reading: &Reading<S>, from: i64, behind: i64) -> Result<i64, Trouble> {
-    let mut end = behind;
+    let mut end = behind.min(from.saturating_add(PROBES).saturating_add(1));
     let mut probe = from.saturating_add(1);
-    while probe < end && probe <= from.saturating_add(PROBES) {
+    while probe < end {
         let read = reading.source.read(probe, 1, Duration::ZERO).await?;
         if let Some(record) = read.records.first().filter(|record| record.queue_offset >= probe) {
             end = end.min(record.queue_offset);

@@ -61,7 +61,9 @@ struct Inner {
     /// Offsets whose record cannot be decoded.
     undecodable: BTreeSet<i64>,
     from_slave: bool,
+    connection: u64,
     failing: u32,
+    failing_after: Option<u64>,
     reads: u64,
 }
 
@@ -127,12 +129,23 @@ impl MemoryQueue {
         self.inner.lock().unwrap().records[offset].body = Bytes::from_static(b"other bytes");
     }
 
+    /// The next answers come over another connection.
+    pub(super) fn reconnect(&self) {
+        self.inner.lock().unwrap().connection += 1;
+    }
+
     pub(super) fn serve_as_slave(&self, from_slave: bool) {
         self.inner.lock().unwrap().from_slave = from_slave;
     }
 
     pub(super) fn fail_reads(&self, times: u32) {
         self.inner.lock().unwrap().failing = times;
+    }
+
+    /// Answers so many reads more and then none.
+    pub(super) fn fail_reads_after(&self, reads: u64) {
+        let mut inner = self.inner.lock().unwrap();
+        inner.failing_after = Some(inner.reads + reads);
     }
 
     pub(super) fn reads(&self) -> u64 {
@@ -147,8 +160,9 @@ impl MemoryQueue {
     fn read_now(&self, offset: i64, maximum_messages: u32) -> Result<Read, Trouble> {
         let mut inner = self.inner.lock().unwrap();
         inner.reads += 1;
-        if inner.failing > 0 {
-            inner.failing -= 1;
+        let has_failed = inner.failing_after.is_some_and(|last| inner.reads > last);
+        if inner.failing > 0 || has_failed {
+            inner.failing = inner.failing.saturating_sub(1);
             return Err(Trouble::new(ErrorCode::Unreachable, "the broker does not answer"));
         }
         let bounds = Self::ends(&inner);
@@ -161,7 +175,7 @@ impl MemoryQueue {
         if records.iter().any(|record| inner.undecodable.contains(&record.queue_offset)) {
             return Err(Trouble::new(ErrorCode::Malformed, "record at byte 0 has a bad size"));
         }
-        Ok(Read { records, bounds, from_slave: inner.from_slave })
+        Ok(Read { records, bounds, from_slave: inner.from_slave, connection: inner.connection })
     }
 }
 
@@ -292,6 +306,19 @@ impl MemorySink {
         self.queue.append_all(stored)
     }
 
+    /// Some of what happens to the target happens before a send looks at its connection, and not under way.
+    fn disturb(&self) {
+        let mut script = self.script.lock().unwrap();
+        let is_due = script.steps.len() % 2 == 0;
+        let next = script.steps.pop_front_if(|step| is_due && matches!(step, Step::LoseTail(_) | Step::Reconnect));
+        drop(script);
+        match next {
+            Some(Step::LoseTail(messages)) => self.lose_tail(messages),
+            Some(_) => self.reconnect(),
+            None => {}
+        }
+    }
+
     fn answer(&self, message: &OutgoingBatch) -> SendOutcome {
         let step = loop {
             let next = self.script.lock().unwrap().steps.pop_front().unwrap_or(Step::Store);
@@ -316,7 +343,10 @@ impl MemorySink {
                 if landed > 0 {
                     self.store(message, landed);
                 }
-                self.reconnect();
+                // A broker may say "unknown" over a connection that lives on.
+                if landed % 2 == 0 {
+                    self.reconnect();
+                }
                 SendOutcome::Unknown(causeway_rocketmq::Error::Closed)
             }
             step => {
@@ -358,6 +388,7 @@ impl Queue for MemorySink {
 impl Sink for MemorySink {
     async fn connect(&self) -> Result<u64, Trouble> {
         yield_now().await;
+        self.disturb();
         Ok(self.script.lock().unwrap().connection)
     }
 

@@ -297,6 +297,21 @@ async fn a_slave_that_takes_over_is_checked_and_one_that_lags_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_that_lost_its_tail_behind_another_connection_is_noticed_though_no_read_failed() {
+    let scene = Scene::new(100);
+    let failover = async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(scene.copied().len(), 100);
+        scene.source.truncate(90);
+        scene.source.append_all((500..560).map(message));
+        scene.source.reconnect();
+    };
+    let (exit, ()) = tokio::join!(scene.play(), failover);
+    assert_eq!(exit, PartitionExit::Fault(Fault::SourceDiverged { offset: 99 }));
+    assert_eq!(scene.copied().len(), 100, "nothing of the other life was copied");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_busy_target_spends_no_message() {
     let scene = Scene::new(50);
     scene.sink.play([Step::Busy, Step::Busy, Step::Busy]);

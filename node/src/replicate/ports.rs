@@ -30,6 +30,9 @@ pub(super) struct Read {
     pub bounds: Bounds,
     /// Whether a slave answered, which may lag or have diverged.
     pub from_slave: bool,
+    /// The connection that it came over. Behind another one there may be another master, or one that restarted without
+    /// its last messages.
+    pub connection: u64,
 }
 
 /// A queue that can be read. Cheap to clone; clones are the same queue.

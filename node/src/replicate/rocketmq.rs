@@ -84,7 +84,8 @@ async fn pull(client: &Client, queue: &causeway_rocketmq::Queue, request: PullRe
             (Vec::new(), minimum_offset, maximum_offset, from_slave)
         }
     };
-    Ok(Read { records, bounds: Bounds { minimum, maximum }, from_slave })
+    let connection = client.pull_connection(queue);
+    Ok(Read { records, bounds: Bounds { minimum, maximum }, from_slave, connection })
 }
 
 async fn bounds(client: &Client, queue: &causeway_rocketmq::Queue) -> Result<Bounds, Trouble> {

@@ -10,9 +10,11 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use causeway_core::ids::Timestamp;
 use causeway_rocketmq::wire::record::Record;
+use tokio::time::timeout;
 
 use super::boundary::Boundary;
 use super::budget::Charge;
@@ -25,6 +27,9 @@ use crate::status::PartitionGauge;
 /// With a backlog, records are handed out only when this many bytes are there: larger sends cost less, and nobody
 /// waits for a message that is behind others anyway.
 const WORTH_SENDING: usize = 256 * 1024;
+
+/// Records that are there wait no longer than this for more: the source may not answer for a while.
+const LONGEST_GATHERING: Duration = Duration::from_millis(20);
 
 /// Fewer messages than this at the source are no backlog.
 const BACKLOG: i64 = 64;
@@ -50,7 +55,7 @@ pub(super) struct Reader<S> {
 
 impl<S: Source> Reader<S> {
     pub(super) fn new(reading: Arc<Reading<S>>, gauge: Arc<PartitionGauge>, charge: Charge) -> Self {
-        let place = Place { next: 0, boundary: None, older: None, trusted: false, from_slave: None };
+        let place = Place { next: 0, boundary: None, older: None, trusted: false, answered: None };
         Self {
             reading,
             gauge,
@@ -67,7 +72,7 @@ impl<S: Source> Reader<S> {
 
     /// Goes on at an offset; the records before it have to be those of the boundaries, the nearer one and an older one.
     pub(super) fn seek(&mut self, next: i64, boundary: Option<Boundary>, older: Option<Boundary>) {
-        self.place = Place { next, boundary, older, trusted: false, from_slave: self.place.from_slave };
+        self.place = Place { next, boundary, older, trusted: false, answered: self.place.answered };
         self.fetching = None;
         self.ended = None;
         self.buffer = VecDeque::new();
@@ -79,12 +84,15 @@ impl<S: Source> Reader<S> {
     /// [`Self::taken`].
     pub(super) async fn next(&mut self) -> Result<&mut VecDeque<Record>, PartitionExit> {
         while !self.is_worth_sending() {
-            if self.buffer.is_empty()
-                && let Some(exit) = self.ended.take()
-            {
+            if !self.buffer.is_empty() {
+                if timeout(LONGEST_GATHERING, self.step()).await.is_err() {
+                    break;
+                }
+            } else if let Some(exit) = self.ended.take() {
                 return Err(exit);
+            } else {
+                self.step().await;
             }
-            self.step().await;
         }
         Ok(&mut self.buffer)
     }
@@ -167,5 +175,90 @@ impl<S: Source> Reader<S> {
         self.charge.add(bytes);
         self.buffered_bytes = self.buffered_bytes.saturating_add(bytes);
         self.buffer.extend(fetched.records);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use causeway_core::ids::Epoch;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::replicate::budget::ReadAheadBudget;
+    use crate::replicate::condition::Condition;
+    use crate::replicate::memory::{MemoryQueue, message};
+    use crate::replicate::settings::ReplicateSettings;
+
+    fn reader(queue: &MemoryQueue, budget: usize) -> Reader<MemoryQueue> {
+        let gauge = Arc::new(PartitionGauge::new(Epoch(1), Timestamp(0)));
+        let charge = Charge::new(Arc::new(ReadAheadBudget::new(budget)), Arc::clone(&gauge));
+        let reading = Reading {
+            source: queue.clone(),
+            settings: Arc::new(ReplicateSettings::default()),
+            condition: Arc::new(Condition::new(Arc::clone(&gauge))),
+            seed: 7,
+        };
+        let mut reader = Reader::new(Arc::new(reading), gauge, charge);
+        reader.seek(0, None, None);
+        reader
+    }
+
+    fn queue(messages: u64) -> MemoryQueue {
+        let queue = MemoryQueue::default();
+        queue.append_all((0..messages).map(message));
+        queue
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_backlog_is_gathered_and_the_end_of_the_queue_is_not_waited_for() {
+        let queue = queue(500);
+        let mut reader = reader(&queue, 1024 * 1024);
+        let began = Instant::now();
+        assert!(reader.next().await.unwrap().len() > 400, "fewer than a backlog is left");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_room_one_pull_is_handed_out_and_nothing_is_read_ahead() {
+        let queue = queue(500);
+        let mut reader = reader(&queue, 0);
+        assert_eq!(reader.next().await.unwrap().len(), 32);
+        assert!(timeout(Duration::from_secs(60), reader.read_ahead()).await.is_err());
+        assert_eq!(reader.next().await.unwrap().len(), 32);
+        let bytes = reader.buffered_bytes;
+        reader.next().await.unwrap().clear();
+        reader.taken(bytes);
+        reader.release(bytes);
+        assert_eq!(reader.next().await.unwrap().front().unwrap().queue_offset, 32);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_read_does_not_wait_for_a_source_that_stopped_answering() {
+        let queue = queue(500);
+        queue.fail_reads_after(2);
+        let mut reader = reader(&queue, 1024 * 1024);
+        let began = Instant::now();
+        assert_eq!(reader.next().await.unwrap().len(), 64);
+        assert!(began.elapsed() <= 2 * LONGEST_GATHERING);
+        let bytes = reader.buffered_bytes;
+        reader.next().await.unwrap().clear();
+        reader.taken(bytes);
+        assert!(matches!(reader.next().await, Err(PartitionExit::SourceLost { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reading_ahead_that_is_given_up_loses_nothing() {
+        let queue = queue(500);
+        let mut reader = reader(&queue, 1024 * 1024);
+        for _ in 0..20 {
+            tokio::select! {
+                biased;
+                never = reader.read_ahead() => match never {},
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        let offsets: Vec<_> = reader.next().await.unwrap().iter().map(|record| record.queue_offset).collect();
+        assert_eq!(offsets, (0..i64::try_from(offsets.len()).unwrap()).collect::<Vec<_>>());
+        assert!(queue.reads() <= 20);
     }
 }

@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn a_produced_message_keeps_its_properties_and_gets_provenance() {
-        let copy = written(&record(b"KEYS\x01k\x02mine\x01x\x02CLUSTER\x01c\x02WAIT\x01false\x02".to_vec()), &Past::Produced);
+        let copy =
+            written(&record(b"KEYS\x01k\x02mine\x01x\x02CLUSTER\x01c\x02WAIT\x01false\x02".to_vec()), &Past::Produced);
         assert!(copy.starts_with(b"KEYS\x01k\x02mine\x01x\x02CAUSEWAY"), "{copy:?}");
         let provenance = Provenance::parse(properties::get(&copy, PROPERTY).unwrap()).unwrap();
         assert_eq!((provenance.offset, provenance.born_timestamp), (41, 1000));

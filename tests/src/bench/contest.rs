@@ -163,7 +163,8 @@ pub fn beside(name: &str) -> PathBuf {
 
 /// Runs a program and reads the last line that it prints.
 fn json_line(command: &mut Command) -> Value {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let output =
+        command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
     let printed = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?} failed:\n{printed}\n{errors}");

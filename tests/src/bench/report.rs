@@ -49,7 +49,10 @@ pub fn page(findings: &Findings) -> String {
         machine(),
         grouped(*messages),
     );
-    let _ = writeln!(out, "| contender | rounds | CPU-seconds per million | against the floor | messages/s | against the floor | resident memory |");
+    let _ = writeln!(
+        out,
+        "| contender | rounds | CPU-seconds per million | against the floor | messages/s | against the floor | resident memory |"
+    );
     let _ = writeln!(out, "|---|---|---|---|---|---|---|");
     for (contender, runs) in costs {
         let cpu = median(runs.iter().map(|cost| cost.cpu_per_million));
@@ -66,7 +69,10 @@ pub fn page(findings: &Findings) -> String {
             speed / floor_rate,
         );
     }
-    let ratio = |one: Contender| median(costs[&one].iter().map(|cost| cost.cpu_per_million)) / median(costs[&Contender::Carried].iter().map(|cost| cost.cpu_per_million));
+    let ratio = |one: Contender| {
+        median(costs[&one].iter().map(|cost| cost.cpu_per_million))
+            / median(costs[&Contender::Carried].iter().map(|cost| cost.cpu_per_million))
+    };
     let _ = write!(
         out,
         "\nCauseway (carried) uses {:.0} times less CPU than the bridge with single sends and {:.1} times less than the bridge with \

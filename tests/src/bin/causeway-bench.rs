@@ -51,7 +51,12 @@ fn main() {
     let mut costs: BTreeMap<Contender, Vec<_>> = BTreeMap::new();
     let mut measure = |contender: Contender, round: usize, messages: u64| {
         let cost = arena.run(contender, round, messages);
-        eprintln!("round {round}: {:<45} {:7.2} CPU-s/M {:9.0} msg/s", contender.name(), cost.cpu_per_million, cost.rate);
+        eprintln!(
+            "round {round}: {:<45} {:7.2} CPU-s/M {:9.0} msg/s",
+            contender.name(),
+            cost.cpu_per_million,
+            cost.rate
+        );
         costs.entry(contender).or_default().push(cost);
     };
     for round in 0..arguments.rounds {

@@ -47,7 +47,14 @@ struct Copier {
 
 impl Copier {
     fn connect(broker: &str, source: &str, target: &str, queue: u32) -> Self {
-        Self { pull: connect(broker), send: connect(broker), source: source.into(), target: target.into(), queue, opaque: 0 }
+        Self {
+            pull: connect(broker),
+            send: connect(broker),
+            source: source.into(),
+            target: target.into(),
+            queue,
+            opaque: 0,
+        }
     }
 
     fn run(mut self, messages: i64) {

@@ -98,7 +98,7 @@ impl Broker {
     /// Starts the process on the broker's ports and store and waits until it serves.
     ///
     /// # Panics
-    /// When it is running already or does not serve within a minute; the message holds the end of its logs.
+    /// When it is running already or does not serve within two minutes; the message holds the end of its logs.
     pub fn start(&mut self) {
         self.launch();
         self.wait_ready();
@@ -158,7 +158,7 @@ impl Broker {
 
     /// Waits until the broker answers and every name server knows it at this address.
     pub(super) fn wait_ready(&mut self) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(120);
         let known = format!("\"{}\"", self.announced());
         loop {
             let listed = |server: &String| {

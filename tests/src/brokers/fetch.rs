@@ -45,7 +45,9 @@ pub(crate) fn once(folder: &Path, build: impl FnOnce()) {
     if whole.exists() {
         return;
     }
-    let path = folder.with_extension("lock");
+    let mut path = folder.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
     let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let lock = lock.unwrap_or_else(|error| panic!("cannot open {}: {error}", path.display()));
     lock.lock().unwrap_or_else(|error| panic!("cannot lock {}: {error}", path.display()));

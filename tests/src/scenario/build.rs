@@ -37,11 +37,12 @@ fn build() {
         return;
     }
     let name = profile.file_name().and_then(|name| name.to_str()).expect("a profile has a name");
-    let name = if name == "debug" { "dev" } else { name };
+    // The features of dependencies as they were built before: for `cargo test --workspace`, or for a release.
+    let (name, scope) =
+        if name == "debug" { ("dev", &["--workspace"][..]) } else { (name, &["--package", "causeway"][..]) };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // The whole workspace's features, as `cargo test --workspace` has them: otherwise dependencies would be built anew.
     let mut command = Command::new(cargo);
-    command.args(["build", "--workspace", "--bin", "causeway", "--locked", "--quiet", "--profile", name]);
+    command.arg("build").args(scope).args(["--bin", "causeway", "--locked", "--quiet", "--profile", name]);
     command.arg("--target-dir").arg(target).current_dir(root);
     let output = command.output().unwrap_or_else(|error| panic!("cannot start cargo: {error}"));
     assert!(output.status.success(), "the product does not build:\n{}", String::from_utf8_lossy(&output.stderr));

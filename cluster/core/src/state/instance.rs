@@ -33,9 +33,10 @@ impl State {
     }
 
     pub(super) fn delete_instance(&mut self, name: &Name) -> Result<Outcome, Refusal> {
-        let user = self.streams.values().find(|stream| {
-            stream.spec.source.instance == *name || stream.spec.target.instance == *name
-        });
+        let user = self
+            .streams
+            .values()
+            .find(|stream| stream.spec.source.instance == *name || stream.spec.target.instance == *name);
         if let Some(stream) = user {
             return Err(Refusal::InstanceInUse { instance: name.clone(), stream: stream.spec.name.clone() });
         }

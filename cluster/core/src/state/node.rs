@@ -23,7 +23,8 @@ pub struct Node {
 impl State {
     pub(super) fn node_started(&mut self, id: NodeId, name: &Name, region: &Name, at: Timestamp) -> Outcome {
         let starts = self.nodes.get(&id).map_or(0, |node| node.starts);
-        let node = Node { name: name.clone(), region: region.clone(), starts: starts.saturating_add(1), started_at: at };
+        let node =
+            Node { name: name.clone(), region: region.clone(), starts: starts.saturating_add(1), started_at: at };
         self.nodes.insert(id, node);
         for partition in self.partitions.values_mut().filter(|partition| partition.owner == Some(id)) {
             partition.epoch = partition.epoch.next();

@@ -110,6 +110,11 @@ fn skip(partition: &mut Partition, fault: &Fault) -> Result<(), Refusal> {
         return Ok(());
     }
     let position = fault.skip_to().ok_or_else(|| Refusal::CannotSkip(fault.clone()))?;
+    if let (Some(checkpoint), Some(begins)) = (&partition.checkpoint, fault.begins_at())
+        && checkpoint.source_next < begins
+    {
+        return Err(Refusal::ProgressBehindFault { agreed: checkpoint.source_next, fault: begins });
+    }
     match partition.checkpoint.as_mut() {
         Some(checkpoint) => {
             checkpoint.source_next = checkpoint.source_next.max(position);

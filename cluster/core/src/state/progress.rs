@@ -22,13 +22,19 @@ impl State {
         Outcome::Recorded { refused }
     }
 
-    pub(super) fn rewind(&mut self, id: &PartitionId, epoch: Epoch, checkpoint: &Checkpoint) -> Result<Outcome, Refusal> {
+    pub(super) fn rewind(
+        &mut self,
+        id: &PartitionId,
+        epoch: Epoch,
+        checkpoint: &Checkpoint,
+    ) -> Result<Outcome, Refusal> {
         let partition = self.partition_mut(id)?;
         if epoch != partition.epoch {
             return Err(Refusal::StaleEpoch { proposed: epoch, current: partition.epoch });
         }
         let goes_back = partition.checkpoint.as_ref().is_some_and(|current| {
-            checkpoint.source_next <= current.source_next && checkpoint.source_incarnation == partition.source_incarnation
+            checkpoint.source_next <= current.source_next
+                && checkpoint.source_incarnation == partition.source_incarnation
         });
         if !goes_back {
             return Err(Refusal::NotARewind);
