@@ -272,12 +272,13 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Waits until the target holds this many more messages than at the last look.
+    /// Waits until the target holds this many more messages than at the last look, or all that there are to be.
     fn wait_copied(&self, growth: i64) {
         let deadline = Instant::now() + PATIENCE;
+        let goal = (self.copied + growth).min(i64::try_from(self.produced).unwrap());
         loop {
             let copied = total(self.scenario.target_topic());
-            if copied >= self.copied + growth {
+            if copied >= goal {
                 return;
             }
             assert!(

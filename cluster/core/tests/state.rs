@@ -1,5 +1,7 @@
 //! The state machine, command by command, and the laws that hold for any log.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // A helper of a test fails the test.
+
 use causeway_core::checkpoint::{Checkpoint, LastCopy};
 use causeway_core::codec;
 use causeway_core::command::{CURRENT_VERSION, Command, Envelope, NewPartition, Progress};

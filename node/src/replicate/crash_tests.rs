@@ -71,8 +71,8 @@ fn numbered(number: u64) -> Message {
     let tag = if number % 7 < 5 { "paid" } else { "open" };
     let mut message = message(number);
     message.properties = Bytes::from(format!("KEYS\x01{number}\x02TAGS\x01{tag}\x02"));
-    message.reconsume_times = i32::from(number % 31 == 0);
-    if number % 13 == 0 {
+    message.reconsume_times = i32::from(number.is_multiple_of(31));
+    if number.is_multiple_of(13) {
         message.body = Bytes::from(format!("{number} {}", "x".repeat(3_950)));
     }
     message
@@ -110,7 +110,7 @@ async fn keep(cell: Arc<ProgressCell>, agreed: Agreed, slowness: (u32, u32), sou
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
-        if slowness.1 % 2 == 0 {
+        if slowness.1.is_multiple_of(2) {
             for _ in 0..slowness.1 {
                 yield_now().await;
             }

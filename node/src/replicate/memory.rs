@@ -309,7 +309,7 @@ impl MemorySink {
     /// Some of what happens to the target happens before a send looks at its connection, and not under way.
     fn disturb(&self) {
         let mut script = self.script.lock().unwrap();
-        let is_due = script.steps.len() % 2 == 0;
+        let is_due = script.steps.len().is_multiple_of(2);
         let next = script.steps.pop_front_if(|step| is_due && matches!(step, Step::LoseTail(_) | Step::Reconnect));
         drop(script);
         match next {

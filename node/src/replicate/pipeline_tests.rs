@@ -132,7 +132,11 @@ impl Scene {
     }
 
     fn checkpoint(&self) -> Checkpoint {
-        self.run.progress.newest().unwrap()
+        self.checkpoint_so_far().unwrap()
+    }
+
+    fn checkpoint_so_far(&self) -> Option<Checkpoint> {
+        self.run.progress.newest()
     }
 }
 
@@ -456,4 +460,28 @@ async fn two_partitions_share_a_target_queue_one_batch_at_a_time() {
         assert_eq!(own.map(|copy| copy.body.clone()).collect::<Vec<_>>(), scene.bodies(0));
         assert_eq!(scene.run.gauge.zombie_writes.load(Ordering::Relaxed), 0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rewind_is_told_only_when_the_progress_that_it_takes_back_is_agreed_on() {
+    let scene = Scene::new(100);
+    let agreed = async {
+        while scene.checkpoint_so_far().is_none() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        scene.run.progress.committed(&scene.checkpoint());
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(scene.checkpoint().source_next, 100);
+        scene.sink.lose_tail(30);
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        scene.run.progress.committed(&scene.checkpoint());
+        tokio::time::Instant::now()
+    };
+    let ended = async {
+        let exit = run(scene.run.clone(), scene.source.clone(), scene.sink.clone()).await;
+        (exit, tokio::time::Instant::now())
+    };
+    let (agreed_at, (exit, ended_at)) = tokio::join!(agreed, ended);
+    assert!(matches!(exit, PartitionExit::TargetRewound { lost: 30, .. }), "{exit:?}");
+    assert!(ended_at >= agreed_at);
 }
