@@ -44,7 +44,7 @@ pub fn page(findings: &Findings) -> String {
         out,
         "# Benchmarks\n\n`{command}`\n\nOne Apache RocketMQ 5.5.0 broker with its stock settings, as source and target, on the same \
          machine ({}). {} messages of {body} bytes in {queues} queues, born timestamps one millisecond apart within each queue; the \
-         exact mode and the bridges copy fewer. Contenders run in turn, round by round; figures are medians, and machines are \
+         bridges copy fewer. Contenders run in turn, round by round; figures are medians, and machines are \
          noisy: read the ratios.\n\n",
         machine(),
         grouped(*messages),
