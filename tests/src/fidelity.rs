@@ -19,7 +19,7 @@ use crate::brokers::{Cluster, ClusterSettings, IpVersion, Version};
 use crate::checker::Rules;
 use crate::checker::dump::{Line, Lines, Message};
 use crate::java;
-use crate::scenario::markdown::{Table, grouped, today};
+use crate::scenario::markdown::{Table, grouped, heading};
 use crate::scenario::node::{NewStream, Node, NodeSettings};
 use crate::scenario::{Topic, Verdict, copy_rules, dump, judge_dumps, wait_caught_up};
 
@@ -192,7 +192,8 @@ impl FidelityReport {
             "kinds",
             "verdict",
         ]);
-        for Outcome { pair, verdict, kinds, .. } in &self.outcomes {
+        for outcome in &self.outcomes {
+            let Outcome { pair, verdict, kinds, .. } = outcome;
             let report = &verdict.report;
             table.row(&[
                 pair.source.shown(),
@@ -206,21 +207,11 @@ impl FidelityReport {
                 (report.altered + report.moved + report.foreign + report.corrupt).to_string(),
                 verdict.findings.with_original.to_string(),
                 kinds.to_string(),
-                if self.outcomes.iter().any(|outcome| outcome.pair == *pair && outcome.is_good()) {
-                    "pass"
-                } else {
-                    "FAIL"
-                }
-                .to_owned(),
+                if outcome.is_good() { "pass" } else { "FAIL" }.to_owned(),
             ]);
         }
         let failures = self.failures();
-        let mut text = format!(
-            "# Fidelity between releases\n\nRun on {} with `{command}`, {} seconds. {}\n\n",
-            today(),
-            self.seconds,
-            if failures.is_empty() { "Every pair passed." } else { "The run FAILED." }
-        );
+        let mut text = heading("Fidelity between releases", command, failures.is_empty());
         text.push_str(
             "One node copies every pair at once. Each source is filled by Apache's Java client: every byte value, bodies from \
              empty to 4 MiB, bodies compressed with zlib, LZ4 and ZSTD (and the untyped compression of older clients), unicode, \
@@ -230,8 +221,14 @@ impl FidelityReport {
              reconsume count, every property, queue, order, and the born timestamp: on the message itself (`exact`) or in its \
              provenance (`carried`). A second judge follows the provenance of each copy to its source message.\n\n",
         );
-        text.push_str(table.text());
-        text.push_str("\n*Originals kept*: copies whose delay, timer or transaction marks were taken off and are kept in `CAUSEWAY_ORIGINAL`.\n");
+        write!(
+            text,
+            "{}\n*Originals kept*: copies whose delay, timer or transaction marks were taken off and are kept in \
+             `CAUSEWAY_ORIGINAL`. The whole run took {} seconds.\n",
+            table.text(),
+            self.seconds
+        )
+        .unwrap();
         for failure in failures {
             write!(text, "\n```\n{failure}\n```\n").unwrap();
         }

@@ -90,7 +90,9 @@ impl Screen {
             verdict,
             String::new(),
             "Try   b and Enter: stop or start the target region's broker · Ctrl-C: end".to_owned(),
-            format!("      causeway --address {address} --token-file {token_file} stream pause orders"),
+            format!(
+                "      cargo run -q -p causeway -- --address {address} --token-file {token_file} stream pause orders"
+            ),
             live.note.to_owned(),
         ];
         let mut out = std::io::stdout().lock();

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 use super::{CrashPlan, Moment, Restart};
 use crate::scenario::Verdict;
-use crate::scenario::markdown::{Table, grouped, today};
+use crate::scenario::markdown::{Table, grouped, heading};
 use crate::scenario::view::Queue;
 
 /// One kill, measured.
@@ -165,11 +165,7 @@ impl CrashReport {
 /// The report for the documentation, over one or more runs.
 pub fn markdown(runs: &[CrashReport], command: &str) -> String {
     let passed = runs.iter().all(|run| run.failures().is_empty());
-    let mut text = format!(
-        "# Killed again and again\n\nRun on {} with `{command}`. {}\n\n",
-        today(),
-        if passed { "Every run passed: nothing lost, doubled or out of order." } else { "The run FAILED." }
-    );
+    let mut text = heading("Killed again and again", command, passed);
     text.push_str(
         "Numbered messages are sent by Apache's Java client to a source broker and copied to a target broker, both Apache's own. \
          The node is killed with SIGKILL while messages arrive (*traffic*), while it copies a backlog that grew while it was down \

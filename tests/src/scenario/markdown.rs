@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::node::causeway;
+
 /// A table with a head.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -30,6 +32,20 @@ impl Table {
     pub fn text(&self) -> &str {
         &self.text
     }
+}
+
+/// How a report begins: what ran, when, with which build, on how many processor cores, and whether it passed.
+pub fn heading(title: &str, command: &str, passed: bool) -> String {
+    let printed = causeway(&["--version"]).stdout;
+    let version = String::from_utf8_lossy(&printed);
+    let build = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!(
+        "# {title}\n\n{}, `{command}`, {} ({build} build), {cores} processor cores. {}\n\n",
+        today(),
+        version.trim(),
+        if passed { "**Everything passed.**" } else { "**The run failed.**" }
+    )
 }
 
 /// A number with its thousands apart.
