@@ -141,8 +141,8 @@ impl Provenance<'_> {
 #[derive(Debug, Clone)]
 pub struct Stamp {
     before_chain: Vec<u8>,
-    after_chain: Vec<u8>,
-    source: InstanceIdentity,
+    /// From the source, which ends the chain, up to the queue.
+    after_passed: Vec<u8>,
 }
 
 impl Stamp {
@@ -158,8 +158,11 @@ impl Stamp {
         incarnation: Incarnation,
     ) -> Self {
         let before = format!("1;c;{}-{}.{};{};", stream.cluster, stream.stream, stream.generation, epoch);
+        let mut after_passed = Vec::new();
+        push_hex(&mut after_passed, source.0);
         let after = format!(";{};{};{}.{};", escape(broker), escape(topic), queue, incarnation);
-        Self { before_chain: before.into_bytes(), after_chain: after.into_bytes(), source }
+        after_passed.extend_from_slice(after.as_bytes());
+        Self { before_chain: before.into_bytes(), after_passed }
     }
 
     /// Appends the property value for the record at `offset`. `passed` are the instances that the message's own
@@ -170,8 +173,7 @@ impl Stamp {
             push_hex(out, identity.0);
             out.push(b',');
         }
-        push_hex(out, self.source.0);
-        out.extend_from_slice(&self.after_chain);
+        out.extend_from_slice(&self.after_passed);
         push_decimal(out, offset);
         out.push(b';');
         push_decimal(out, born_timestamp);

@@ -115,8 +115,8 @@ impl Batcher {
     /// [`Fault::BadRecord`] when the first record cannot be sent. One that follows others is left for the next call.
     pub(super) fn fill(&mut self, records: &mut VecDeque<Record>) -> Result<Ready, Fault> {
         let mut ready = Ready::default();
-        let mut single = None;
-        while let (Some(record), None) = (records.front(), &single) {
+        let (mut single, mut taken) = (None, 0);
+        while let (Some(record), None) = (records.get(taken), &single) {
             match self.filter.judge(record) {
                 Verdict::Filtered => ready.filtered = ready.filtered.saturating_add(1),
                 Verdict::Looped => ready.looped = ready.looped.saturating_add(1),
@@ -127,7 +127,7 @@ impl Batcher {
                         Ok(Added::Batch) => {}
                         Ok(Added::Single(message)) => single = Some(message),
                         Ok(Added::Next) => break,
-                        Err(fault) if ready.last.is_none() => return Err(fault),
+                        Err(fault) if taken == 0 => return Err(fault),
                         Err(_) => break,
                     }
                     ready.messages = ready.messages.saturating_add(1);
@@ -137,11 +137,13 @@ impl Batcher {
             }
             let alone = ready.messages > 0 && record.queue_offset < self.alone_below;
             ready.source_bytes = ready.source_bytes.saturating_add(record.encoded_len());
-            ready.last = records.pop_front();
+            taken = taken.saturating_add(1);
             if alone {
                 break;
             }
         }
+        ready.last = taken.checked_sub(1).and_then(|last| records.get(last)).cloned();
+        records.drain(..taken);
         ready.message = single.or_else(|| self.close());
         ready.bytes = ready.message.as_ref().map_or(0, |message| match &message.content {
             Content::Batch(bytes) => bytes.len(),

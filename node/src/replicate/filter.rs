@@ -5,6 +5,7 @@
 
 use causeway_core::ids::InstanceIdentity;
 use causeway_core::provenance::{HOP_LIMIT, PROPERTY, Provenance};
+use causeway_rocketmq::wire::properties::Mark;
 use causeway_rocketmq::wire::record::Record;
 use causeway_rules::tag::TagExpression;
 
@@ -13,6 +14,8 @@ const TAGS: &str = "TAGS";
 /// What is known of a message's way to the source.
 #[derive(Debug)]
 pub(super) enum Past<'a> {
+    /// It was produced there, and the names of our properties do not occur in it at all.
+    Unmarked,
     /// It was produced there.
     Produced,
     /// It was copied there.
@@ -37,16 +40,20 @@ pub(super) enum Verdict<'a> {
 pub(super) struct Filter {
     tags: TagExpression,
     target: InstanceIdentity,
+    provenance: Mark,
 }
 
 impl Filter {
     pub(super) fn new(tags: TagExpression, target: InstanceIdentity) -> Self {
-        Self { tags, target }
+        Self { tags, target, provenance: Mark::new(PROPERTY) }
     }
 
     pub(super) fn judge<'a>(&self, record: &'a Record) -> Verdict<'a> {
         if !self.tags.matches_all() && !self.tags.matches(record.property(TAGS)) {
             return Verdict::Filtered;
+        }
+        if !self.provenance.occurs_in(&record.properties) {
+            return Verdict::Keep(Past::Unmarked);
         }
         let Some(property) = record.property(PROPERTY) else { return Verdict::Keep(Past::Produced) };
         match Provenance::parse(property) {
@@ -86,7 +93,7 @@ mod tests {
 
     fn judge(expression: &str, record: &Record) -> &'static str {
         match Filter::new(expression.parse().unwrap(), TARGET).judge(record) {
-            Verdict::Keep(Past::Produced) => "produced",
+            Verdict::Keep(Past::Unmarked | Past::Produced) => "produced",
             Verdict::Keep(Past::Copied(_)) => "copied",
             Verdict::Keep(Past::Illegible(_)) => "illegible",
             Verdict::Filtered => "filtered",
@@ -117,5 +124,6 @@ mod tests {
     #[test]
     fn a_property_that_somebody_else_wrote_stops_nothing() {
         assert_eq!(judge("*", &record(b"CAUSEWAY\x01hello\x02")), "illegible");
+        assert_eq!(judge("*", &record(b"k\x01CAUSEWAY\x02")), "produced");
     }
 }

@@ -86,14 +86,16 @@ impl Transform {
         properties::splice(&record.properties, &[PROPERTY, ORIGINAL_PROPERTY], &mut self.remembered, out);
         let none: &[InstanceIdentity] = &[];
         let (passed, born) = match past {
-            Past::Produced => (none, record.born_timestamp),
+            Past::Unmarked | Past::Produced => (none, record.born_timestamp),
             Past::Copied(before) => (before.chain.as_slice(), before.born_timestamp),
             Past::Illegible(value) => {
                 self.remembered.add(PROPERTY.as_bytes(), value);
                 (none, record.born_timestamp)
             }
         };
-        self.write_original(record, out);
+        // Its name begins with that of the provenance, so it does not occur in an unmarked message either.
+        let earlier = if matches!(past, Past::Unmarked) { None } else { record.property(ORIGINAL_PROPERTY) };
+        self.write_original(earlier, out);
         self.provenance.clear();
         let stamp = if without_topic { &self.without_topic } else { &self.full };
         stamp.write(&mut self.provenance, passed, record.queue_offset, born);
@@ -101,9 +103,9 @@ impl Transform {
     }
 
     /// What earlier hops took off comes first, so that the order of the hops can be told.
-    fn write_original(&mut self, record: &Record, out: &mut BytesMut) {
+    fn write_original(&mut self, earlier: Option<&[u8]>, out: &mut BytesMut) {
         self.original.clear();
-        if let Some(earlier) = record.property(ORIGINAL_PROPERTY) {
+        if let Some(earlier) = earlier {
             if Remembered::decode(earlier).is_ok() {
                 self.original.extend_from_slice(earlier);
             } else {

@@ -48,6 +48,22 @@ impl Fields {
         self.ends.push(End { name: name_end, value: self.text.len() });
     }
 
+    /// No field, with room for text of so many bytes in so many fields.
+    pub(super) fn with_capacity(bytes: usize, count: usize) -> Self {
+        Self { text: String::with_capacity(bytes), ends: Vec::with_capacity(count) }
+    }
+
+    /// As [`Self::push`], for a value that is text already.
+    pub(super) fn push_text(&mut self, name: &str, value: &str) {
+        if name.is_empty() || value.is_empty() {
+            return;
+        }
+        self.text.push_str(name);
+        let name_end = self.text.len();
+        self.text.push_str(value);
+        self.ends.push(End { name: name_end, value: self.text.len() });
+    }
+
     /// The (last) value of a field.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

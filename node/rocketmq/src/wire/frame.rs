@@ -87,7 +87,7 @@ pub enum Error {
     },
 }
 
-/// How a header is written. A broker answers in the serialisation of the request.
+/// How a header is written. Brokers read both, and may answer in JSON whatever they were asked in (5.5.0 does).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Serialization {
     /// Type 0.

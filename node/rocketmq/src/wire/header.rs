@@ -12,12 +12,15 @@ use serde_json::Value;
 
 use super::fields::Fields;
 use super::frame::{Error, Frame};
-use super::json;
+use super::json::{self, Parser};
 use super::reader::Reader;
 
 /// Our language. `RUST` (12) exists only from 4.9.4 on: older servers read an unknown language as `null`, on which some of their
 /// commands fail (`AdminBrokerProcessor` switches on it). `OTHER` (7) is known to every 4.x and 5.x server in both serialisations.
 const LANGUAGE: (&str, u8) = ("OTHER", 7);
+
+/// Fields of the answer to a pull, the most frequent header.
+const LIKELY_FIELDS: usize = 16;
 
 const TRUNCATED: Error = Error::Header("truncated");
 
@@ -47,11 +50,11 @@ pub(super) fn decode_binary(header: &[u8]) -> Result<Frame, Error> {
 
 fn decode_fields(bytes: &[u8]) -> Result<Fields, Error> {
     let mut reader = Reader::new(bytes);
-    let mut fields = Fields::new();
+    let mut fields = Fields::with_capacity(bytes.len(), LIKELY_FIELDS);
     while reader.remaining() > 0 {
         let name = reader.short_slice().ok_or(TRUNCATED)?;
         let value = reader.long_slice().ok_or(TRUNCATED)?;
-        fields.push(&String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+        fields.push_text(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value));
     }
     Ok(fields)
 }
@@ -85,39 +88,53 @@ fn put_text(text: &str, out: &mut BytesMut) -> Result<(), Error> {
 
 /// Reads a JSON header; the body stays empty. Members that are not ours (`language`, `serializeTypeCurrentRPC`) are skipped.
 pub(super) fn decode_json(header: &[u8]) -> Result<Frame, Error> {
-    let Ok(Value::Object(members)) = json::parse(header) else { return Err(Error::Header("not a JSON object")) };
-    let number = |name: &'static str| match members.get(name) {
-        None | Some(Value::Null) => Ok(0),
-        Some(value) => value.as_i64().and_then(|wide| i32::try_from(wide).ok()).ok_or(Error::BadField { name }),
-    };
-    let remark = match members.get("remark") {
-        None | Some(Value::Null) => None,
-        Some(value) => Some(text(value).into_owned()).filter(|remark| !remark.is_empty()),
-    };
-    let fields = match members.get("extFields") {
-        None | Some(Value::Null) => Fields::new(),
-        Some(Value::Object(pairs)) => {
-            pairs.iter().filter(|pair| !pair.1.is_null()).map(|(name, value)| (name, text(value))).collect()
+    let mut frame = Frame::default();
+    let mut bad = None;
+    let read = json::read_object(header, |name, parser| {
+        let place = match name {
+            "code" => ("code", &mut frame.code),
+            "version" => ("version", &mut frame.version),
+            "opaque" => ("opaque", &mut frame.opaque),
+            "flag" => ("flag", &mut frame.flag),
+            "remark" => {
+                frame.remark = parser.text()?.map(Cow::into_owned).filter(|remark| !remark.is_empty());
+                return Ok(());
+            }
+            "extFields" if parser.is_at_object() => {
+                frame.fields = read_fields(parser, header.len())?;
+                return Ok(());
+            }
+            "extFields" => {
+                if !parser.any()?.is_null() {
+                    bad = Some("extFields");
+                }
+                return Ok(());
+            }
+            _ => return parser.any().map(drop),
+        };
+        match parser.any()? {
+            Value::Null => {}
+            value => match value.as_i64().and_then(|wide| i32::try_from(wide).ok()) {
+                Some(number) => *place.1 = number,
+                None => bad = Some(place.0),
+            },
         }
-        Some(_) => return Err(Error::BadField { name: "extFields" }),
-    };
-    Ok(Frame {
-        code: number("code")?,
-        version: number("version")?,
-        opaque: number("opaque")?,
-        flag: number("flag")?,
-        remark,
-        fields,
-        ..Frame::default()
-    })
+        Ok(())
+    });
+    read.map_err(|_| Error::Header("not a JSON object"))?;
+    bad.map_or(Ok(frame), |name| Err(Error::BadField { name }))
 }
 
-/// A string as it is; a number, a flag or a structure as its JSON text.
-fn text(value: &Value) -> Cow<'_, str> {
-    match value {
-        Value::String(text) => Cow::Borrowed(text),
-        other => Cow::Owned(other.to_string()),
-    }
+/// A string as it is; a number, a flag or a structure as its JSON text; no field for `null`.
+fn read_fields(parser: &mut Parser<'_>, bytes: usize) -> Result<Fields, json::Error> {
+    let mut fields = Fields::with_capacity(bytes, LIKELY_FIELDS);
+    parser.members(&mut |name, parser| {
+        if let Some(value) = parser.text()? {
+            fields.push_text(name, &value);
+        }
+        Ok(())
+    })?;
+    Ok(fields)
 }
 
 /// Appends a JSON header.

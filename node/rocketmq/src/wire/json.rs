@@ -6,6 +6,8 @@
 //! back reference (`{"$ref":"$.a"}`) stays the object that it is.
 //! Length, depth and number of values are capped: what a peer sends must never overflow the stack or fill the memory.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut as _, BytesMut};
 use serde_json::{Map, Number, Value};
 
@@ -36,11 +38,26 @@ pub enum Error {
 /// # Errors
 /// Any [`Error`].
 pub fn parse(text: &[u8]) -> Result<Value, Error> {
+    whole(text, |parser| parser.value(0))
+}
+
+/// Reads an object member by member and builds no tree of it: `each` gets the name and reads the value.
+///
+/// # Errors
+/// Any [`Error`], also one that `each` returns.
+pub(super) fn read_object<'a>(
+    text: &'a [u8],
+    mut each: impl FnMut(&str, &mut Parser<'a>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    whole(text, |parser| parser.members(&mut each))
+}
+
+fn whole<'a, T>(text: &'a [u8], read: impl FnOnce(&mut Parser<'a>) -> Result<T, Error>) -> Result<T, Error> {
     if text.len() > MAX_FRAME_BYTES {
         return Err(Error::TooLong(text.len()));
     }
     let mut parser = Parser { text, position: 0, values: 0, inside_key: false };
-    let value = parser.value(0)?;
+    let value = read(&mut parser)?;
     parser.skip_space();
     if parser.position == text.len() { Ok(value) } else { Err(parser.malformed()) }
 }
@@ -58,7 +75,8 @@ pub(super) fn write_string(text: &str, out: &mut BytesMut) {
     out.put_u8(b'"');
 }
 
-struct Parser<'a> {
+/// Reads one text from its start to its end.
+pub(super) struct Parser<'a> {
     text: &'a [u8],
     position: usize,
     values: usize,
@@ -68,6 +86,45 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
+    /// Reads an object and lets `each` read every value.
+    pub(super) fn members(&mut self, each: &mut dyn FnMut(&str, &mut Self) -> Result<(), Error>) -> Result<(), Error> {
+        if !self.skip(b'{') {
+            return Err(self.malformed());
+        }
+        while !self.skip(b'}') {
+            let name = self.key(0)?;
+            if !self.skip(b':') {
+                return Err(self.malformed());
+            }
+            each(&name, self)?;
+            if !self.skip(b',') && self.peek() != Some(b'}') {
+                return Err(self.malformed());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a value that may be anything; a string as it is, another one as its JSON text, `null` as none.
+    pub(super) fn text(&mut self) -> Result<Option<Cow<'a, str>>, Error> {
+        self.skip_space();
+        if matches!(self.peek(), Some(b'"' | b'\'')) {
+            return self.string().map(Some);
+        }
+        let value = self.value(1)?;
+        Ok((!value.is_null()).then(|| Cow::Owned(value.to_string())))
+    }
+
+    /// Reads a value.
+    pub(super) fn any(&mut self) -> Result<Value, Error> {
+        self.value(1)
+    }
+
+    /// Whether an object is next.
+    pub(super) fn is_at_object(&mut self) -> bool {
+        self.skip_space();
+        self.peek() == Some(b'{')
+    }
+
     fn malformed(&self) -> Error {
         Error::Malformed(self.position)
     }
@@ -118,7 +175,7 @@ impl<'a> Parser<'a> {
         match self.peek() {
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),
-            Some(b'"' | b'\'') => Ok(Value::String(self.string()?)),
+            Some(b'"' | b'\'') => Ok(Value::String(self.string()?.into_owned())),
             Some(b'-' | b'0'..=b'9') => self.number(),
             _ => self.literal(),
         }
@@ -133,7 +190,7 @@ impl<'a> Parser<'a> {
                 return Err(self.malformed());
             }
             let value = self.value(depth.saturating_add(1))?;
-            members.insert(key, value);
+            members.insert(key.into_owned(), value);
             if !self.skip(b',') && self.peek() != Some(b'}') {
                 return Err(self.malformed());
             }
@@ -141,7 +198,7 @@ impl<'a> Parser<'a> {
         Ok(Value::Object(members))
     }
 
-    fn key(&mut self, depth: usize) -> Result<String, Error> {
+    fn key(&mut self, depth: usize) -> Result<Cow<'a, str>, Error> {
         match self.peek() {
             Some(b'"' | b'\'') => self.string(),
             Some(b'{' | b'[') if self.inside_key => Err(Error::TooLarge(self.position)),
@@ -149,11 +206,11 @@ impl<'a> Parser<'a> {
                 self.inside_key = true;
                 let key = self.value(depth.saturating_add(1))?;
                 self.inside_key = false;
-                Ok(key.to_string())
+                Ok(Cow::Owned(key.to_string()))
             }
             _ => {
                 let bare = self.run(|byte| byte.is_ascii_alphanumeric() || b"_$.+-".contains(&byte));
-                if bare.is_empty() { Err(self.malformed()) } else { Ok(String::from_utf8_lossy(bare).into_owned()) }
+                if bare.is_empty() { Err(self.malformed()) } else { Ok(String::from_utf8_lossy(bare)) }
             }
         }
     }
@@ -191,9 +248,14 @@ impl<'a> Parser<'a> {
             .ok_or(Error::Malformed(start))
     }
 
-    fn string(&mut self) -> Result<String, Error> {
+    fn string(&mut self) -> Result<Cow<'a, str>, Error> {
         let quote = self.next()?;
-        let mut bytes = self.run(|byte| byte != quote && byte != b'\\').to_vec();
+        let plain = self.run(|byte| byte != quote && byte != b'\\');
+        if self.peek() == Some(quote) {
+            self.advance(1);
+            return Ok(String::from_utf8_lossy(plain));
+        }
+        let mut bytes = plain.to_vec();
         loop {
             if self.next()? == quote {
                 break;
@@ -202,7 +264,7 @@ impl<'a> Parser<'a> {
             bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
             bytes.extend_from_slice(self.run(|byte| byte != quote && byte != b'\\'));
         }
-        Ok(String::from_utf8(bytes).unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned()))
+        Ok(Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     /// The character of an escape whose backslash was read; fastjson knows those of JavaScript beside those of JSON.

@@ -1,11 +1,12 @@
 //! The property string of a message: `name \x01 value \x02` for each property.
 //!
-//! Parts: reading ([`iter`], [`get`]) with the tolerance of Apache's parser (`MessageDecoder.string2messageProperties`), the table of
+//! Parts: reading ([`iter`], [`get`], [`Mark`]) with the tolerance of Apache's parser (`MessageDecoder.string2messageProperties`), the table of
 //! what a replicator may send on ([`reserved`]), the one-pass rewrite ([`splice`], [`append`]), and the encoding of the values
 //! that had to be taken off ([`Remembered`]). Must never write a property string that does not end with \x02: brokers of
 //! 4.9 and 5.3 glue their own properties to the end of what they get.
 
 use bytes::{BufMut as _, BytesMut};
+use memchr::memmem::Finder;
 use memchr::{memchr, memchr2};
 
 pub use remembered::Remembered;
@@ -39,6 +40,24 @@ pub fn get<'a>(properties: &'a [u8], name: &str) -> Option<&'a [u8]> {
     iter(properties).filter(|pair| pair.0 == name.as_bytes()).last().map(|pair| pair.1)
 }
 
+/// Tells in one pass over its bytes that a message does not have a property, as most do not.
+#[derive(Debug, Clone)]
+pub struct Mark(Finder<'static>);
+
+impl Mark {
+    /// Prepares to look for a name.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self(Finder::new(name))
+    }
+
+    /// Whether the name occurs anywhere, be it in a value or as a part of another name. Without it [`get`] finds nothing.
+    #[must_use]
+    pub fn occurs_in(&self, properties: &[u8]) -> bool {
+        self.0.find(properties).is_some()
+    }
+}
+
 /// The stretches between the \x02, without them.
 fn entries(properties: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = properties;
@@ -56,7 +75,9 @@ fn entries(properties: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn pair(entry: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (name, value) = entry.split_at_checked(memchr(NAME_END, entry)?)?;
+    // Names are short: looking at each byte costs less than calling a search.
+    let name_length = entry.iter().position(|byte| *byte == NAME_END)?;
+    let (name, value) = entry.split_at_checked(name_length)?;
     let value = value.get(1..)?;
     (!name.is_empty() && !value.is_empty()).then_some((name, value))
 }
@@ -113,6 +134,10 @@ mod tests {
         assert_eq!(pairs, [(&b"a"[..], &b"1"[..]), (b"a", b"2\x01x"), (b"z", b"last")]);
         assert_eq!(get(text, "a"), Some(&b"2\x01x"[..]));
         assert_eq!(get(text, "n"), None);
+        for name in ["a", "n", "z", "nowhere"] {
+            assert!(Mark::new(name).occurs_in(text) || get(text, name).is_none(), "{name}");
+        }
+        assert!(!Mark::new("nowhere").occurs_in(text));
         assert_eq!(iter(b"").count(), 0);
     }
 

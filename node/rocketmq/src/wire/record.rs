@@ -26,6 +26,9 @@ pub const MAGIC_V2: i32 = -626_843_477;
 /// Magic of the filler at the end of a commit log file.
 pub const MAGIC_BLANK: i32 = -875_286_124;
 
+/// Room that [`decode_all`] makes at once; brokers return at most 32 records unless they are configured otherwise.
+const LIKELY_RECORDS: usize = 64;
+
 /// Why a record cannot be read or written. Positions are bytes from the start of what was given to [`decode_records`].
 #[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]
 pub enum Error {
@@ -118,7 +121,22 @@ pub fn body_crc(body: &[u8]) -> u32 {
     crc32fast::hash(body) & 0x7FFF_FFFF
 }
 
-/// Reads records that stand one behind the other, as a pull response does. Ends after the first error.
+/// Reads all records that stand one behind the other, as a pull response does.
+///
+/// # Errors
+/// The first [`Error`], whatever could be read before it.
+pub fn decode_all(body: &Bytes) -> Result<Vec<Record>, Error> {
+    // Records of a queue are mostly alike: the size of the first tells about how many there are.
+    let first = Reader::new(body).i32().and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
+    let expected = body.len().checked_div(first).unwrap_or(0).min(LIKELY_RECORDS);
+    let mut records = Vec::with_capacity(expected);
+    for record in decode_records(body) {
+        records.push(record?);
+    }
+    Ok(records)
+}
+
+/// Reads records that stand one behind the other. Ends after the first error.
 #[must_use]
 pub fn decode_records(body: &Bytes) -> RecordIter {
     RecordIter { body: body.clone(), position: 0, topic: None }
@@ -288,6 +306,9 @@ mod tests {
         let body = Bytes::from([by_hand(), by_hand()].concat());
         let records: Vec<_> = decode_records(&body).map(Result::unwrap).collect();
         assert_eq!(records, [expected(), expected()]);
+        assert_eq!(decode_all(&body), Ok(records.clone()));
+        assert!(matches!(decode_all(&body.slice(..150)), Err(Error::Truncated { .. })));
+        assert_eq!(decode_all(&Bytes::new()), Ok(Vec::new()));
         assert!(Arc::ptr_eq(&records[0].topic, &records[1].topic));
         assert!(body.as_ptr_range().contains(&records[1].body.as_ptr()), "the body was copied");
         assert!(records[0].verify_crc());

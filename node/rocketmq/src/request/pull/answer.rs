@@ -11,7 +11,7 @@ use crate::route::{MASTER_ID, Queue};
 use crate::wire::code::request::PULL_MESSAGE;
 use crate::wire::code::response::{PULL_NOT_FOUND, PULL_OFFSET_MOVED, PULL_RETRY_IMMEDIATELY, SUCCESS};
 use crate::wire::frame::Frame;
-use crate::wire::record::decode_records;
+use crate::wire::record::decode_all;
 
 /// Bits of the request's sysFlag (`PullSysFlag`).
 const FLAG_SUSPEND: i32 = 2;
@@ -51,9 +51,7 @@ pub(super) fn interpret(address: &str, answer: &Frame, from_slave: bool) -> Resu
         if from_slave { as_a_slave_means_it(address, code, reason, minimum_offset, maximum_offset)? } else { code };
     let pulled = match code {
         SUCCESS => Pull::Found {
-            records: decode_records(&answer.body)
-                .collect::<Result<_, _>>()
-                .map_err(|error| Error::malformed(address, error))?,
+            records: decode_all(&answer.body).map_err(|error| Error::malformed(address, error))?,
             bytes: answer.body.len(),
             next_offset,
             minimum_offset,
