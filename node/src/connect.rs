@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 
 use causeway_core::error_code::ErrorCode;
 use causeway_core::instance::{CredentialReferences, InstanceSpec, TlsSpec};
@@ -102,13 +103,15 @@ pub struct Instances {
     view: watch::Receiver<Arc<State>>,
     secrets: Arc<SecretStore>,
     connection: ConnectionSection,
-    /// A handful: one for each instance and purpose in use.
+    /// A handful: one for each instance and purpose in use, and for those that copy one on each thread.
     clients: Mutex<Vec<Cached>>,
 }
 
 struct Cached {
     instance: Name,
     purpose: Purpose,
+    /// The thread whose runtime reads its connections; none where that does not matter.
+    thread: Option<ThreadId>,
     /// The version of the instance that the client was made from.
     version: u64,
     client: Client,
@@ -127,18 +130,14 @@ impl Instances {
     /// # Errors
     /// [`Error`], whose code says what to repair.
     pub fn client(&self, name: &Name) -> Result<Client, Error> {
-        self.client_for(name, Purpose::Look)
+        self.client_for(name, Purpose::Look, None)
     }
 
-    /// As [`Self::client`], for any purpose. One client for each instance and purpose is kept.
-    ///
-    /// # Errors
-    /// [`Error`], whose code says what to repair.
-    pub fn client_for(&self, name: &Name, purpose: Purpose) -> Result<Client, Error> {
+    fn client_for(&self, name: &Name, purpose: Purpose, thread: Option<ThreadId>) -> Result<Client, Error> {
         let instance = self.view.borrow().instances.get(name).cloned();
         let instance = instance.ok_or_else(|| Error::NoSuchInstance(name.clone()))?;
         let version = instance.version;
-        let same = |cached: &Cached| cached.instance == *name && cached.purpose == purpose;
+        let same = |cached: &Cached| cached.instance == *name && cached.purpose == purpose && cached.thread == thread;
         if let Some(cached) = self.lock().iter().find(|cached| same(cached) && cached.version == version) {
             return Ok(cached.client.clone());
         }
@@ -146,17 +145,19 @@ impl Instances {
         let client = self.unregistered(&instance.spec, purpose.reads())?;
         let mut clients = self.lock();
         clients.retain(|cached| !same(cached));
-        clients.push(Cached { instance: name.clone(), purpose, version, client: client.clone() });
+        clients.push(Cached { instance: name.clone(), purpose, thread, version, client: client.clone() });
         Ok(client)
     }
 
-    /// As [`Self::client_for`], with the file access away from the caller's thread.
+    /// As [`Self::client`], for any purpose, with the file access away from the caller's thread. What copies gets a client
+    /// for each thread: its answers are read where they are waited for, and wake nobody else.
     ///
     /// # Errors
     /// [`Error`], whose code says what to repair.
     pub async fn connect(self: &Arc<Self>, name: &Name, purpose: Purpose) -> Result<Client, Error> {
         let (instances, wanted) = (Arc::clone(self), name.clone());
-        match tokio::task::spawn_blocking(move || instances.client_for(&wanted, purpose)).await {
+        let thread = (purpose != Purpose::Look).then(|| thread::current().id());
+        match tokio::task::spawn_blocking(move || instances.client_for(&wanted, purpose, thread)).await {
             Ok(made) => made,
             Err(error) => Err(Error::Settings {
                 instance: name.clone(),
