@@ -65,6 +65,7 @@ impl Product {
     /// # Panics
     /// When it ends or does not answer in time; the message holds the end of its log.
     pub fn start(&mut self) {
+        let first = !self.log().exists();
         self.launch();
         let deadline = Instant::now() + PATIENCE;
         while self.get("/healthz").is_none_or(|answer| answer.status >= 500) {
@@ -74,8 +75,13 @@ impl Product {
             }
             sleep(Duration::from_millis(20));
         }
-        if self.token.is_none() {
+        // A new node prints its token a moment after it answers.
+        while self.token.is_none() {
             self.token = printed_token(&fs::read_to_string(self.log()).unwrap_or_default());
+            if !first || Instant::now() > deadline {
+                break;
+            }
+            sleep(Duration::from_millis(20));
         }
     }
 

@@ -34,6 +34,9 @@ struct Arguments {
     /// Messages a second for the latency.
     #[arg(long, default_value_t = 10_000)]
     latency_rate: u64,
+    /// Only the floor and Causeway in turn, figures on the terminal and no page: for tuning.
+    #[arg(long)]
+    brief: bool,
     /// Where the page goes; it is printed as well.
     #[arg(long)]
     report: Option<PathBuf>,
@@ -63,6 +66,9 @@ fn main() {
         measure(Contender::Floor, round, arguments.messages);
         measure(Contender::Carried, round, arguments.messages);
     }
+    if arguments.brief {
+        return;
+    }
     measure(Contender::BridgeBatches, 0, arguments.messages / 4);
     measure(Contender::BridgeSingles, 0, small);
     measure(Contender::Exact, 0, arguments.messages);
@@ -71,7 +77,9 @@ fn main() {
     eprintln!("memory");
     fill(&arena, "bench-memory", 100, 100_000);
     let memory = memory::measure(&cluster, folder.path(), "bench-memory", 100, 100_000);
-    let command = "cargo run --release -p causeway-tests --bin causeway-bench".to_owned();
+    let command = "cargo build --release -p causeway -p causeway-tests && cargo run --release -p causeway-tests --bin \
+                   causeway-bench"
+        .to_owned();
     let findings = Findings {
         costs,
         latency: (latency, arguments.latency_rate),
