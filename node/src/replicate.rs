@@ -13,6 +13,8 @@ mod condition;
 mod crash_tests;
 mod durability;
 mod exit;
+#[cfg(test)]
+mod exit_tests;
 mod fetch;
 mod filter;
 #[cfg(test)]
