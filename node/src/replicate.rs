@@ -16,6 +16,8 @@ mod exit;
 #[cfg(test)]
 mod exit_tests;
 mod fetch;
+#[cfg(test)]
+mod fetch_tests;
 mod filter;
 #[cfg(test)]
 mod memory;

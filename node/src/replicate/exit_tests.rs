@@ -1,4 +1,4 @@
-//! What a run does before it leaves with an end that somebody decides on: its progress has to be agreed on first.
+//! Ends that somebody decides on: what is agreed on before they are told, and that copying goes on after the decision.
 
 use causeway_core::fault::Fault;
 use tokio::time::{Duration, Instant, sleep};
@@ -6,7 +6,7 @@ use tokio::time::{Duration, Instant, sleep};
 use super::exit::PartitionExit;
 use super::memory::{MemoryQueue, MemorySink, message};
 use super::pipeline::{Run, run};
-use super::pipeline_tests::a_run;
+use super::pipeline_tests::{Scene, a_run};
 
 const GAP: Fault = Fault::SourceGap { from: 40, to: 44 };
 
@@ -67,4 +67,20 @@ async fn a_fault_that_waits_for_an_agreement_heeds_the_stop() {
         }
         () = async { tokio::join!(agrees_late(&run, Duration::from_secs(60)), stops); } => panic!("it does not stop"),
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_was_damaged_after_it_was_copied_stops_once_and_can_be_passed() {
+    let scene = Scene::new(100);
+    scene.play().await;
+    let mut scene = scene.again();
+    scene.source.make_undecodable(99);
+    scene.source.append_all((100..120).map(message));
+    let exit = scene.play().await;
+    assert!(matches!(exit, PartitionExit::Fault(Fault::DamagedRecord { offset: 99, .. })), "{exit:?}");
+    // What a skip makes of the checkpoint.
+    let checkpoint = scene.run.partition.checkpoint.as_mut().unwrap();
+    (checkpoint.fingerprint, checkpoint.last_copy) = (None, None);
+    assert_eq!(scene.play().await, PartitionExit::Stopped);
+    assert_eq!(scene.copied(), scene.bodies(0));
 }
