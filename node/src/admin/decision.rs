@@ -133,6 +133,7 @@ mod tests {
             (Fault::TargetTailGone { from: 5, to: 9 }, Some((5, 0))),
             (Fault::SourceRolledBack { copied: 9, maximum: 5 }, None),
             (Fault::SourceDiverged { offset: 5 }, None),
+            (Fault::Panicked { next: 5, times: 5 }, None),
             (Fault::TargetLost { queue: "b/0".to_owned(), below: 5 }, None),
         ];
         for (fault, expected) in rows {
