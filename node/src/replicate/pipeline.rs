@@ -50,9 +50,6 @@ const USUAL_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// A send never asks more of the target than this, whatever it says, so that a frame stays below RocketMQ's 16 MiB.
 const LARGEST_MESSAGE_BYTES: usize = 15 * 1024 * 1024;
 
-/// Retry topics take no batches.
-const RETRY_TOPIC_PREFIX: &str = "%RETRY%";
-
 /// One run of a partition, apart from its two ends.
 #[derive(Clone)]
 pub(super) struct Run {
@@ -235,7 +232,8 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             batch_bytes: run.settings.batch_bytes,
             batch_messages: run.settings.batch_messages.max(1),
             message_bytes,
-            takes_batches: !run.spec.target.topic.starts_with(RETRY_TOPIC_PREFIX),
+            // Retry topics do not, and they cannot be an end of a stream.
+            takes_batches: true,
             born_timestamp: run.spec.run.born_timestamp,
         };
         let filter = Filter::new(tags, run.target_identity);
