@@ -265,6 +265,7 @@ async fn damaged<S: Source>(source: &S, offset: i64, trouble: Trouble) -> Result
 
 /// What a hole is: messages that retention removed meanwhile, or a range that is missing. A broker removes messages
 /// first and moves the beginning of its queues later, so the bounds that came with an answer may be older than the hole.
+/// They are the master's: while it is away, a hole that a slave shows is an outage, because the master may lack nothing.
 async fn hole<S: Source>(source: &S, from: i64, behind: i64) -> Result<Fault, Trouble> {
     let to = end_of_hole(source, from, behind).await?;
     let Bounds { minimum, maximum } = source.bounds().await?;
