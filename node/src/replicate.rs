@@ -13,7 +13,11 @@ mod condition;
 mod crash_tests;
 mod durability;
 mod exit;
+#[cfg(test)]
+mod exit_tests;
 mod fetch;
+#[cfg(test)]
+mod fetch_tests;
 mod filter;
 #[cfg(test)]
 mod memory;

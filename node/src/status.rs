@@ -140,10 +140,11 @@ impl PartitionGauge {
         self.epoch.store(epoch.0, Ordering::Relaxed);
     }
 
-    /// Changes the state; `since` moves only when state or code change.
+    /// Changes the state; `since` moves only when state or code change. An outage is one, whatever its requests say.
     pub fn set_condition(&self, state: RunState, code: Option<ErrorCode>, why: Option<String>, now: Timestamp) {
         let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = if condition.state == state && condition.code == code { condition.since } else { now };
+        let is_same = condition.state == state && (condition.code == code || state == RunState::Blocked);
+        let since = if is_same { condition.since } else { now };
         *condition = Condition { state, since, why, code };
     }
 

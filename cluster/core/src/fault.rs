@@ -86,6 +86,15 @@ pub enum Fault {
         /// The last reason.
         reason: String,
     },
+    /// The code panicked again and again while the partition did not advance. Which record it was is not known: records
+    /// are read ahead, and several are written at once.
+    #[error("the code that copies it panicked {times} times, with everything before source offset {next} copied")]
+    Panicked {
+        /// The first source offset that was not durable at the target.
+        next: i64,
+        /// How many times.
+        times: u32,
+    },
 }
 
 impl Fault {
@@ -101,7 +110,7 @@ impl Fault {
             Self::BadRecord { .. } => ErrorCode::BadRecord,
             Self::TargetTailGone { .. } => ErrorCode::TargetTailGone,
             Self::TargetLost { .. } => ErrorCode::TargetLost,
-            Self::Repeated { .. } => ErrorCode::RepeatedFailure,
+            Self::Repeated { .. } | Self::Panicked { .. } => ErrorCode::RepeatedFailure,
         }
     }
 }
@@ -122,7 +131,7 @@ pub enum Resolution {
 }
 
 impl Fault {
-    /// The first source offset that this fault is about; none where it is about the target or about no single place.
+    /// The first source offset that this fault is about; none where it is about the target or about no certain place.
     #[must_use]
     pub fn begins_at(&self) -> Option<i64> {
         match self {
@@ -133,7 +142,8 @@ impl Fault {
             Self::SourceRolledBack { .. }
             | Self::SourceDiverged { .. }
             | Self::TargetTailGone { .. }
-            | Self::TargetLost { .. } => None,
+            | Self::TargetLost { .. }
+            | Self::Panicked { .. } => None,
         }
     }
 
@@ -148,7 +158,8 @@ impl Fault {
             Self::SourceRolledBack { .. }
             | Self::SourceDiverged { .. }
             | Self::TargetTailGone { .. }
-            | Self::TargetLost { .. } => None,
+            | Self::TargetLost { .. }
+            | Self::Panicked { .. } => None,
         }
     }
 }

@@ -151,6 +151,18 @@ fn a_fault_stops_progress_until_it_is_resolved_behind_the_range() {
 }
 
 #[test]
+fn a_skip_of_a_record_that_was_copied_before_leaves_nothing_out_and_ends_the_comparison() {
+    let (mut replica, partition) = Replica::with_partition();
+    let last_copy = Some(LastCopy { source_offset: 9, target_offset: 9 });
+    replica.record(&partition, Checkpoint { last_copy, fingerprint: Some(7), ..checkpoint(1, 10) });
+    let fault = Fault::DamagedRecord { offset: 9, reason: "bad size".into() };
+    replica.apply(Command::RaiseFault { partition: partition.clone(), epoch: Epoch(1), fault });
+    replica.apply(Command::ResolveFault { partition: partition.clone(), resolution: Resolution::Skip });
+    let now = replica.state.partitions[&partition].checkpoint.clone();
+    assert_eq!(now.map(|c| (c.source_next, c.fingerprint, c.last_copy)), Some((10, None, None)));
+}
+
+#[test]
 fn a_skip_never_passes_over_what_is_not_agreed_to_have_landed() {
     let (mut replica, partition) = Replica::with_partition();
     replica.record(&partition, checkpoint(1, 10));

@@ -74,6 +74,8 @@ fn skip(fault: &Fault, position: Option<i64>) -> Result<Explained, Error> {
     let left_out = match fault {
         // The source does not hold these messages, so they are lost whatever is decided.
         Fault::SourceGap { from, to } | Fault::RetentionWon { from, to } => to.checked_sub(*from),
+        // It was copied before it was damaged.
+        Fault::DamagedRecord { offset, .. } if position.is_some_and(|position| *offset < position) => Some(0),
         _ => Some(1),
     };
     let left_out = left_out.and_then(|count| u64::try_from(count).ok());
@@ -125,11 +127,13 @@ mod tests {
             (Fault::SourceGap { from: 5, to: 9 }, Some((9, 4))),
             (Fault::RetentionWon { from: 5, to: 105 }, Some((105, 100))),
             (Fault::DamagedRecord { offset: 5, reason: reason() }, Some((6, 1))),
+            (Fault::DamagedRecord { offset: 4, reason: reason() }, Some((5, 0))),
             (Fault::BadRecord { offset: 5, reason: reason() }, Some((6, 1))),
             (Fault::Repeated { offset: 5, times: 5, reason: reason() }, Some((6, 1))),
             (Fault::TargetTailGone { from: 5, to: 9 }, Some((5, 0))),
             (Fault::SourceRolledBack { copied: 9, maximum: 5 }, None),
             (Fault::SourceDiverged { offset: 5 }, None),
+            (Fault::Panicked { next: 5, times: 5 }, None),
             (Fault::TargetLost { queue: "b/0".to_owned(), below: 5 }, None),
         ];
         for (fault, expected) in rows {

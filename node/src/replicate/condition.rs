@@ -1,6 +1,7 @@
 //! What people see of a run while it copies: catching up, running, or blocked and by what.
 //!
-//! Called after every batch, so it touches the gauge's lock only when something changes.
+//! Called after every batch, so it touches the gauge's lock only when something changes. An outage is over when messages
+//! flow and not before, however many runs it takes: so its beginning is the gauge's, which outlives them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -34,12 +35,14 @@ const HELD: u8 = 4;
 
 impl Condition {
     pub(super) fn new(gauge: Arc<PartitionGauge>) -> Self {
-        Self { gauge, shown: AtomicU8::new(NOTHING) }
+        let shown = if gauge.condition().state == RunState::Blocked { BLOCKED } else { NOTHING };
+        Self { gauge, shown: AtomicU8::new(shown) }
     }
 
     /// The target's tail is about to be read.
     pub(super) fn starting(&self) {
-        if self.shown.swap(NOTHING, Ordering::Relaxed) != BLOCKED {
+        if self.shown.load(Ordering::Relaxed) != BLOCKED {
+            self.shown.store(NOTHING, Ordering::Relaxed);
             self.gauge.set_condition(RunState::Starting, None, None, clock::now());
         }
     }
@@ -70,6 +73,26 @@ mod tests {
     use causeway_core::ids::{Epoch, Timestamp};
 
     use super::*;
+
+    #[test]
+    fn an_outage_began_when_it_began_however_many_runs_it_takes() {
+        let gauge = Arc::new(PartitionGauge::new(Epoch(1), Timestamp(0)));
+        gauge.set_condition(RunState::Blocked, Some(ErrorCode::Unreachable), Some("gone".to_owned()), Timestamp(5));
+        for code in [ErrorCode::Unreachable, ErrorCode::TimedOut] {
+            let next_run = Condition::new(Arc::clone(&gauge));
+            next_run.starting();
+            next_run.starting();
+            assert_eq!((gauge.condition().state, gauge.condition().since), (RunState::Blocked, Timestamp(5)));
+            next_run.blocked(&Trouble::new(code, "still gone"));
+            next_run.starting();
+            assert_eq!((gauge.condition().code, gauge.condition().since), (Some(code), Timestamp(5)));
+        }
+        let last_run = Condition::new(Arc::clone(&gauge));
+        last_run.flowing(0, false);
+        assert_eq!(gauge.condition().state, RunState::Running);
+        last_run.starting();
+        assert_eq!(gauge.condition().state, RunState::Starting);
+    }
 
     #[test]
     fn a_small_backlog_does_not_end_running_and_a_large_one_does() {

@@ -5,7 +5,7 @@
 //!     |--empty at the end--> nothing yet
 //!     |--failed--> wait, look at the boundary, read again ... until the patience ends: SourceLost
 //!     |--another connection, master or slave--> look at the boundary, read again
-//!     '--anomaly--> read again, singly, several times; still there: a fault with the exact range
+//!     '--anomaly--> read again, singly, several times; still there, or another each time: a fault with the exact range
 //! ```
 //!
 //! Never follows a broker to another offset: what it suggests is not looked at.
@@ -28,7 +28,13 @@ use super::trouble::Trouble;
 use super::vet::{Flaw, vet};
 
 /// How many offsets behind a hole are asked for one by one to find its end.
-const PROBES: i64 = 256;
+pub(super) const PROBES: i64 = 4_096;
+
+/// How long that may take. A source that is near answers all of them in less.
+pub(super) const LONGEST_SEARCH: Duration = Duration::from_secs(10);
+
+/// So many times the confirmations are awaited while one anomaly follows another and none stays.
+const PATTERNS: u32 = 4;
 
 /// An answer "nothing yet" that comes sooner than this was not waited for by the broker.
 const NO_WAIT: Duration = Duration::from_millis(50);
@@ -84,21 +90,53 @@ impl From<Trouble> for Setback {
     }
 }
 
+/// Anomalies that were seen in a row.
+#[derive(Default)]
+struct Doubts {
+    last: Option<ErrorCode>,
+    alike: u32,
+    all: u32,
+    /// One of them for which nothing can be left out.
+    gravest: Option<Fault>,
+}
+
+impl Doubts {
+    /// Another anomaly was seen at `offset`. Answers with the fault that it is when it was seen often enough.
+    ///
+    /// Where the anomalies differ from look to look, none of their ranges is certain: then it is the one that offers no
+    /// skip, or else one that leaves out nothing but the record at the offset.
+    fn add(&mut self, fault: Fault, offset: i64, confirmations: u32) -> Option<Fault> {
+        let code = Some(fault.code());
+        self.alike = if self.last == code { self.alike.saturating_add(1) } else { 1 };
+        self.last = code;
+        self.all = self.all.saturating_add(1);
+        if self.alike >= confirmations {
+            return Some(fault);
+        }
+        if self.all >= confirmations.saturating_mul(PATTERNS) {
+            let reason = format!("the broker answers differently each time it is asked, at last: {fault}");
+            return Some(self.gravest.take().unwrap_or(Fault::DamagedRecord { offset, reason }));
+        }
+        if fault.skip_to().is_none() {
+            self.gravest = Some(fault);
+        }
+        None
+    }
+}
+
 /// Reads once, as long as that takes. At the end of the queue it answers with no record after the poll.
 pub(super) async fn fetch<S: Source>(reading: Arc<Reading<S>>, mut place: Place) -> Result<Fetched, PartitionExit> {
     let settings = &reading.settings;
     let mut retry = Retry::new(settings, reading.seed);
-    let mut suspicion: (Option<ErrorCode>, u32) = (None, 0);
+    let mut doubts = Doubts::default();
     loop {
         let trouble = match attempt(&reading, &mut place).await {
             Ok(fetched) => return Ok(fetched),
             Err(Setback::Suspect(fault)) => {
-                retry.succeeded();
-                let code = Some(fault.code());
-                suspicion = (code, if suspicion.0 == code { suspicion.1.saturating_add(1) } else { 1 });
-                if suspicion.1 >= settings.confirmations {
+                if let Some(fault) = doubts.add(fault, place.next, settings.confirmations) {
                     return Err(PartitionExit::Fault(fault));
                 }
+                // Not a success: outages that anomalies interrupt are outages, and their patience ends.
                 sleep(settings.confirmation_wait).await;
                 continue;
             }
@@ -110,7 +148,7 @@ pub(super) async fn fetch<S: Source>(reading: Arc<Reading<S>>, mut place: Place)
                 trouble
             }
         };
-        suspicion = (None, 0);
+        doubts = Doubts::default();
         place.trusted = false;
         if !retry.wait().await {
             return Err(PartitionExit::source_lost(trouble));
@@ -122,7 +160,13 @@ async fn attempt<S: Source>(reading: &Reading<S>, place: &mut Place) -> Result<F
     let (source, settings) = (&reading.source, &reading.settings);
     if !place.trusted {
         for boundary in place.older.iter().chain(&place.boundary) {
-            if let Some(fault) = boundary::check(source, boundary).await? {
+            let fault = match boundary::check(source, boundary).await {
+                Err(trouble) if trouble.code == ErrorCode::Malformed => {
+                    Some(damaged(source, boundary.offset, trouble).await?)
+                }
+                checked => checked?,
+            };
+            if let Some(fault) = fault {
                 return Err(Setback::Suspect(fault));
             }
         }
@@ -193,9 +237,7 @@ async fn again<S: Source>(reading: &Reading<S>, offset: i64, flaw: Flaw) -> Resu
         return Ok(records);
     }
     Err(match second.unwrap_or(flaw) {
-        Flaw::Hole(behind) => {
-            Setback::Suspect(Fault::SourceGap { from: offset, to: end_of_hole(reading, offset, behind).await? })
-        }
+        Flaw::Hole(behind) => Setback::Suspect(hole(&reading.source, offset, behind).await?),
         Flaw::Misplaced(other) => damaged(format!("the broker gives the record of offset {other} in its place")),
         Flaw::Checksum => damaged("its body does not match its checksum".to_owned()),
         Flaw::InnerBatch => {
@@ -205,29 +247,61 @@ async fn again<S: Source>(reading: &Reading<S>, offset: i64, flaw: Flaw) -> Resu
     })
 }
 
-/// Asks for one record after an answer could not be read. When the broker is well and the record alone cannot be read
-/// either, it is damaged.
+/// Asks for one record after an answer could not be read. When the record alone cannot be read either, it is damaged.
 async fn single<S: Source>(reading: &Reading<S>, offset: i64) -> Result<Vec<Record>, Setback> {
     match again(reading, offset, Flaw::Hole(offset.saturating_add(1))).await {
         Err(Setback::Trouble(trouble)) if trouble.code == ErrorCode::Malformed => {
-            reading.source.bounds().await?;
-            Err(Setback::Suspect(Fault::DamagedRecord { offset, reason: trouble.why }))
+            Err(Setback::Suspect(damaged(&reading.source, offset, trouble).await?))
         }
         answered => answered,
     }
 }
 
-/// The first offset behind a hole at `from`, asked for one by one. Where [`PROBES`] offsets show nothing, the hole is said
-/// to end behind them: what lies further on may be there, and a decision must not pass over it.
-async fn end_of_hole<S: Source>(reading: &Reading<S>, from: i64, behind: i64) -> Result<i64, Trouble> {
-    let mut end = behind.min(from.saturating_add(PROBES).saturating_add(1));
-    let mut probe = from.saturating_add(1);
+/// What it means that the answer with a single record could not be read: the record is damaged, if the broker is well.
+async fn damaged<S: Source>(source: &S, offset: i64, trouble: Trouble) -> Result<Fault, Trouble> {
+    source.bounds().await?;
+    Ok(Fault::DamagedRecord { offset, reason: trouble.why })
+}
+
+/// What a hole is: messages that retention removed meanwhile, or a range that is missing. A broker removes messages
+/// first and moves the beginning of its queues later, so the bounds that came with an answer may be older than the hole.
+/// They are the master's: while it is away, a hole that a slave shows is an outage, because the master may lack nothing.
+async fn hole<S: Source>(source: &S, from: i64, behind: i64) -> Result<Fault, Trouble> {
+    let to = end_of_hole(source, from, behind).await?;
+    let Bounds { minimum, maximum } = source.bounds().await?;
+    if from < minimum && minimum <= maximum {
+        return Ok(Fault::RetentionWon { from, to: minimum });
+    }
+    Ok(Fault::SourceGap { from, to })
+}
+
+/// The first offset behind a hole at `from`; the record at `behind`, if there is one, is known to be there.
+///
+/// Only an offset that was asked for itself is known to be missing: a broker that cannot read a message passes over the
+/// rest of its log file without trying, so the record that an answer jumps to says nothing about those before it. So
+/// they are asked for one by one, and jumps only bound that from above. Where [`PROBES`] offsets or [`LONGEST_SEARCH`]
+/// are not enough, the hole is said to end at the first that was not asked for: a decision must not pass over it.
+async fn end_of_hole<S: Source>(source: &S, from: i64, behind: i64) -> Result<i64, Trouble> {
+    let began = Instant::now();
+    let first = from.saturating_add(1);
+    let mut end = behind.max(first);
+    let mut probe = first;
     while probe < end {
-        let read = reading.source.read(probe, 1, Duration::ZERO).await?;
-        if let Some(record) = read.records.first().filter(|record| record.queue_offset >= probe) {
-            end = end.min(record.queue_offset);
+        if probe.saturating_sub(first) >= PROBES || began.elapsed() >= LONGEST_SEARCH {
+            tracing::warn!(from, asked_to = probe, behind = end, "the end of a hole was not reached");
+            return Ok(probe);
+        }
+        match source.read(probe, 1, Duration::ZERO).await {
+            Ok(read) => {
+                if let Some(record) = read.records.first().filter(|record| record.queue_offset >= probe) {
+                    end = end.min(record.queue_offset);
+                }
+            }
+            // Something is there, though it cannot be read.
+            Err(trouble) if trouble.code == ErrorCode::Malformed => return Ok(probe),
+            Err(trouble) => return Err(trouble),
         }
         probe = probe.saturating_add(1);
     }
-    Ok(end.max(from.saturating_add(1)))
+    Ok(end)
 }

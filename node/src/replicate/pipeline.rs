@@ -21,7 +21,7 @@ use causeway_core::provenance::{Stamp, StreamKey};
 use causeway_core::stream::StreamSpec;
 use causeway_rules::tag::TagExpression;
 use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::batching::{Batcher, Limits};
 use super::budget::{Charge, ReadAheadBudget};
@@ -49,9 +49,6 @@ const USUAL_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A send never asks more of the target than this, whatever it says, so that a frame stays below RocketMQ's 16 MiB.
 const LARGEST_MESSAGE_BYTES: usize = 15 * 1024 * 1024;
-
-/// Retry topics take no batches.
-const RETRY_TOPIC_PREFIX: &str = "%RETRY%";
 
 /// One run of a partition, apart from its two ends.
 #[derive(Clone)]
@@ -100,7 +97,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
                     self.batcher.one_by_one_below(below);
                     Cause::Connection
                 }
-                Err(Interruption::Exit(exit)) => return Err(exit),
+                Err(Interruption::Exit(exit)) => return Err(self.leave(exit).await),
             };
         }
     }
@@ -144,10 +141,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             match stop.unless_stopped(looked).await? {
                 Ok(looked) => break looked,
                 Err(Halt::Trouble(trouble)) => self.sink.wait(&trouble).await?,
-                Err(Halt::Exit(exit)) => {
-                    self.agree_on_progress().await?;
-                    return Err(exit);
-                }
+                Err(Halt::Exit(exit)) => return Err(self.leave(exit).await),
             }
         };
         self.recorder.resumed(&resumed);
@@ -161,7 +155,25 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         Ok(())
     }
 
-    /// Waits until the progress of this run is agreed on: a rewind is measured against it.
+    /// Leaves with an exit. One that is followed by a decision waits until the progress of this run is agreed on, because
+    /// the decision is measured against that: the cluster's about a rewind always, an operator's about a fault as long as
+    /// a failure is waited for. A run that is asked to stop meanwhile leaves the finding to the next.
+    async fn leave(&self, exit: PartitionExit) -> PartitionExit {
+        let waited = match &exit {
+            PartitionExit::TargetRewound { .. } => self.agree_on_progress().await,
+            PartitionExit::Fault(fault) => {
+                let agreed = timeout(self.run.settings.patience, self.agree_on_progress()).await;
+                agreed.unwrap_or_else(|_| {
+                    tracing::warn!(partition = %self.run.id, %fault, "what was copied before a fault is not agreed on");
+                    Ok(())
+                })
+            }
+            _ => Ok(()),
+        };
+        waited.err().unwrap_or(exit)
+    }
+
+    /// Waits until the progress of this run is agreed on.
     async fn agree_on_progress(&self) -> Result<(), PartitionExit> {
         match self.run.progress.newest() {
             Some(newest) => self.run.stop.unless_stopped(self.run.progress.wait_committed(&newest)).await,
@@ -220,7 +232,8 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             batch_bytes: run.settings.batch_bytes,
             batch_messages: run.settings.batch_messages.max(1),
             message_bytes,
-            takes_batches: !run.spec.target.topic.starts_with(RETRY_TOPIC_PREFIX),
+            // Retry topics do not, and they cannot be an end of a stream.
+            takes_batches: true,
             born_timestamp: run.spec.run.born_timestamp,
         };
         let filter = Filter::new(tags, run.target_identity);

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! pipeline --store--> newest --take_changed--> keeper --> agreed on --committed--> waiters
+//!                                             ^                                       |
+//!                                             +------------- awaited -----------------+
 //! ```
 //!
 //! Holds one checkpoint, the newest: nothing queues up, however slow the keeper is. The pipeline stores only what the
 //! stream's durability policy allows, so a checkpoint is never ahead of the target.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use causeway_core::checkpoint::Checkpoint;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// The progress of one run.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub struct ProgressCell {
     inner: Mutex<Inner>,
     /// Source and target offsets of the newest checkpoint that was agreed on.
     committed: watch::Sender<Option<(i64, i64)>>,
+    /// Told when somebody begins to wait for an agreement; the cells of one keeper share it.
+    awaited: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -28,11 +32,17 @@ struct Inner {
 
 impl Default for ProgressCell {
     fn default() -> Self {
-        Self { inner: Mutex::default(), committed: watch::Sender::new(None) }
+        Self::telling(Arc::default())
     }
 }
 
 impl ProgressCell {
+    /// A cell that tells whoever carries its progress on when a run waits for that.
+    #[must_use]
+    pub fn telling(awaited: Arc<Notify>) -> Self {
+        Self { inner: Mutex::default(), committed: watch::Sender::new(None), awaited }
+    }
+
     /// Leaves a newer checkpoint.
     pub fn store(&self, checkpoint: Checkpoint) {
         let mut inner = self.lock();
@@ -67,8 +77,12 @@ impl ProgressCell {
     pub async fn wait_committed(&self, checkpoint: &Checkpoint) {
         let place = (checkpoint.source_next, checkpoint.target_next);
         let mut committed = self.committed.subscribe();
+        let is_reached = |known: &Option<(i64, i64)>| *known >= Some(place);
+        if !is_reached(&committed.borrow()) {
+            self.awaited.notify_one();
+        }
         // The sender lives as long as `self`, so this ends only when the value is there.
-        let _reached = committed.wait_for(|known| *known >= Some(place)).await;
+        let _reached = committed.wait_for(is_reached).await;
     }
 
     /// The holder of the lock cannot stop half-way, so what is inside is right even after a panic elsewhere.
@@ -110,13 +124,18 @@ mod tests {
 
     #[test]
     fn a_waiter_waits_for_its_checkpoint_or_a_newer_one() {
-        let cell = ProgressCell::default();
+        let awaited = Arc::new(Notify::new());
+        let cell = ProgressCell::telling(Arc::clone(&awaited));
         let wanted = checkpoint(5);
+        assert!(awaited.notified().now_or_never().is_none());
         assert!(cell.wait_committed(&wanted).now_or_never().is_none());
+        assert!(awaited.notified().now_or_never().is_some(), "whoever carries progress on is told");
         cell.committed(&checkpoint(4));
         assert!(cell.wait_committed(&wanted).now_or_never().is_none());
         cell.committed(&checkpoint(6));
         cell.committed(&checkpoint(3));
+        assert!(awaited.notified().now_or_never().is_some());
         assert!(cell.wait_committed(&wanted).now_or_never().is_some());
+        assert!(awaited.notified().now_or_never().is_none(), "nobody waits for what is there");
     }
 }

@@ -25,7 +25,7 @@ pub const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// The pause after a proposal that was not agreed on.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How many partitions one proposal reports. Bounds the size of a log entry; the rest goes with the next.
+/// How many partitions one proposal reports. Bounds the size of a log entry; the others go first in the next.
 pub const MAXIMUM_REPORTS: usize = 1_000;
 
 /// How long a proposal may take before it counts as failed.
@@ -44,42 +44,59 @@ pub struct Keeping<P> {
     pub interval: Duration,
 }
 
+/// What became of one look for progress.
+enum Round {
+    /// There was nothing to report.
+    Idle,
+    /// Everything that there was is agreed on.
+    Agreed,
+    /// As much as one proposal carries is agreed on.
+    Full,
+    /// It is not known to be agreed on.
+    Failed,
+}
+
 /// Reports progress until `stop` is true or its sender is gone, then reports what is left.
+///
+/// Looks once in each interval, and at once when a run waits for an agreement.
 pub async fn keep<P: Proposer>(keeping: Keeping<P>, mut stop: watch::Receiver<bool>) {
-    let mut looked = Instant::now();
-    let mut next_proposal = looked;
+    let mut next_proposal = Instant::now();
+    let mut next_look = next_proposal + keeping.interval;
     while !*stop.borrow() {
-        let soon = async {
-            keeping.progress.first_waits().await;
+        let awaited = async {
+            keeping.progress.awaited().await;
             sleep_until(next_proposal).await;
         };
         tokio::select! {
-            () = sleep_until(next_proposal.max(looked + keeping.interval)) => {}
-            () = soon => {}
+            () = sleep_until(next_look) => {}
+            () = awaited => {}
             changed = stop.changed() => {
                 if changed.is_err() { break }
                 continue;
             }
         }
-        looked = Instant::now();
-        match round(&keeping).await {
-            None => {}
-            Some(true) => next_proposal = looked + SHORTEST_INTERVAL,
-            Some(false) => next_proposal = looked + RETRY,
-        }
+        let looked = Instant::now();
+        let (proposal, look) = match round(&keeping).await {
+            Round::Idle => (Duration::ZERO, keeping.interval),
+            Round::Agreed => (SHORTEST_INTERVAL, keeping.interval),
+            Round::Full => (SHORTEST_INTERVAL, SHORTEST_INTERVAL),
+            Round::Failed => (RETRY, RETRY),
+        };
+        next_proposal = next_proposal.max(looked + proposal);
+        next_look = next_proposal.max(looked + look);
     }
     while !keeping.progress.is_clean() {
-        if round(&keeping).await != Some(true) {
+        if !matches!(round(&keeping).await, Round::Agreed | Round::Full) {
             sleep(SHORTEST_INTERVAL).await;
         }
     }
 }
 
-/// One proposal: none when there was nothing to report, otherwise whether it was agreed on.
-async fn round<P: Proposer>(keeping: &Keeping<P>) -> Option<bool> {
+/// One proposal, unless there is nothing to report.
+async fn round<P: Proposer>(keeping: &Keeping<P>) -> Round {
     let progress = keeping.progress.collect(MAXIMUM_REPORTS);
     if progress.is_empty() {
-        return None;
+        return Round::Idle;
     }
     let reports = progress.len();
     let command = Command::RecordProgress { node: keeping.me, progress };
@@ -88,24 +105,16 @@ async fn round<P: Proposer>(keeping: &Keeping<P>) -> Option<bool> {
             for partition in keeping.progress.settle(&keeping.proposer.view(), clock::now()) {
                 tracing::info!(%partition, "progress was refused: another ownership is current");
             }
-            Some(true)
+            return if reports < MAXIMUM_REPORTS { Round::Agreed } else { Round::Full };
         }
-        Ok(Ok(other)) => {
-            tracing::error!(?other, "progress was answered with something else");
-            keeping.progress.failed();
-            Some(false)
-        }
-        Ok(Err(error)) => {
-            tracing::warn!(%error, reports, "progress was not agreed on; it is reported again");
-            keeping.progress.failed();
-            Some(false)
-        }
+        Ok(Ok(other)) => tracing::error!(?other, "progress was answered with something else"),
+        Ok(Err(error)) => tracing::warn!(%error, reports, "progress was not agreed on; it is reported again"),
         Err(_) => {
             tracing::warn!(reports, "progress was not agreed on within {PATIENCE:?}; it is reported again");
-            keeping.progress.failed();
-            Some(false)
         }
     }
+    keeping.progress.failed();
+    Round::Failed
 }
 
 /// The actor that runs [`keep`].

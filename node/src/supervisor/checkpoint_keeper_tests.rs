@@ -9,12 +9,12 @@ use causeway_core::ids::{Epoch, Incarnation, RuleVersion};
 use futures::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::clock;
 use crate::replicate::ProgressCell;
 use crate::status::PartitionGauge;
-use crate::supervisor::checkpoint_keeper::{Keeping, keep};
+use crate::supervisor::checkpoint_keeper::{Keeping, MAXIMUM_REPORTS, SHORTEST_INTERVAL, keep};
 use crate::supervisor::fake_cluster::FakeCluster;
 use crate::supervisor::progress_board::ProgressBoard;
 use crate::supervisor::proposer::Proposer;
@@ -37,10 +37,8 @@ impl Rig {
         let board = Arc::new(ProgressBoard::default());
         let mut rig = (Vec::new(), Vec::new());
         for id in &ids {
-            let cell = Arc::new(ProgressCell::default());
             let gauge = Arc::new(PartitionGauge::new(Epoch(1), clock::now()));
-            board.watch(id, Arc::clone(&cell), Arc::clone(&gauge));
-            rig.0.push(cell);
+            rig.0.push(board.watch(id, Arc::clone(&gauge)));
             rig.1.push(gauge);
         }
         let keeping = Keeping { me: ME, proposer: cluster.clone(), progress: Arc::clone(&board), interval };
@@ -110,19 +108,26 @@ async fn nothing_is_proposed_when_nothing_changed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_checkpoint_does_not_wait_and_a_run_is_told_only_what_was_agreed() {
+async fn what_a_run_waits_for_is_proposed_at_once_and_a_run_is_told_only_what_was_agreed() {
     let rig = Rig::with_partitions(1, Duration::from_secs(10));
     sleep(Duration::from_secs(1)).await;
-    rig.cells[0].store(checkpoint(1, 4));
-    sleep(Duration::from_millis(21)).await;
-    assert_eq!(rig.agreed(), [Some(4)], "without waiting for the interval");
-    assert!(told(&rig.cells[0], &checkpoint(1, 4)));
+    rig.cells[0].store(checkpoint(1, 3));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.agreed(), [None], "nobody waits for it");
+    for source_next in [4, 5] {
+        let next = checkpoint(1, source_next);
+        rig.cells[0].store(next.clone());
+        timeout(SHORTEST_INTERVAL + Duration::from_millis(1), rig.cells[0].wait_committed(&next))
+            .await
+            .expect("agreed on without waiting for the interval");
+        assert_eq!(rig.agreed(), [Some(source_next)]);
+    }
     assert!(rig.gauges[0].figures().checkpoint_at.is_some());
 
-    rig.cells[0].store(checkpoint(9, 5));
+    rig.cells[0].store(checkpoint(9, 6));
     sleep(Duration::from_secs(11)).await;
-    assert_eq!(rig.agreed(), [Some(4)], "another epoch's progress is refused");
-    assert!(!told(&rig.cells[0], &checkpoint(9, 5)), "and its run is not told otherwise");
+    assert_eq!(rig.agreed(), [Some(5)], "another epoch's progress is refused");
+    assert!(!told(&rig.cells[0], &checkpoint(9, 6)), "and its run is not told otherwise");
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,4 +154,27 @@ async fn the_last_progress_of_a_run_that_ended_is_kept_until_it_is_agreed() {
     sleep(Duration::from_millis(200)).await;
     assert_eq!(rig.agreed(), [Some(6)]);
     assert!(rig.board.is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_busy_partitions_than_one_proposal_carries_take_turns() {
+    let partitions = u32::try_from(MAXIMUM_REPORTS * 5 / 2).unwrap();
+    let rig = Rig::with_partitions(partitions, Duration::from_secs(1));
+    for round in 1..=10 {
+        for cell in &rig.cells {
+            cell.store(checkpoint(1, round));
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+    let agreed = rig.agreed();
+    assert!(agreed.iter().all(|source_next| *source_next >= Some(8)), "somebody's progress starves: {agreed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_goes_on_after_a_failed_proposal_without_waiting_for_the_interval() {
+    let rig = Rig::with_partitions(1, Duration::from_secs(60));
+    rig.cluster.fail_next(1);
+    let next = checkpoint(1, 4);
+    rig.cells[0].store(next.clone());
+    timeout(Duration::from_secs(2), rig.cells[0].wait_committed(&next)).await.expect("it is proposed again soon");
 }

@@ -8,7 +8,8 @@
 //! | source or target lost | - | blocked, with the reason | after a rest, for ever |
 //! | target lost copies | rewind | starting | after a rest, at the new epoch |
 //! | bad record or panic, 1st to 4th time at one offset | - | blocked, with the reason | after a rest |
-//! | bad record or panic, 5th time at one offset | fault "repeated" | faulted | when resolved |
+//! | bad record, 5th time at one offset | fault "repeated" | faulted | when resolved |
+//! | panic, 5th time with nothing copied in between | fault "panicked", which offers no skip | faulted | when resolved |
 //! | any other fault | that fault | faulted | when resolved |
 //!
 //! Pure. An outage is never turned into a fault, because it heals by itself and spends no message.
@@ -103,11 +104,13 @@ pub fn judge(exit: PartitionExit, place: &Place, strikes: &mut Strikes) -> Verdi
             Verdict { propose: Some(propose), ..rest(Shown { state: RunState::Starting, code: None, why }) }
         }
         PartitionExit::Fault(Fault::BadRecord { offset, reason }) => {
-            strike(place, strikes, offset, ErrorCode::BadRecord, reason)
+            let repeated = |times, reason| Fault::Repeated { offset, times, reason };
+            strike(place, strikes, offset, (ErrorCode::BadRecord, reason), repeated)
         }
         PartitionExit::Panicked => {
             let reason = "the code that copies it panicked; the log has the place".to_owned();
-            strike(place, strikes, place.offset, ErrorCode::Internal, reason)
+            let panicked = |times, _| Fault::Panicked { next: place.offset, times };
+            strike(place, strikes, place.offset, (ErrorCode::Internal, reason), panicked)
         }
         PartitionExit::Fault(fault) => raise(place, fault),
     }
@@ -117,11 +120,17 @@ fn rest(shown: Shown) -> Verdict {
     Verdict { propose: None, shown: Some(shown), rest: true }
 }
 
-fn strike(place: &Place, strikes: &mut Strikes, offset: i64, code: ErrorCode, reason: String) -> Verdict {
+fn strike(
+    place: &Place,
+    strikes: &mut Strikes,
+    offset: i64,
+    (code, reason): (ErrorCode, String),
+    fault: impl FnOnce(u32, String) -> Fault,
+) -> Verdict {
     let times = strikes.count(offset);
     if times >= STRIKES {
         *strikes = Strikes::default();
-        return raise(place, Fault::Repeated { offset, times, reason });
+        return raise(place, fault(times, reason));
     }
     let why = format!("copying failed at source offset {offset}, {times} of {STRIKES} times before it stops: {reason}");
     rest(Shown { state: RunState::Blocked, code: Some(code), why })
@@ -217,10 +226,15 @@ mod tests {
             assert_eq!((verdict.propose, verdict.rest), (None, true), "{times}");
         }
         let last = judge(PartitionExit::Panicked, &place(7), &mut strikes);
-        let Some(Command::RaiseFault { fault: Fault::Repeated { offset: 7, times: 5, .. }, .. }) = last.propose else {
+        let Some(Command::RaiseFault { fault: fault @ Fault::Panicked { next: 7, times: 5 }, .. }) = last.propose
+        else {
             panic!("not stopped: {last:?}");
         };
+        assert_eq!(fault.skip_to(), None, "nobody knows which record it was");
         assert_eq!(judge(PartitionExit::Panicked, &place(7), &mut strikes).propose, None, "resolved: it starts anew");
+        let repeated = (0..5).filter_map(|_| judge(bad(12), &place(10), &mut strikes).propose).next();
+        let Some(Command::RaiseFault { fault, .. }) = repeated else { panic!("not stopped") };
+        assert_eq!(fault.skip_to(), Some(13), "a bad record is known");
     }
 
     proptest! {

@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::clock;
-use crate::replicate::{PartitionExit, ProgressCell, StopSignal};
+use crate::replicate::{PartitionExit, StopSignal};
 use crate::status::{PartitionGauge, RunState, StatusBoard};
 use crate::supervisor::back_off::BackOff;
 use crate::supervisor::exits::{Place, Shown, Strikes, Verdict, judge};
@@ -193,8 +193,7 @@ impl<P: Proposer> PartitionSupervisor<P> {
         };
         let target = &agreed.stream.spec.target;
         let target_lock = self.locks.lock_of(agreed.target.identity, &target.topic, &agreed.partition.target);
-        let progress = Arc::new(ProgressCell::default());
-        self.equipment.progress.watch(id, Arc::clone(&progress), Arc::clone(&gauge));
+        let progress = self.equipment.progress.watch(id, Arc::clone(&gauge));
         let stop = StopSignal::default();
         tracing::info!(stream = %agreed.stream.spec.name, partition = %id, epoch = %terms.epoch, "partition starts");
         let launch = Launch {

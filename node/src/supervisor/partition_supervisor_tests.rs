@@ -139,7 +139,7 @@ async fn five_panics_at_one_offset_park_the_partition_until_it_is_resolved() {
     on_virtual_time(async {
         let rig = Rig::start(Replica::with_partitions(1), panics);
         sleep(Duration::from_secs(60)).await;
-        let Some(Fault::Repeated { offset: 0, times: 5, .. }) = rig.fault() else { panic!("{:?}", rig.fault()) };
+        assert_eq!(rig.fault(), Some(Fault::Panicked { next: 0, times: 5 }));
         assert_eq!((rig.log.starts(), rig.state()), (5, Some(RunState::Faulted)));
 
         sleep(Duration::from_secs(3_600)).await;

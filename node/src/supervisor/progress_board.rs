@@ -7,12 +7,12 @@
 //! ```
 //!
 //! Shared between the supervisor, which adds and removes partitions, and the keeper, which collects. Locks are held for
-//! a few steps in memory only. Never forgets the last progress of a run that ended before it was agreed on, and never
-//! tells a cell of a checkpoint that the agreed state does not hold.
+//! a few steps in memory only. Never forgets the last progress of a run that ended before it was agreed on, never tells
+//! a cell of a checkpoint that the agreed state does not hold, and never lets some partitions' progress wait for others'.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use causeway_core::checkpoint::Checkpoint;
 use causeway_core::command::Progress;
@@ -20,43 +20,34 @@ use causeway_core::ids::Timestamp;
 use causeway_core::partition::PartitionId;
 use causeway_core::state::State;
 use tokio::sync::Notify;
-use tokio::time::sleep;
 
 use crate::replicate::ProgressCell;
 use crate::status::PartitionGauge;
 
-/// Between two looks for runs that wait for their first checkpoint and copy nothing before.
-const FIRST_INTERVAL: Duration = Duration::from_millis(20);
-
 /// Progress of all partitions that this node runs.
 #[derive(Debug, Default)]
 pub struct ProgressBoard {
-    watched: Mutex<BTreeMap<PartitionId, Watched>>,
-    /// Told when a run begins.
-    begun: Notify,
+    partitions: Mutex<Partitions>,
+    /// Told when a run begins to wait for an agreement.
+    awaited: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Partitions {
+    watched: BTreeMap<PartitionId, Watched>,
+    /// Where a collection that was full ended: the next begins behind it, so that everybody's turn comes.
+    collected_to: Option<PartitionId>,
 }
 
 #[derive(Debug)]
 struct Watched {
     /// None when the run has ended.
     cell: Option<Arc<ProgressCell>>,
-    /// Whether the cell of this run was told of any checkpoint.
-    told: bool,
     gauge: Arc<PartitionGauge>,
     /// Collected and not proposed, or to be proposed again.
     waiting: Option<Checkpoint>,
     /// Proposed and not answered.
     in_flight: Option<Checkpoint>,
-}
-
-/// Whether there are runs that were told of no checkpoint yet.
-enum First {
-    /// One has left its first.
-    Waits,
-    /// None has left one so far.
-    Comes,
-    /// There are none.
-    None,
 }
 
 impl Watched {
@@ -66,76 +57,71 @@ impl Watched {
         }
     }
 
+    /// What there is to report now.
+    fn report(&mut self, id: &PartitionId) -> Option<Progress> {
+        self.sample();
+        if self.in_flight.is_some() {
+            return None;
+        }
+        let checkpoint = self.waiting.take()?;
+        self.in_flight = Some(checkpoint.clone());
+        Some(Progress { partition: id.clone(), checkpoint })
+    }
+
     fn is_over(&self) -> bool {
         self.cell.is_none() && self.waiting.is_none() && self.in_flight.is_none()
     }
 }
 
 impl ProgressBoard {
-    /// A run of a partition begins.
-    pub fn watch(&self, id: &PartitionId, cell: Arc<ProgressCell>, gauge: Arc<PartitionGauge>) {
-        let mut watched = self.lock();
-        let entry = watched.entry(id.clone()).or_insert_with(|| Watched {
+    /// A run of a partition begins. It leaves its progress in the cell.
+    pub fn watch(&self, id: &PartitionId, gauge: Arc<PartitionGauge>) -> Arc<ProgressCell> {
+        let cell = Arc::new(ProgressCell::telling(Arc::clone(&self.awaited)));
+        let mut partitions = self.lock();
+        let entry = partitions.watched.entry(id.clone()).or_insert_with(|| Watched {
             cell: None,
-            told: false,
             gauge: Arc::clone(&gauge),
             waiting: None,
             in_flight: None,
         });
         entry.sample();
-        (entry.cell, entry.told, entry.gauge) = (Some(cell), false, gauge);
-        self.begun.notify_one();
+        (entry.cell, entry.gauge) = (Some(Arc::clone(&cell)), gauge);
+        cell
     }
 
     /// A run of a partition ended. Its last progress is kept until it is agreed on.
     pub fn unwatch(&self, id: &PartitionId) {
-        let mut watched = self.lock();
-        if let Some(entry) = watched.get_mut(id) {
+        let mut partitions = self.lock();
+        if let Some(entry) = partitions.watched.get_mut(id) {
             entry.sample();
             entry.cell = None;
             if entry.is_over() {
-                watched.remove(id);
+                partitions.watched.remove(id);
             }
         }
     }
 
-    /// Returns when a run may be waiting for its first checkpoint to be agreed on: it must not send before.
-    pub async fn first_waits(&self) {
-        loop {
-            match self.first() {
-                First::Waits => return,
-                First::Comes => sleep(FIRST_INTERVAL).await,
-                First::None => self.begun.notified().await,
-            }
-        }
+    /// Returns when a run has begun to wait for an agreement: before its first send, after a loss at the target, before
+    /// a fault.
+    pub async fn awaited(&self) {
+        self.awaited.notified().await;
     }
 
-    fn first(&self) -> First {
-        let mut first = First::None;
-        for entry in self.lock().values_mut().filter(|entry| entry.cell.is_some() && !entry.told) {
-            entry.sample();
-            if entry.waiting.is_some() {
-                return First::Waits;
-            }
-            first = First::Comes;
-        }
-        first
-    }
-
-    /// Everything that changed since it was last agreed on, at most `maximum` partitions; the rest comes next time.
-    /// Every collection has to be answered by [`Self::settle`] or [`Self::failed`].
+    /// What changed since it was last agreed on, at most `maximum` partitions. Where there are more, the next collection
+    /// goes on behind the last of this one. To be followed by [`Self::settle`] or [`Self::failed`].
     pub fn collect(&self, maximum: usize) -> Vec<Progress> {
-        let mut watched = self.lock();
-        let mut progress = Vec::new();
-        for (id, entry) in watched.iter_mut() {
-            entry.sample();
-            if progress.len() >= maximum || entry.in_flight.is_some() {
-                continue;
-            }
-            if let Some(checkpoint) = entry.waiting.take() {
-                progress.push(Progress { partition: id.clone(), checkpoint: checkpoint.clone() });
-                entry.in_flight = Some(checkpoint);
-            }
+        let Partitions { watched, collected_to } = &mut *self.lock();
+        let begin = collected_to.take();
+        let behind = (begin.as_ref().map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let report = |(id, entry): (&PartitionId, &mut Watched)| entry.report(id);
+        let mut progress: Vec<_> =
+            watched.range_mut::<PartitionId, _>(behind).filter_map(report).take(maximum).collect();
+        if let Some(begin) = &begin {
+            let room = maximum.saturating_sub(progress.len());
+            progress.extend(watched.range_mut(..=begin).filter_map(report).take(room));
+        }
+        if progress.len() >= maximum {
+            *collected_to = progress.last().map(|report| report.partition.clone());
         }
         progress
     }
@@ -143,28 +129,27 @@ impl ProgressBoard {
     /// The collection was agreed on; `view` shows it. Answers the partitions whose report was refused: another
     /// ownership or life of a queue is current, so their runs are about to be stopped.
     pub fn settle(&self, view: &State, now: Timestamp) -> Vec<PartitionId> {
-        let mut watched = self.lock();
+        let mut partitions = self.lock();
         let mut refused = Vec::new();
-        for (id, entry) in watched.iter_mut() {
+        for (id, entry) in &mut partitions.watched {
             let Some(reported) = entry.in_flight.take() else { continue };
             let agreed = view.partitions.get(id).and_then(|partition| partition.checkpoint.as_ref());
             if agreed == Some(&reported) {
                 entry.gauge.set_checkpointed(now);
                 if let Some(cell) = &entry.cell {
                     cell.committed(&reported);
-                    entry.told = true;
                 }
             } else {
                 refused.push(id.clone());
             }
         }
-        watched.retain(|_, entry| !entry.is_over());
+        partitions.watched.retain(|_, entry| !entry.is_over());
         refused
     }
 
     /// The collection was not agreed on, or it is not known whether it was: to report it again is harmless.
     pub fn failed(&self) {
-        for entry in self.lock().values_mut() {
+        for entry in self.lock().watched.values_mut() {
             if let Some(reported) = entry.in_flight.take() {
                 entry.waiting.get_or_insert(reported);
             }
@@ -174,15 +159,14 @@ impl ProgressBoard {
     /// Whether nothing is left to report.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        let mut watched = self.lock();
-        watched.values_mut().all(|entry| {
+        self.lock().watched.values_mut().all(|entry| {
             entry.sample();
             entry.waiting.is_none() && entry.in_flight.is_none()
         })
     }
 
     /// A holder that panicked did so between whole steps, so what the map holds is right.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<PartitionId, Watched>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Partitions> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -66,6 +66,7 @@ impl State {
     /// |---|---|---|
     /// | retry | unchanged | unchanged |
     /// | skip of a source range or record | behind it | unchanged |
+    /// | skip of a record that was copied before it was damaged | unchanged; it is compared with nothing | unchanged |
     /// | skip of a lost target tail | unchanged; the tail read begins at what the target still holds | unchanged |
     /// | restart | the given one | a new one of the source queue |
     pub(super) fn resolve_fault(
@@ -117,6 +118,10 @@ fn skip(partition: &mut Partition, fault: &Fault) -> Result<(), Refusal> {
     }
     match partition.checkpoint.as_mut() {
         Some(checkpoint) => {
+            if matches!(fault, Fault::DamagedRecord { offset, .. } if *offset < checkpoint.source_next) {
+                // The last record that was copied. Its copy would ask for the same comparison.
+                checkpoint.last_copy = None;
+            }
             checkpoint.source_next = checkpoint.source_next.max(position);
             // The record before the new position was never read, so there is nothing to compare it with.
             checkpoint.fingerprint = None;

@@ -1,0 +1,212 @@
+//! Reading over a source that answers as stock brokers do where it cannot read its own messages.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use causeway_core::error_code::ErrorCode;
+use causeway_core::fault::Fault;
+use causeway_core::ids::{Epoch, Timestamp};
+use causeway_rocketmq::wire::record::Record;
+use tokio::time::{Duration, Instant, sleep, timeout};
+
+use super::boundary::Boundary;
+use super::condition::Condition;
+use super::exit::PartitionExit;
+use super::fetch::{LONGEST_SEARCH, PROBES, Place, Reading, fetch};
+use super::memory::{MemoryQueue, message};
+use super::ports::{Bounds, Queue, Read, Source};
+use super::settings::ReplicateSettings;
+use super::trouble::Trouble;
+use crate::status::PartitionGauge;
+
+/// How many offsets one file of the broker's log holds.
+const FILE: i64 = 5_000;
+
+/// How many offsets an answer looks at.
+const SCAN: i64 = 800;
+
+/// What all answers during one look are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    AsItIs,
+    /// Nothing is missing, but bodies do not match their checksums.
+    Damaged,
+    /// The queue ends at this offset.
+    Shorter(i64),
+    Unreachable,
+}
+
+/// A source that answers inside a hole as stock brokers do: where a record cannot be read, everything up to the next file
+/// of the log is passed over untried.
+#[derive(Clone)]
+struct Broker {
+    records: Arc<Vec<Record>>,
+    missing: Vec<Range<i64>>,
+    undecodable: Option<i64>,
+    /// The beginning of the queue, which answers with messages do not show yet.
+    minimum: i64,
+    /// How long a read takes.
+    takes: Duration,
+    look: fn(u64) -> Look,
+    looks: Arc<AtomicU64>,
+}
+
+impl Broker {
+    fn new(messages: u64) -> Self {
+        let queue = MemoryQueue::default();
+        queue.append_all((0..messages).map(message));
+        Self {
+            records: Arc::new(queue.records()),
+            missing: Vec::new(),
+            undecodable: None,
+            minimum: 0,
+            takes: Duration::ZERO,
+            look: |_| Look::AsItIs,
+            looks: Arc::default(),
+        }
+    }
+
+    fn without(mut self, offsets: Range<i64>) -> Self {
+        self.missing.push(offsets);
+        self
+    }
+
+    fn is_missing(&self, offset: i64) -> bool {
+        self.missing.iter().any(|range| range.contains(&offset))
+    }
+
+    /// Reads from an offset on until the end of the run.
+    async fn ends(self, place: Place) -> PartitionExit {
+        let gauge = Arc::new(PartitionGauge::new(Epoch(1), Timestamp(0)));
+        let condition = Arc::new(Condition::new(gauge));
+        let settings = Arc::new(ReplicateSettings::default());
+        let reading = Arc::new(Reading { source: self, settings, condition, seed: 7 });
+        let fetched = timeout(Duration::from_secs(3_600), fetch(reading, place)).await;
+        fetched.expect("it ends").expect_err("nothing there may be copied")
+    }
+}
+
+impl Queue for Broker {
+    async fn read(&self, offset: i64, maximum_messages: u32, _: Duration) -> Result<Read, Trouble> {
+        sleep(self.takes).await;
+        // A look begins with a read of many messages; what is asked for singly then belongs to it.
+        if maximum_messages > 1 {
+            self.looks.fetch_add(1, Ordering::Relaxed);
+        }
+        let look = (self.look)(self.looks.load(Ordering::Relaxed));
+        let mut maximum = i64::try_from(self.records.len()).unwrap();
+        match look {
+            Look::Unreachable => return Err(Trouble::new(ErrorCode::Unreachable, "the broker does not answer")),
+            Look::Shorter(end) => maximum = end,
+            Look::AsItIs | Look::Damaged => {}
+        }
+        let (mut records, mut passed_over) = (Vec::new(), offset);
+        for each in offset..maximum.min(offset + SCAN) {
+            if records.len() >= usize::try_from(maximum_messages.min(32)).unwrap() {
+                break;
+            }
+            if each < passed_over {
+                continue;
+            }
+            if look != Look::Damaged && self.is_missing(each) {
+                passed_over = (each / FILE + 1) * FILE;
+                continue;
+            }
+            if self.undecodable == Some(each) {
+                return Err(Trouble::new(ErrorCode::Malformed, "record at byte 0 has a bad size"));
+            }
+            let mut record = self.records[usize::try_from(each).unwrap()].clone();
+            record.body_crc ^= u32::from(look == Look::Damaged);
+            records.push(record);
+        }
+        Ok(Read { records, bounds: Bounds { minimum: 0, maximum }, from_slave: false, connection: 1 })
+    }
+
+    async fn bounds(&self) -> Result<Bounds, Trouble> {
+        Ok(Bounds { minimum: self.minimum, maximum: i64::try_from(self.records.len()).unwrap() })
+    }
+}
+
+impl Source for Broker {
+    async fn offset_at(&self, _: i64) -> Result<i64, Trouble> {
+        Ok(0)
+    }
+}
+
+fn at(next: i64) -> Place {
+    Place { next, boundary: None, older: None, trusted: false, answered: None }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_ends_exactly_where_a_record_is_though_the_broker_passes_over_it() {
+    let islands = [
+        (40, [40..44, 46..60], 44),
+        (40, [40..700, 701..900], 700),
+        (40, [40..3_000, 3_500..5_100], 3_000),
+        // Every answer jumps to the next file.
+        (4_900, [4_900..4_950, 4_951..4_990], 4_950),
+    ];
+    for (from, [first, second], to) in islands {
+        let exit = Broker::new(10_000).without(first).without(second).ends(at(from)).await;
+        assert_eq!(exit, PartitionExit::Fault(Fault::SourceGap { from, to }));
+    }
+    let to_the_end = Broker::new(2_000).without(1_000..2_000).ends(at(1_000)).await;
+    assert_eq!(to_the_end, PartitionExit::Fault(Fault::SourceGap { from: 1_000, to: 2_000 }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_is_never_said_to_hold_what_was_not_asked_for() {
+    let long = Broker::new(10_000).without(40..9_000).ends(at(40)).await;
+    assert_eq!(long, PartitionExit::Fault(Fault::SourceGap { from: 40, to: 41 + PROBES }));
+
+    let far = Broker { takes: Duration::from_millis(100), ..Broker::new(10_000).without(40..9_000) };
+    let began = Instant::now();
+    let PartitionExit::Fault(Fault::SourceGap { from: 40, to }) = far.ends(at(40)).await else { panic!() };
+    assert!((130..=141).contains(&to), "{to}");
+    assert!(began.elapsed() < 4 * LONGEST_SEARCH);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undecodable_record_ends_a_hole() {
+    let broker = Broker { undecodable: Some(700), ..Broker::new(10_000).without(40..700) };
+    assert_eq!(broker.ends(at(40)).await, PartitionExit::Fault(Fault::SourceGap { from: 40, to: 700 }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_that_retention_made_is_told_as_such_with_its_exact_range() {
+    for minimum in [45, 60, 90] {
+        let broker = Broker { minimum, ..Broker::new(100).without(0..60) };
+        assert_eq!(broker.ends(at(40)).await, PartitionExit::Fault(Fault::RetentionWon { from: 40, to: minimum }));
+    }
+    let nonsense = Broker { minimum: 101, ..Broker::new(100).without(0..60) };
+    assert_eq!(nonsense.ends(at(40)).await, PartitionExit::Fault(Fault::SourceGap { from: 40, to: 60 }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_boundary_that_cannot_be_decoded_is_a_damaged_record_and_no_outage() {
+    let broker = Broker { undecodable: Some(39), ..Broker::new(100) };
+    let boundary = Some(Boundary::of(&broker.records[39]));
+    let exit = broker.ends(Place { boundary, ..at(40) }).await;
+    assert!(matches!(exit, PartitionExit::Fault(Fault::DamagedRecord { offset: 39, .. })), "{exit:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn anomalies_that_differ_each_time_end_in_a_fault_that_leaves_out_one_record_at_most() {
+    let alternating = |look| Broker { look, ..Broker::new(100).without(40..44) };
+    let damaged_now_and_then = |look| if look % 2 == 0 { Look::AsItIs } else { Look::Damaged };
+    let exit = alternating(damaged_now_and_then).ends(at(40)).await;
+    let PartitionExit::Fault(Fault::DamagedRecord { offset: 40, reason }) = exit else { panic!("{exit:?}") };
+    assert!(reason.contains("differently"), "{reason}");
+
+    let shorter_now_and_then = |look| if look % 2 == 0 { Look::AsItIs } else { Look::Shorter(20) };
+    let exit = alternating(shorter_now_and_then).ends(at(40)).await;
+    assert_eq!(exit, PartitionExit::Fault(Fault::SourceRolledBack { copied: 40, maximum: 20 }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_anomaly_between_outages_is_an_outage() {
+    let look = |look| if look % 2 == 0 { Look::AsItIs } else { Look::Unreachable };
+    let exit = Broker { look, ..Broker::new(100).without(40..44) }.ends(at(40)).await;
+    assert!(matches!(exit, PartitionExit::SourceLost { code: ErrorCode::Unreachable, .. }), "{exit:?}");
+}
