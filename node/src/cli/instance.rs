@@ -207,6 +207,7 @@ pub fn findings(test: &InstanceTest) -> Table {
             FindingKind::Limits => "limits",
             FindingKind::Clock => "clock",
             FindingKind::Topic => "topic",
+            FindingKind::Version => "version",
         };
         let (verdict, tone) = match finding.verdict {
             Verdict::Ok => ("ok", Tone::Good),
