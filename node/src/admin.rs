@@ -3,7 +3,7 @@
 //! Reading order: [`model`] (the JSON), [`seam`] (what is needed of the rest of the node), [`server`] (addresses, limits
 //! and routes), [`guard`] and [`auth`] (who may ask), [`answer`] and [`body`] (how every request is read and every
 //! failure answered), the resources [`instances`], [`streams`], [`partitions`] and [`status`], what is behind them
-//! ([`probe`], [`copy_plan`], [`validate`], [`decision`], [`survey`], [`history`]), and what is open to
+//! ([`probe`], [`broker_probe`], [`copy_plan`], [`validate`], [`decision`], [`survey`], [`history`]), and what is open to
 //! everybody: [`page`] and [`error_pages`].
 //!
 //! The API decides nothing: it validates, proposes commands, and shows what was agreed and what is measured. It never
@@ -12,6 +12,7 @@
 pub mod answer;
 pub mod auth;
 pub mod body;
+pub mod broker_probe;
 pub mod copy_plan;
 pub mod decision;
 pub mod error_pages;

@@ -16,6 +16,7 @@ mod sampler;
 mod seams;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
@@ -52,6 +53,12 @@ pub enum Error {
         /// Why it was refused.
         reason: String,
     },
+    /// Name the configuration of the node that is meant.
+    #[error("{} holds no node's data; name the configuration file that the node runs with", directory.display())]
+    NoData {
+        /// The data directory of the configuration.
+        directory: PathBuf,
+    },
     /// A thread could not be started, or a part of the node panicked; the log has the place.
     #[error("the node's {part} ended by itself; the log says why")]
     PartEnded {
@@ -76,6 +83,7 @@ impl Error {
             Self::Cluster(error) => error.code(),
             Self::Secrets(error) => error.code(),
             Self::Http(error) => error.code(),
+            Self::NoData { .. } => ErrorCode::DataDirectory,
             Self::Refused { .. } | Self::PartEnded { .. } | Self::System { .. } => ErrorCode::Internal,
         }
     }
@@ -195,8 +203,7 @@ impl Node {
 pub async fn replace_token(config: &NodeConfig) -> Result<Zeroizing<String>, Error> {
     let directory = &config.node.data_directory;
     if !directory.join("IDENTITY").is_file() {
-        let reason = format!("{} holds no node's data", directory.display());
-        return Err(Error::Refused { action: "replace the token", reason });
+        return Err(Error::NoData { directory: directory.clone() });
     }
     let settings = causeway_cluster::Settings::new(directory, config.node.id);
     let cluster = causeway_cluster::start(settings).await?;

@@ -1,13 +1,14 @@
 //! The `causeway` command: runs a node, checks a configuration, and drives a node through its HTTP API.
 //!
 //! Parts: [`args`] and [`parse`] (what can be typed), [`http`] (asks a node), [`instance`], [`stream`], [`partition`],
-//! [`status`] (nouns), [`watch`] and [`wait`] (what goes on), [`run`] and [`check`] (a node itself), [`table`] and
+//! [`status`] (nouns), [`watch`] and [`wait`] (what goes on), [`run`] and [`check`] (a node itself), [`explain`] (error codes), [`table`] and
 //! [`human`] (how it looks), [`exit`] (how it ends).
 //! Never shows a secret, and never takes one from the command line.
 
 pub mod args;
 pub mod check;
 pub mod exit;
+pub mod explain;
 pub mod http;
 pub mod human;
 pub mod instance;
@@ -79,16 +80,17 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>, mut screen: Screen
             Exit::Done
         }
         Command::Inspect { directory } => inspect(&directory, shared.output, &mut screen),
+        Command::Explain { code } => explain::explain(code.as_deref(), shared.output, &mut screen),
         Command::Token(TokenCommand::Reset { config }) => token::reset(config.as_deref(), &mut screen),
         command => ask(command, &shared, screen),
     }
 }
 
-fn ask(command: Command, shared: &Shared, screen: Screen) -> Exit {
+fn ask(command: Command, shared: &Shared, mut screen: Screen) -> Exit {
     let format = shared.output;
     let api = match connect(shared) {
         Ok(api) => api,
-        Err(failure) => return complain(&failure, format, screen),
+        Err(failure) => return complain(&failure, format, &mut screen),
     };
     let mut session = Session { api, format, screen };
     let done = match command {
@@ -102,9 +104,10 @@ fn ask(command: Command, shared: &Shared, screen: Screen) -> Exit {
         | Command::CheckConfig { .. }
         | Command::Config(_)
         | Command::Inspect { .. }
+        | Command::Explain { .. }
         | Command::Token(_) => Ok(Exit::Done),
     };
-    done.unwrap_or_else(|failure| complain(&failure, format, session.screen))
+    done.unwrap_or_else(|failure| complain(&failure, format, &mut session.screen))
 }
 
 /// The API that the options name.
@@ -135,7 +138,7 @@ fn token(file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Failure> {
     Ok((!token.is_empty()).then(|| Zeroizing::new(token.to_owned())))
 }
 
-fn complain(failure: &Failure, format: Format, mut screen: Screen) -> Exit {
+fn complain(failure: &Failure, format: Format, screen: &mut Screen) -> Exit {
     if format == Format::Json {
         screen.remark(format!("{:#}", failure.to_json()));
     } else {
@@ -190,7 +193,8 @@ fn inspect(directory: &Path, format: Format, screen: &mut Screen) -> Exit {
         }
         Err(error) => {
             let code = ErrorCode::DataDirectory;
-            let failure = Failure::new(code, error.to_string());
+            let failure =
+                Failure::new(code, error.to_string()).advise("only the data of a stopped node can be looked at");
             screen.remark(failure.to_string());
             failure.exit
         }

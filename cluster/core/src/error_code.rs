@@ -61,6 +61,8 @@ error_codes! {
     SecretUnavailable = 202,
     /// A listening address needs TLS.
     UnsafeBind = 203,
+    /// The request came through a foreign name or from a foreign page.
+    ForeignRequest = 204,
 
     /// A name server or broker could not be reached.
     Unreachable = 301,

@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             broker.name, broker.cluster, broker.master, broker.slaves
         );
         println!("  limits {:?}", client.broker_limits(&broker.name).await?);
-        println!("  dispatch behind {:?} bytes", client.dispatch_behind_bytes(&broker.name).await?);
+        println!("  runtime {:?}", client.broker_runtime(&broker.name).await?);
     }
     match arguments.next() {
         None => println!("topics {:?}", client.topics().await?),

@@ -47,7 +47,7 @@ pub enum Error {
         current: u64,
     },
     /// Send the right token.
-    #[error("this needs the header \"Authorization: Bearer TOKEN\" with a token of this node")]
+    #[error("there is no token, or none that this node knows; it is sent as \"Authorization: Bearer TOKEN\"")]
     Unauthenticated,
     /// Wait.
     #[error("too many different wrong tokens came from this address; wait {seconds} s")]
@@ -115,7 +115,8 @@ impl Error {
             Self::Refused(refusal) => refusal.code(),
             Self::Precondition { .. } => ErrorCode::VersionConflict,
             Self::Unauthenticated | Self::LockedOut { .. } => ErrorCode::Unauthenticated,
-            Self::Foreign(_) | Self::Incomplete { .. } => ErrorCode::InvalidRequest,
+            Self::Foreign(_) => ErrorCode::ForeignRequest,
+            Self::Incomplete { .. } => ErrorCode::InvalidRequest,
             Self::NoSuchPath(_) | Self::NoSuchMethod(_) => ErrorCode::NoSuchPath,
             Self::TooLarge { .. } => ErrorCode::RequestTooLarge,
             Self::Unavailable { .. } => ErrorCode::Unavailable,
@@ -149,6 +150,7 @@ pub fn status_of(code: ErrorCode) -> StatusCode {
             StatusCode::BAD_REQUEST
         }
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::ForeignRequest => StatusCode::FORBIDDEN,
         Code::NoSuchInstance | Code::NoSuchStream | Code::NoSuchPartition | Code::NoSuchPath => StatusCode::NOT_FOUND,
         Code::NameTaken
         | Code::InstanceInUse
@@ -179,7 +181,6 @@ impl ResponseError for Error {
             Self::Invalid(faults) if faults.len() != 1 => StatusCode::BAD_REQUEST,
             Self::Precondition { .. } => StatusCode::PRECONDITION_FAILED,
             Self::LockedOut { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Foreign(_) => StatusCode::FORBIDDEN,
             Self::NoSuchMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Incomplete { .. } => StatusCode::REQUEST_TIMEOUT,
             _ => status_of(self.code()),
@@ -285,7 +286,7 @@ mod tests {
             let answer = error.answer();
             assert!(ErrorCode::ALL.iter().any(|code| code.to_string() == answer.error.code), "{error:?}");
             assert!(!answer.error.message.is_empty(), "{error:?}");
-            assert!(answer.error.help == format!("docs/errors/{}.md", answer.error.code), "{error:?}");
+            assert!(answer.error.help == format!("/errors/{}", answer.error.code), "{error:?}");
             assert!(error.status_code().as_u16() >= 400, "{error:?}");
         }
     }

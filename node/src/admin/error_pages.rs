@@ -1,4 +1,5 @@
-//! The documentation pages of all error codes, inside the program, so that a node explains itself wherever it runs.
+//! The documentation pages of all error codes, inside the program, so that it explains itself wherever it runs: over HTTP
+//! as `/errors/CWY-NNNN`, in the terminal with `causeway explain`.
 //!
 //! Served without a token: they are the same for everybody.
 
@@ -37,6 +38,7 @@ pages! {
     Unauthenticated = "0201",
     SecretUnavailable = "0202",
     UnsafeBind = "0203",
+    ForeignRequest = "0204",
     Unreachable = "0301",
     InstanceDenied = "0302",
     TopicMissing = "0303",
@@ -63,10 +65,16 @@ pages! {
     Internal = "0506",
 }
 
+/// What a code means, in a few words: the page's heading.
+#[must_use]
+pub fn title(code: ErrorCode) -> &'static str {
+    page(code).lines().next().and_then(|heading| heading.split_once(": ")).map_or("", |(_, title)| title)
+}
+
 /// Whether a path is one of the pages.
 #[must_use]
 pub fn is_page(path: &str) -> bool {
-    ErrorCode::ALL.iter().any(|code| path.strip_prefix('/') == Some(help(*code).as_str()))
+    ErrorCode::ALL.iter().any(|code| path == help(*code))
 }
 
 /// Adds the routes.
@@ -75,7 +83,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         // Plain text: browsers show Markdown so, instead of saving it.
         let serve =
             move || async move { HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(page(code)) };
-        config.service(server::resource(&format!("/{}", help(code))).route(web::get().to(serve)));
+        config.service(server::resource(&help(code)).route(web::get().to(serve)));
     }
 }
 
@@ -83,16 +91,16 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 mod tests {
     use causeway_core::error_code::ErrorCode;
 
-    use super::{is_page, page};
+    use super::{is_page, page, title};
 
     #[test]
     fn every_code_has_the_page_that_is_its_own() {
         for code in ErrorCode::ALL {
-            assert!(page(*code).contains(&code.to_string()), "{code}");
-            assert!(is_page(&format!("/docs/errors/{code}.md")), "{code}");
+            assert!(page(*code).starts_with(&format!("# {code}: {}\n", title(*code))), "{code}");
+            assert!(!title(*code).is_empty() && is_page(&format!("/errors/{code}")), "{code}");
         }
-        assert!(
-            !is_page("/docs/errors/CWY-9999.md") && !is_page("docs/errors/CWY-0101.md") && !is_page("/docs/errors/")
-        );
+        for other in ["/errors/CWY-9999", "errors/CWY-0101", "/errors/", "/errors/CWY-0101/", "/errors/cwy-0101"] {
+            assert!(!is_page(other), "{other}");
+        }
     }
 }

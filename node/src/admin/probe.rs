@@ -1,4 +1,4 @@
-//! Tries an instance: who answers, what is permitted, which limits will bite. Changes nothing there.
+//! Tries an instance: who answers, what is permitted, which limits will bite, whose clock is off. Changes nothing there.
 //!
 //! It uses connections of its own, so that a test neither disturbs nor borrows those that copy, and resolves secrets
 //! anew. What cannot be found out without changing something is told as unknown.
@@ -7,53 +7,63 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use causeway_core::instance::InstanceSpec;
-use causeway_rocketmq::{BrokerInfo, BrokerLimits, Client, PullRequest, Queue};
+use causeway_rocketmq::{BrokerInfo, Client, PullRequest, Queue};
 use futures::future::join_all;
 
 use super::model::error::ErrorBody;
-use super::model::instance::{Finding, FindingKind, InstanceTest, Verdict};
-use super::topic_name;
+use super::model::instance::{BrokerFacts, Finding, FindingKind, InstanceTest, Verdict};
+use super::{broker_probe, topic_name};
 use crate::connect::{self, CONSUMER_GROUP, Instances, ReadFrom, code_of};
 
 /// How long a test takes at most; what was found until then is answered.
 pub const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Brokers that are asked for their limits.
+/// Brokers that are asked about themselves.
 const MAXIMUM_BROKERS: usize = 32;
 
 /// Tests an instance.
 pub async fn test(instances: &Arc<Instances>, spec: &InstanceSpec, topic: Option<&str>) -> InstanceTest {
     let begun = Instant::now();
-    let mut findings = Vec::new();
-    if tokio::time::timeout(TEST_TIMEOUT, look(instances, spec, topic, &mut findings)).await.is_err() {
-        let message = format!("the test was ended after {} s; what is below was not looked at", TEST_TIMEOUT.as_secs());
-        findings.push(row(FindingKind::Reachable, "whole test", Verdict::Failed, message));
+    let mut found = Found::default();
+    if tokio::time::timeout(TEST_TIMEOUT, look(instances, spec, topic, &mut found)).await.is_err() {
+        let message = format!("ended after {} s; whatever has no row here was not looked at", TEST_TIMEOUT.as_secs());
+        found.findings.push(row(FindingKind::Reachable, "whole test", Verdict::Failed, message));
     }
+    let Found { brokers, findings } = found;
     InstanceTest {
         instance: spec.name.clone(),
         passed: findings.iter().all(|finding| finding.verdict != Verdict::Failed),
         took_seconds: begun.elapsed().as_secs_f64(),
+        brokers,
         findings,
     }
 }
 
-async fn look(instances: &Arc<Instances>, spec: &InstanceSpec, topic: Option<&str>, findings: &mut Vec<Finding>) {
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    brokers: Vec<BrokerFacts>,
+    findings: Vec<Finding>,
+}
+
+async fn look(instances: &Arc<Instances>, spec: &InstanceSpec, topic: Option<&str>, found: &mut Found) {
     let client = match client_of(instances, spec.clone()).await {
         Ok(client) => client,
         Err(error) => {
             let body = ErrorBody::new(error.code(), error.to_string(), None);
             let failed = row(FindingKind::Reachable, "settings", Verdict::Failed, error.to_string());
-            return findings.push(Finding { error: Some(body), ..failed });
+            return found.findings.push(Finding { error: Some(body), ..failed });
         }
     };
-    findings.extend(name_servers(instances, spec).await);
+    found.findings.extend(name_servers(instances, spec).await);
     if let Ok(brokers) = client.brokers().await {
-        let asked = brokers.iter().take(MAXIMUM_BROKERS).map(|broker| broker_findings(&client, broker));
-        findings.extend(join_all(asked).await.into_iter().flatten());
-        findings.extend(permissions(&client, topic).await);
+        let asked = brokers.iter().take(MAXIMUM_BROKERS).map(|broker| broker_probe::look(&client, broker));
+        for (facts, findings) in join_all(asked).await {
+            found.brokers.extend(facts);
+            found.findings.extend(findings);
+        }
+        found.findings.extend(permissions(&client, topic).await);
     }
-    let clock = "RocketMQ does not tell its clock; start positions by time go by the brokers' clocks";
-    findings.push(row(FindingKind::Clock, "clock difference", Verdict::Unknown, clock));
     client.close().await;
 }
 
@@ -109,57 +119,6 @@ fn name_server(
     }
 }
 
-async fn broker_findings(client: &Client, broker: &BrokerInfo) -> Vec<Finding> {
-    let subject = format!("broker {}", broker.name);
-    let Some(master) = &broker.master else {
-        let message = format!("has no master at present, only {}", counted(broker.slaves.len(), "slave"));
-        return vec![row(FindingKind::Reachable, subject, Verdict::Warning, message)];
-    };
-    match client.broker_limits(&broker.name).await {
-        Err(error) => vec![trouble(FindingKind::Reachable, subject, Verdict::Failed, &error)],
-        Ok(limits) => {
-            let slaves = counted(broker.slaves.len(), "slave");
-            let message = format!("answers at {master}, cluster {}, {slaves}", broker.cluster);
-            let mut rows = vec![row(FindingKind::Reachable, subject.clone(), Verdict::Ok, message)];
-            rows.extend(limit_findings(&subject, limits));
-            rows
-        }
-    }
-}
-
-/// What a broker's configuration means for copying.
-fn limit_findings(subject: &str, limits: Option<BrokerLimits>) -> Vec<Finding> {
-    let limits_row = |verdict, message: String| row(FindingKind::Limits, subject, verdict, message);
-    let Some(limits) = limits else {
-        let message = "does not tell its limits: its configuration is shown to administrators only".to_owned();
-        return vec![limits_row(Verdict::Unknown, message)];
-    };
-    let told = |value: Option<u64>| value.map_or_else(|| "an unknown number of".to_owned(), |value| value.to_string());
-    let mut rows = vec![
-        limits_row(
-            if limits.pull_messages_in_memory.is_some() { Verdict::Ok } else { Verdict::Unknown },
-            format!(
-                "returns {} messages per pull from memory and {} from disk",
-                told(limits.pull_messages_in_memory),
-                told(limits.pull_messages_on_disk)
-            ),
-        ),
-        match limits.maximum_message_bytes {
-            Some(bytes) => limits_row(Verdict::Ok, format!("takes messages and batches of up to {bytes} bytes")),
-            None => limits_row(Verdict::Unknown, "does not tell the largest message that it takes".to_owned()),
-        },
-    ];
-    if let (Some(flush), Some(role)) = (&limits.flush, &limits.role) {
-        let durable = flush == "SYNC_FLUSH" || role == "SYNC_MASTER";
-        let message = format!("runs as {role} with {flush}");
-        let lossy = format!(
-            "{message}: what it acknowledged can be lost with it; copies that are lost so are found and made again"
-        );
-        rows.push(if durable { limits_row(Verdict::Ok, message) } else { limits_row(Verdict::Warning, lossy) });
-    }
-    rows
-}
-
 async fn permissions(client: &Client, wanted: Option<&str>) -> Vec<Finding> {
     let kind = FindingKind::Permitted;
     let mut rows = Vec::new();
@@ -174,7 +133,8 @@ async fn permissions(client: &Client, wanted: Option<&str>) -> Vec<Finding> {
     match wanted.map(str::to_owned).or_else(ordinary) {
         Some(topic) => rows.extend(topic_permissions(client, &topic).await),
         None => {
-            let message = "there is no ordinary topic to try it on; name one with ?topic=";
+            let message =
+                "there is no ordinary topic to try it on; the test takes one by name (--topic, over HTTP ?topic=)";
             rows.extend(["read topics", "read groups"].map(|subject| row(kind, subject, Verdict::Unknown, message)));
         }
     }
@@ -232,7 +192,7 @@ pub(super) fn trouble(
     Finding { error: Some(body), ..row(kind, subject, verdict, error.to_string()) }
 }
 
-fn counted(count: usize, thing: &str) -> String {
+pub(super) fn counted(count: usize, thing: &str) -> String {
     if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 

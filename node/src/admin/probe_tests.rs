@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use causeway_rocketmq::Credentials;
 use causeway_rocketmq::stub::{Fault, Stub, StubOptions};
-use causeway_rocketmq::{BrokerLimits, Credentials};
 
-use super::{limit_findings, test};
-use crate::admin::model::instance::{FindingKind, InstanceTest, Verdict};
+use super::test;
+use crate::admin::model::instance::{BrokerFacts, FindingKind, InstanceTest, Verdict};
 use crate::admin::tests::Fixture;
 
 fn secret(text: &str) -> zeroize::Zeroizing<String> {
@@ -35,8 +35,14 @@ async fn a_stub_passes_and_what_only_a_change_shows_is_unknown() {
     for good in ["name server", "broker", "list topics", "read topic orders", "read groups"] {
         assert_eq!(verdict(&test, good), Some(Verdict::Ok), "{good}: {:#?}", test.findings);
     }
-    for unknown in ["write topics", "create topic", "clock difference"] {
+    for unknown in ["write topics", "create topic"] {
         assert_eq!(verdict(&test, unknown), Some(Verdict::Unknown), "{unknown}");
+    }
+    let stub = BrokerFacts { name: "stub".to_owned(), version: Some("5.3.3".to_owned()), clock_ahead_seconds: None };
+    assert_eq!(test.brokers, [stub]);
+    for (kind, verdict) in [(FindingKind::Version, Verdict::Ok), (FindingKind::Clock, Verdict::Unknown)] {
+        let found: Vec<_> = test.findings.iter().filter(|finding| finding.kind == kind).collect();
+        assert_eq!((found.len(), found[0].verdict), (1, verdict), "{found:?}");
     }
 }
 
@@ -70,22 +76,4 @@ async fn a_missing_topic_and_garbage_fail_without_a_crash() {
     stub.fault(106, Fault::Garbage(bytes::Bytes::from_static(b"HTTP/1.1 400 Bad Request\r\n\r\n")));
     let garbage = tested(vec![stub.address()], None).await;
     assert!(!garbage.passed, "{:#?}", garbage.findings);
-}
-
-#[test]
-fn limits_that_are_not_told_are_unknown_and_weak_durability_is_a_warning() {
-    let verdicts = |limits| limit_findings("b", limits).iter().map(|row| (row.kind, row.verdict)).collect::<Vec<_>>();
-    assert_eq!(verdicts(None), [(FindingKind::Limits, Verdict::Unknown)]);
-    let silent = limit_findings("b", Some(BrokerLimits::default()));
-    assert!(silent.iter().all(|row| row.verdict == Verdict::Unknown));
-    let weak = BrokerLimits {
-        flush: Some("ASYNC_FLUSH".to_owned()),
-        role: Some("ASYNC_MASTER".to_owned()),
-        maximum_message_bytes: Some(4 << 20),
-        pull_messages_in_memory: Some(32),
-        ..BrokerLimits::default()
-    };
-    assert!(verdicts(Some(weak.clone())).contains(&(FindingKind::Limits, Verdict::Warning)));
-    let strong = BrokerLimits { role: Some("SYNC_MASTER".to_owned()), ..weak };
-    assert!(!verdicts(Some(strong)).contains(&(FindingKind::Limits, Verdict::Warning)));
 }

@@ -30,7 +30,7 @@ pub struct Arguments {
 const NODE: &str = "Node and answer";
 
 /// Where a node listens unless it is told otherwise.
-const ADDRESS: &str = "http://127.0.0.1:7500";
+pub(super) const ADDRESS: &str = "http://127.0.0.1:7500";
 
 /// Options of every command that asks a node.
 #[derive(Debug, Clone, Args)]
@@ -93,6 +93,11 @@ pub enum Command {
         #[arg(long)]
         watch: bool,
     },
+    /// What an error code means and what to do
+    Explain {
+        /// The code, as CWY-0301 or 301; without it all codes are listed
+        code: Option<String>,
+    },
     /// The administrator's token
     #[command(subcommand)]
     Token(TokenCommand),
@@ -154,11 +159,11 @@ pub enum InstanceCommand {
         /// Its name
         name: String,
     },
-    /// Try to reach an instance, its permissions and limits
+    /// Try an instance: who answers, what is permitted, versions, limits and clocks
     Test {
         /// Its name
         name: String,
-        /// Also look at this topic
+        /// Try reading on this topic; on any without it
         #[arg(long)]
         topic: Option<String>,
     },

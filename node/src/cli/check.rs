@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::admin::model::{InstanceTest, InstanceView};
 use crate::admin::probe;
 use crate::cli::args::{Format, Shared};
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{Exit, Failure, read};
 use crate::cli::http::{Api, segment};
 use crate::cli::instance::{conclusion, findings};
 use crate::cli::interrupt;
@@ -82,7 +82,8 @@ fn report(checks: &[Check], tests: &[InstanceTest], format: Format, screen: &mut
         let rows = checks.iter().map(|check| json!({ "check": check.what, "code": check.code, "found": check.found }));
         screen.json(&json!({ "passed": passed, "checks": rows.collect::<Vec<_>>(), "instances": tests }));
     } else {
-        let mut table = Table::new(vec![Column::left("CHECK"), Column::left("RESULT"), Column::left("FOUND")]);
+        let mut table =
+            Table::new(vec![Column::left("CHECK"), Column::left("RESULT"), Column::left("FOUND").wrapped()]);
         for Check { what, code, found } in checks {
             let result = match code {
                 None => Cell::toned("ok", Tone::Good),
@@ -90,7 +91,7 @@ fn report(checks: &[Check], tests: &[InstanceTest], format: Format, screen: &mut
             };
             table.row(vec![what.as_str().into(), result, found.as_str().into()]);
             if let Some(code) = code {
-                table.note(format!("{code}  {}", crate::admin::model::error::help(*code)), Tone::Quiet);
+                table.note(read(&code.to_string()), Tone::Quiet);
             }
         }
         screen.table(&table);

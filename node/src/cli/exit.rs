@@ -60,6 +60,7 @@ impl Exit {
             | Code::RequestTooLarge
             | Code::Unauthenticated
             | Code::UnsafeBind
+            | Code::ForeignRequest
             | Code::InstanceDenied
             | Code::InstanceRefused
             | Code::Unsupported => Self::Refused,
@@ -157,7 +158,7 @@ impl fmt::Display for Failure {
             if let Some(field) = &fault.field {
                 write!(formatter, "{field}: ")?;
             }
-            write!(formatter, "{}\n  {}  {}", fault.message, fault.code, fault.help)?;
+            write!(formatter, "{}\n  {}", fault.message, read(&fault.code))?;
         }
         if let Some(advice) = &self.advice {
             write!(formatter, "\n  -> {advice}")?;
@@ -170,6 +171,13 @@ impl fmt::Display for Failure {
 #[must_use]
 pub fn known(text: &str) -> Option<ErrorCode> {
     ErrorCode::ALL.iter().copied().find(|code| code.to_string() == text)
+}
+
+/// A code as what to type to read about it. The page of a code that this release does not know, the node has.
+#[must_use]
+pub fn read(code: &str) -> String {
+    let elsewhere = || format!("read: GET /errors/{code} from the node, which is newer");
+    known(code).map_or_else(elsewhere, |code| format!("read: causeway explain {code}"))
 }
 
 fn by_status(status: u16) -> Exit {
@@ -232,10 +240,8 @@ mod tests {
             faults: Vec::new(),
         };
         let text = Failure::answered(404, answer).to_string();
-        let expected = format!(
-            "there is no stream ordrs\n  CWY-0105  {}\n  -> causeway stream list",
-            crate::admin::model::error::help(ErrorCode::NoSuchStream)
-        );
+        let expected = "there is no stream ordrs\n  read: causeway explain CWY-0105\n  -> causeway stream list";
         assert_eq!(text, expected);
+        assert_eq!(read("CWY-0999"), "read: GET /errors/CWY-0999 from the node, which is newer");
     }
 }

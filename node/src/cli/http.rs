@@ -144,9 +144,19 @@ impl Api {
             return serde_json::from_slice(&text).map_err(|error| self.strange(&error.to_string()));
         }
         match serde_json::from_slice::<ErrorAnswer>(&text) {
-            Ok(answer) => Err(Failure::answered(status, answer)),
+            Ok(answer) => Err(self.answered(status, answer)),
             Err(_) => Err(self.strange(&format!("HTTP status {status} without a Causeway error"))),
         }
+    }
+
+    fn answered(&self, status: u16, answer: ErrorAnswer) -> Failure {
+        let refused = answer.error.code == ErrorCode::Unauthenticated.to_string();
+        let failure = Failure::answered(status, answer);
+        if refused && self.token.is_some() {
+            let lost = "if it is lost, stop the node and: causeway token reset --config FILE";
+            return failure.advise(format!("the token that was sent is not this node's; {lost}"));
+        }
+        failure
     }
 
     fn run<S: ureq::AsSendBody>(

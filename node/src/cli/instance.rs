@@ -9,7 +9,7 @@ use crate::admin::model::instance::{RocketmqSettings, TlsSettings};
 use crate::admin::model::{CreateInstance, FindingKind, InstanceTest, InstanceView, SecretInput, SecretText, Verdict};
 use crate::cli::Session;
 use crate::cli::args::{AddInstance, Format, InstanceCommand};
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{Exit, Failure, read};
 use crate::cli::http::segment;
 use crate::cli::human::{counted, seconds, time};
 use crate::cli::parse::SecretArgument;
@@ -198,7 +198,8 @@ fn test(session: &mut Session, name: &str, topic: Option<&str>) -> Result<Exit, 
 /// What a test found, one row a finding.
 #[must_use]
 pub fn findings(test: &InstanceTest) -> Table {
-    let columns = vec![Column::left("WHAT"), Column::left("RESULT"), Column::left("OF"), Column::left("FOUND")];
+    let columns =
+        vec![Column::left("WHAT"), Column::left("RESULT"), Column::left("OF"), Column::left("FOUND").wrapped()];
     let mut table = Table::new(columns);
     for finding in &test.findings {
         let kind = match finding.kind {
@@ -207,6 +208,7 @@ pub fn findings(test: &InstanceTest) -> Table {
             FindingKind::Limits => "limits",
             FindingKind::Clock => "clock",
             FindingKind::Topic => "topic",
+            FindingKind::Version => "version",
         };
         let (verdict, tone) = match finding.verdict {
             Verdict::Ok => ("ok", Tone::Good),
@@ -222,7 +224,7 @@ pub fn findings(test: &InstanceTest) -> Table {
         ];
         table.row(cells.into());
         if let Some(error) = &finding.error {
-            table.note(format!("{}  {}", error.code, error.help), Tone::Quiet);
+            table.note(read(&error.code), Tone::Quiet);
         }
     }
     table

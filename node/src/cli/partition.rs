@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::admin::model::PartitionView;
 use crate::cli::Session;
 use crate::cli::args::Format;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{Exit, Failure, read};
 use crate::cli::http::segment;
 use crate::cli::human::{UNKNOWN, ago, grouped, grouped_signed, or_unknown, rate};
 use crate::cli::stream_text::{at_least, behind, state};
@@ -26,6 +26,7 @@ pub fn list(session: &mut Session, stream: &str) -> Result<Exit, Failure> {
     let partitions: Vec<PartitionView> = items.iter().map(|item| session.api.read(item)).collect::<Result<_, _>>()?;
     if partitions.is_empty() {
         session.screen.line(format!("{stream} has no partitions yet: the queues of its source topic are not known"));
+        session.screen.line(format!("  why: causeway stream show {stream}"));
         return Ok(Exit::Done);
     }
     let table = table(stream, &partitions, session.format == Format::Wide, clock::now());
@@ -102,7 +103,7 @@ fn notes(table: &mut Table, stream: &str, partition: &PartitionView, now: Timest
         table.note(decide, Tone::Plain);
         let skip = fault.skip_to.map_or_else(String::new, |to| format!(", --skip (goes on at {})", grouped_signed(to)));
         table.note(format!("DECISION is --retry{skip} or --restart POSITION"), Tone::Plain);
-        table.note(format!("read: {}", fault.help), Tone::Quiet);
+        table.note(read(&fault.code), Tone::Quiet);
     } else if let Some(why) = &partition.condition.why {
         let code = partition.condition.code.as_ref().map_or(String::new(), |code| format!("  {code}"));
         table.note(format!("since {}: {why}{code}", ago(partition.condition.since, now)), Tone::Plain);
@@ -131,7 +132,7 @@ mod tests {
         };
         let fault = json!({
             "code": "CWY-0402", "message": "the source's retention removed offsets 1000 to 2500 before they were copied",
-            "help": "https://example.org/CWY-0402", "since": 3_400_000,
+            "help": "/errors/CWY-0402", "since": 3_400_000,
             "detail": { "retention_won": { "from": 1000, "to": 2500 } }, "skip_to": 2500,
         });
         let views = [partition(0, "running", Value::Null, figures), partition(1, "faulted", fault, Value::Null)];

@@ -5,6 +5,7 @@ use std::path::Path;
 use causeway_core::error_code::ErrorCode;
 
 use crate::app::Node;
+use crate::cli::args::ADDRESS;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::interrupt;
 use crate::cli::screen::Screen;
@@ -51,7 +52,9 @@ fn serve(config: NodeConfig, screen: &mut Screen) -> Result<Exit, Failure> {
             screen.line(format!("  token  {token}"));
             screen.line("         shown this once: put it into CAUSEWAY_TOKEN, or into a file for --token-file");
         }
-        screen.line("  next   causeway status --watch   Ctrl-C to stop, twice to stop at once");
+        let usual = ADDRESS == format!("http://{}", node.address());
+        let elsewhere = if usual { String::new() } else { format!(" --address {}", node.address()) };
+        screen.line(format!("  next   causeway status --watch{elsewhere}   Ctrl-C to stop, twice to stop at once"));
         match run_until_asked(node, &mut signals).await.map_err(|error| failed(&error))? {
             Ended::Gracefully => Ok(Exit::Done),
             Ended::Abruptly => {

@@ -6,7 +6,7 @@ use crate::admin::model::status::{CatchUp, StreamFigures};
 use crate::admin::model::{ChangePlan, ConditionView, StreamPlan, StreamView};
 use crate::cli::Session;
 use crate::cli::args::Format;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{Exit, Failure, read};
 use crate::cli::human::{
     UNKNOWN, ago, bar, bytes, counted, grouped, or_unknown, rate, seconds, seconds_or_unknown, time,
 };
@@ -174,7 +174,7 @@ pub fn details(stream: &StreamView) -> Vec<String> {
         ("stream", stream.name.to_string()),
         ("state", format!("{} for {}", state(stream.condition.state).0, ago(stream.condition.since, now))),
         ("why", stream.condition.why.clone().unwrap_or_default()),
-        ("code", stream.condition.code.clone().unwrap_or_default()),
+        ("", stream.condition.code.as_deref().map(read).unwrap_or_default()),
         ("from", format!("{}/{}", stream.source.instance, stream.source.topic)),
         ("to", format!("{}/{}", stream.target.instance, stream.target.topic)),
         ("tag", stream.source.filter.tag.clone()),
@@ -182,9 +182,9 @@ pub fn details(stream: &StreamView) -> Vec<String> {
         ("born timestamp", word(&stream.run.born_timestamp)),
         ("durability", word(&stream.run.durability)),
         ("slave reads", word(&stream.run.slave_reads)),
-        ("partitions", format!("{}: {}", stream.partitions, states.join(", "))),
+        ("partitions", [vec![stream.partitions.to_string()], states].concat().join(", ")),
         ("rate", rate(figures.copied_messages_per_second)),
-        ("lag", format!("{}, {}", lag(figures.lag_messages), seconds_or_unknown(figures.lag_seconds))),
+        ("lag", behind_by(figures.lag_messages, figures.lag_seconds)),
         ("RPO", seconds_or_unknown(figures.rpo_seconds)),
         (
             "copied",
@@ -202,7 +202,10 @@ pub fn details(stream: &StreamView) -> Vec<String> {
                 grouped(figures.looped_messages)
             ),
         ),
-        ("checkpoint", format!("{} old", seconds_or_unknown(figures.checkpoint_age_seconds))),
+        (
+            "checkpoint",
+            figures.checkpoint_age_seconds.map_or(UNKNOWN.to_owned(), |age| format!("{} old", seconds(age))),
+        ),
         ("created", time(stream.created_at)),
         ("id", format!("{}, generation {}, version {}", stream.id, stream.generation, stream.version)),
     ];
@@ -210,6 +213,13 @@ pub fn details(stream: &StreamView) -> Vec<String> {
         .filter(|(_, value)| !value.is_empty())
         .map(|(what, value)| format!("  {what:<14}  {value}"))
         .collect()
+}
+
+fn behind_by(messages: Option<u64>, age: Option<f64>) -> String {
+    match (messages, age) {
+        (None, None) => UNKNOWN.to_owned(),
+        _ => format!("{}, {}", lag(messages), seconds_or_unknown(age)),
+    }
 }
 
 fn word(option: &impl serde::Serialize) -> String {

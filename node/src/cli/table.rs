@@ -1,7 +1,7 @@
 //! Tables for people: aligned, without lines, no wider than the terminal.
 //!
-//! Where a table is too wide, the columns that matter least go first, then the longest texts are cut with `…`. Colour
-//! only repeats what the words say.
+//! Where a table is too wide, the columns that matter least go first, then the longest texts are cut with `…`, or broken into
+//! lines where their end matters. Colour only repeats what the words say.
 
 /// On which side a column's texts stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,19 +19,21 @@ pub struct Column {
     side: Side,
     /// 0 stays; of the others the highest goes first.
     spare: u8,
+    /// Whether a long text goes on in the next line instead of being cut.
+    wraps: bool,
 }
 
 impl Column {
     /// A column of words that always stays.
     #[must_use]
     pub const fn left(title: &'static str) -> Self {
-        Self { title, side: Side::Left, spare: 0 }
+        Self { title, side: Side::Left, spare: 0, wraps: false }
     }
 
     /// A column of numbers that always stays.
     #[must_use]
     pub const fn right(title: &'static str) -> Self {
-        Self { title, side: Side::Right, spare: 0 }
+        Self { title, side: Side::Right, spare: 0, wraps: false }
     }
 
     /// The same, given up for want of space; the highest number first.
@@ -39,6 +41,18 @@ impl Column {
     pub const fn spare(mut self, order: u8) -> Self {
         self.spare = order;
         self
+    }
+
+    /// The same, with long texts broken into lines. Only the last column is.
+    #[must_use]
+    pub const fn wrapped(mut self) -> Self {
+        self.wraps = true;
+        self
+    }
+
+    /// The width below which others are shortened first.
+    fn readable(&self) -> usize {
+        if self.wraps { READABLE } else { SHORTEST }
     }
 }
 
@@ -111,6 +125,10 @@ pub struct Table {
 const INDENT: usize = 2;
 const GAP: usize = 2;
 
+/// The width to which columns are cut, and to which wrapped ones are broken, before they become unreadable.
+const SHORTEST: usize = 6;
+const READABLE: usize = 28;
+
 impl Table {
     /// A table without rows.
     #[must_use]
@@ -142,9 +160,9 @@ impl Table {
         let kept = self.fit(width);
         let mut lines = Vec::new();
         let titles: Vec<Cell> = self.columns.iter().map(|column| Cell::toned(column.title, Tone::Quiet)).collect();
-        lines.push(self.line(&titles, &kept, colour));
+        lines.extend(self.row_lines(&titles, &kept, colour));
         for row in &self.rows {
-            lines.push(self.line(&row.cells, &kept, colour));
+            lines.extend(self.row_lines(&row.cells, &kept, colour));
             for (note, tone) in &row.notes {
                 let lead = INDENT.saturating_add(GAP);
                 for part in wrap(note, width.saturating_sub(lead)) {
@@ -177,21 +195,38 @@ impl Table {
                 *width = None;
                 continue;
             }
-            const SHORTEST: usize = 6;
-            let Some(widest) = kept.iter_mut().flatten().max().filter(|widest| **widest > SHORTEST) else {
+            let widest = |minimum: fn(&Column) -> usize| {
+                let columns = self.columns.iter().zip(&kept).enumerate();
+                let shown = columns.filter_map(|(at, (column, width))| Some((at, (*width)?, minimum(column))));
+                shown.filter(|(_, width, minimum)| width > minimum).max_by_key(|(_, width, _)| *width)
+            };
+            let Some((at, width, minimum)) = widest(Column::readable).or_else(|| widest(|_| SHORTEST)) else {
                 return kept;
             };
-            *widest = widest.saturating_sub(excess).max(SHORTEST);
+            if let Some(kept) = kept.get_mut(at) {
+                *kept = Some(width.saturating_sub(excess).max(minimum));
+            }
         }
     }
 
-    fn line(&self, cells: &[Cell], kept: &[Option<usize>], colour: bool) -> String {
+    /// One line, and more where the last column is broken.
+    fn row_lines(&self, cells: &[Cell], kept: &[Option<usize>], colour: bool) -> Vec<String> {
         let mut line = " ".repeat(INDENT);
+        let mut behind = Vec::new();
+        let mut offset = INDENT;
         let fields = self.columns.iter().zip(kept).zip(cells);
         let shown: Vec<_> = fields.filter_map(|((column, width), cell)| Some((column, (*width)?, cell))).collect();
         let last = shown.len().saturating_sub(1);
         for (position, (column, width, cell)) in shown.into_iter().enumerate() {
-            let text = cut(&cell.text, width);
+            let text = if column.wraps && position == last {
+                let mut parts = wrap(&cell.text, width).into_iter();
+                let first = parts.next().unwrap_or_default();
+                behind = parts.map(|part| format!("{:offset$}{}", "", cell.tone.paint(&part, colour))).collect();
+                first
+            } else {
+                cut(&cell.text, width)
+            };
+            offset = offset.saturating_add(width).saturating_add(GAP);
             let padding = " ".repeat(width.saturating_sub(count(&text)));
             let painted = cell.tone.paint(&text, colour);
             match column.side {
@@ -203,7 +238,8 @@ impl Table {
                 line.push_str(&" ".repeat(GAP));
             }
         }
-        line
+        behind.insert(0, line);
+        behind
     }
 }
 
@@ -278,6 +314,18 @@ mod tests {
             "  a-name-that-…      7",
         ];
         assert_eq!(sample().lines(22, false), narrow);
+    }
+
+    #[test]
+    fn a_wrapped_column_loses_nothing_and_stays_readable() {
+        let columns = vec![Column::left("WHAT"), Column::left("FOUND").wrapped()];
+        let mut table = Table::new(columns);
+        table.row(vec!["a-name-that-is-quite-long".into(), "connection refused by the far end".into()]);
+        let narrow =
+            ["  WHAT             FOUND", "  a-name-that-is…  connection refused by the", "                   far end"];
+        assert_eq!(table.lines(47, false), narrow);
+        assert!(table.lines(20, false).iter().all(|line| count(line) <= 20));
+        assert_eq!(table.lines(200, false).len(), 2);
     }
 
     #[test]

@@ -152,10 +152,7 @@ fn errors_of_a_node_end_with_their_exit_code_and_say_what_to_do() {
         let (exit, out, err, _) = run_against(answers, &["stream", "show", "orders"]);
         assert_eq!(exit.number(), number, "{code}");
         assert!(out.is_empty(), "{out}");
-        assert!(
-            err.starts_with(&format!("what is true\n  {code}  {}", crate::admin::model::error::help(code))),
-            "{err}"
-        );
+        assert!(err.starts_with(&format!("what is true\n  read: causeway explain {code}")), "{err}");
     }
 }
 
@@ -204,6 +201,7 @@ fn the_token_is_sent_and_never_shown() {
     let (_, out, err, sent) = run_against(answers, &["stream", "list", "--token-file", &path]);
     assert!(sent.to_lowercase().contains("authorization: bearer s3cr3t-token\r\n"), "{sent}");
     assert!(!out.contains("s3cr3t") && !err.contains("s3cr3t"));
+    assert!(err.contains("causeway token reset"), "a wrong token is not a missing one: {err}");
     let (screen, _, err) = captured(100);
     let line = ["causeway", "stream", "list", "--token-file", "/no/such/file"].map(OsString::from);
     assert_eq!(execute(line, screen), Exit::Usage);

@@ -74,7 +74,7 @@ pub fn wait(session: &mut Session, name: &str, goal: Goal, limit_seconds: Option
 fn too_late(name: &str, told: &str) -> Failure {
     let told = if told.is_empty() { name } else { told };
     Failure::new(ErrorCode::TimedOut, format!("not there in time: {told}"))
-        .advise("it goes on; see: causeway status --watch")
+        .advise(format!("it goes on; why it is not there: causeway stream show {name}"))
 }
 
 fn look(

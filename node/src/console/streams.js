@@ -118,7 +118,7 @@ class Stream {
     setText(this.whyText, stream.why ?? "");
     setHidden(this.help, !stream.code);
     setText(this.help, stream.code ?? "");
-    const page = /^docs\/errors\/CWY-\d{4}\.md$/.test(stream.help ?? "") ? `/${stream.help}` : null;
+    const page = /^\/errors\/CWY-\d{4}$/.test(stream.help ?? "") ? stream.help : null;
     setAttribute(this.help, "href", page);
     setAttribute(this.help, "aria-label", stream.code ? `${stream.code}, documentation` : null);
     setAttribute(this.why, "data-state", stream.state);

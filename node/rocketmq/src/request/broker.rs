@@ -1,5 +1,5 @@
-//! Brokers: who they are, what they limit, how far their dispatch is (GET_BROKER_CLUSTER_INFO, GET_BROKER_CONFIG,
-//! GET_BROKER_RUNTIME_INFO).
+//! Brokers: who they are, what they limit, which version they are and how far their dispatch and their clock are
+//! (GET_BROKER_CLUSTER_INFO, GET_BROKER_CONFIG, GET_BROKER_RUNTIME_INFO).
 //!
 //! The last two are administrators' requests: where they are refused or not known the answer is "not told", never a guess.
 
@@ -52,6 +52,54 @@ impl BrokerLimits {
     }
 }
 
+/// What a broker tells about itself while it runs. `None` where it did not say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BrokerRuntime {
+    /// Its version as it names it, `V5_3_3` (`brokerVersionDesc`).
+    pub version: Option<String>,
+    /// Bytes that are stored but not yet visible to consumers.
+    pub dispatch_behind_bytes: Option<u64>,
+    /// What its clock showed when it answered, in ms since 1970: this, or up to 999 ms more. A broker does not tell its time, but
+    /// when its store was opened and for how many whole seconds it has been since, both by the same clock.
+    pub clock_ms: Option<i64>,
+}
+
+impl BrokerRuntime {
+    fn from_json(body: &Value) -> Self {
+        let told = |name: &str| body.get("table").and_then(|table| table.get(name));
+        let number = |name: &str| match told(name) {
+            Some(Value::String(text)) => text.parse().ok(),
+            Some(Value::Number(number)) => number.as_i64(),
+            _ => None,
+        };
+        let text = |name: &str| told(name).and_then(Value::as_str);
+        let up_ms = text("runtime").and_then(whole_seconds).and_then(|seconds| seconds.checked_mul(1_000));
+        Self {
+            version: text("brokerVersionDesc").map(str::to_owned),
+            dispatch_behind_bytes: number("dispatchBehindBytes").map(|bytes| u64::try_from(bytes).unwrap_or(0)),
+            clock_ms: number("bootTimestamp").zip(up_ms).and_then(|(boot, up)| boot.checked_add(up)),
+        }
+    }
+}
+
+/// Reads `[ 1 days, 2 hours, 3 minutes, 4 seconds ]`. From a thousand days on Java groups the digits, in the way of the broker's
+/// locale; digits of another script are not read.
+fn whole_seconds(text: &str) -> Option<i64> {
+    let mut rest = text;
+    let mut total = 0_i64;
+    for (word, factor) in [("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1)] {
+        let (number, behind) = rest.split_once(word)?;
+        if number.chars().any(char::is_alphabetic) {
+            return None;
+        }
+        let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+        let part = digits.parse::<i64>().ok()?.checked_mul(factor)?;
+        total = total.checked_add(part)?;
+        rest = behind;
+    }
+    Some(total)
+}
+
 impl Client {
     /// Every broker of the cluster, sorted by name.
     pub async fn brokers(&self) -> Result<Vec<BrokerInfo>, Error> {
@@ -65,18 +113,17 @@ impl Client {
         Ok(brokers)
     }
 
-    /// Bytes that are stored but not yet visible to consumers on the master of that name; `None` where it does not tell.
-    pub async fn dispatch_behind_bytes(&self, broker: &str) -> Result<Option<u64>, Error> {
+    /// What the master of that name tells about itself; `None` where it does not tell.
+    pub async fn broker_runtime(&self, broker: &str) -> Result<Option<BrokerRuntime>, Error> {
         let master = self.master_named(broker).await?;
         let asked = self.ask_success(&master, request::GET_BROKER_RUNTIME_INFO, Fields::new()).await;
         let Some(answer) = told(asked)? else { return Ok(None) };
-        let body = body_json(&master, &answer)?;
-        let behind = body.get("table").and_then(|table| table.get("dispatchBehindBytes"));
-        Ok(match behind {
-            Some(Value::String(text)) => text.parse::<i64>().ok().map(|bytes| u64::try_from(bytes).unwrap_or(0)),
-            Some(Value::Number(number)) => number.as_u64(),
-            _ => None,
-        })
+        Ok(Some(BrokerRuntime::from_json(&body_json(&master, &answer)?)))
+    }
+
+    /// Bytes that are stored but not yet visible to consumers on the master of that name; `None` where it does not tell.
+    pub async fn dispatch_behind_bytes(&self, broker: &str) -> Result<Option<u64>, Error> {
+        Ok(self.broker_runtime(broker).await?.and_then(|told| told.dispatch_behind_bytes))
     }
 
     /// What the master of that name is configured to; `None` where it does not tell.
@@ -111,6 +158,37 @@ mod tests {
         assert_eq!(limits.pull_messages_in_memory, Some(32));
         assert_eq!((limits.flush.as_deref(), limits.role.as_deref()), (Some("ASYNC_FLUSH"), Some("ASYNC_MASTER")));
         assert_eq!(limits.pull_bytes_on_disk, None);
+    }
+
+    #[test]
+    fn a_running_broker_tells_version_dispatch_and_by_a_detour_its_clock() {
+        let told = |table| BrokerRuntime::from_json(&serde_json::json!({ "table": table }));
+        let whole = told(serde_json::json!({
+            "brokerVersionDesc": "V5_3_3", "dispatchBehindBytes": "-1", "bootTimestamp": "1700000000123",
+            "runtime": "[ 0 days, 1 hours, 1 minutes, 5 seconds ]"
+        }));
+        assert_eq!((whole.version.as_deref(), whole.dispatch_behind_bytes), (Some("V5_3_3"), Some(0)));
+        assert_eq!(whole.clock_ms, Some(1_700_003_665_123));
+        assert_eq!(told(serde_json::json!({ "runtime": "[ 0 days, 0 hours, 0 minutes, 1 seconds ]" })).clock_ms, None);
+        assert_eq!(told(serde_json::json!({ "bootTimestamp": "1", "runtime": "a while" })).clock_ms, None);
+        assert_eq!(BrokerRuntime::from_json(&Value::Null), BrokerRuntime::default());
+    }
+
+    #[test]
+    fn a_running_time_is_read_in_any_grouping_and_never_guessed() {
+        for grouped in ["1,234", "1.234", "1\u{a0}234", "1\u{202f}234", "1234"] {
+            let text = format!("[ {grouped} days, 0 hours, 0 minutes, 1 seconds ]");
+            assert_eq!(whole_seconds(&text), Some(1_234 * 86_400 + 1), "{text}");
+        }
+        for bad in [
+            "",
+            "[ 1 hours, 1 minutes, 1 seconds ]",
+            "[ x days, 1 hours, 1 minutes, 1 seconds ]",
+            "[ 1 days, \u{661} hours, 1 minutes, 1 seconds ]",
+            "[ 99999999999999999 days, 0 hours, 0 minutes, 0 seconds ]",
+        ] {
+            assert_eq!(whole_seconds(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -132,7 +132,9 @@ impl Store {
             }
             request::UPDATE_AND_CREATE_TOPIC => self.create(asked),
             request::GET_TOPIC_CONFIG => self.settings(asked),
-            request::GET_BROKER_RUNTIME_INFO => with_json(asked, &json!({"table": {"dispatchBehindBytes": "0"}})),
+            request::GET_BROKER_RUNTIME_INFO => {
+                with_json(asked, &json!({"table": {"dispatchBehindBytes": "0", "brokerVersionDesc": "V5_3_3"}}))
+            }
             request::GET_BROKER_CONFIG => {
                 let text =
                     format!("maxMessageSize={MAX_MESSAGE_BYTES}\nmaxTransferCountOnMessageInMemory={PULL_MESSAGES}\n");

@@ -51,12 +51,14 @@ async fn brokers_tell_their_limits_and_a_proxy_does_not() {
     assert_eq!(client.brokers().await.unwrap().len(), 1);
     assert_eq!(client.broker_limits("stub").await.unwrap().unwrap().maximum_message_bytes, Some(4_194_304));
     assert_eq!(client.dispatch_behind_bytes("stub").await.unwrap(), Some(0));
+    assert_eq!(client.broker_runtime("stub").await.unwrap().unwrap().version.as_deref(), Some("V5_3_3"));
     let proxy = Stub::start(StubOptions { is_proxy: true, ..StubOptions::default() }).await.unwrap();
     proxy.store().create_topic("t", 1);
     let client = Client::new(settings(&proxy)).unwrap();
     client.route("t").await.unwrap();
     assert_eq!(client.broker_limits("stub").await.unwrap(), None);
     assert_eq!(client.dispatch_behind_bytes("stub").await.unwrap(), None);
+    assert_eq!(client.broker_runtime("stub").await.unwrap(), None);
     assert_eq!(client.topic_settings("t").await.unwrap_err().class(), Some(Class::NotSupported));
 }
 

@@ -3,10 +3,10 @@
 use causeway_core::error_code::ErrorCode;
 use serde::{Deserialize, Serialize};
 
-/// Where the page of an error code is found: its path in the repository, and on every node.
+/// Where every node serves the page of an error code, without a token: a path of its API.
 #[must_use]
 pub fn help(code: ErrorCode) -> String {
-    format!("docs/errors/{code}.md")
+    format!("/errors/{code}")
 }
 
 /// The body of every answer whose HTTP status is 400 or above.
@@ -29,7 +29,7 @@ pub struct ErrorBody {
     /// The field of the request that is meant, as `source.topic`; none where it is no single field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// The documentation page of the code, as [`help`] names it.
+    /// Where the node serves the page of the code, as `/errors/CWY-0102`.
     pub help: String,
 }
 

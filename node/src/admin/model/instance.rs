@@ -221,8 +221,31 @@ pub struct InstanceTest {
     pub passed: bool,
     /// How long the test took.
     pub took_seconds: f64,
+    /// What each master that answered tells about itself.
+    #[serde(default)]
+    pub brokers: Vec<BrokerFacts>,
     /// One row for each thing that was looked at.
     pub findings: Vec<Finding>,
+}
+
+/// What a broker's master tells about itself; `null` where it does not tell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BrokerFacts {
+    /// The broker.
+    pub name: String,
+    /// Its version, as `5.3.3`.
+    pub version: Option<String>,
+    /// How far its clock is ahead of the node's; negative where it is behind.
+    pub clock_ahead_seconds: Option<TimeSpan>,
+}
+
+/// The bounds of what is known of a time, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TimeSpan {
+    /// Not less than this.
+    pub at_least: f64,
+    /// Not more than this.
+    pub at_most: f64,
 }
 
 /// What a finding is about.
@@ -237,8 +260,10 @@ pub enum FindingKind {
     Limits,
     /// A topic that a stream would read or write.
     Topic,
-    /// The difference between the instance's clock and the node's.
+    /// The difference between a broker's clock and the node's.
     Clock,
+    /// Which RocketMQ a broker is.
+    Version,
 }
 
 /// How a finding turned out.
