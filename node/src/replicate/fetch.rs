@@ -122,9 +122,12 @@ async fn attempt<S: Source>(reading: &Reading<S>, place: &mut Place) -> Result<F
     let (source, settings) = (&reading.source, &reading.settings);
     if !place.trusted {
         for boundary in place.older.iter().chain(&place.boundary) {
-            if let Some(fault) = boundary::check(source, boundary).await? {
+            let (fault, answered) = boundary::check(source, boundary).await?;
+            if let Some(fault) = fault {
                 return Err(Setback::Suspect(fault));
             }
+            // Who vouched for the boundary has to be who answers the read: anybody else may have another life of the queue.
+            place.answered = Some(answered);
         }
         place.trusted = true;
     }
@@ -137,7 +140,7 @@ async fn attempt<S: Source>(reading: &Reading<S>, place: &mut Place) -> Result<F
         }
         read => read?,
     };
-    let answered = (read.from_slave, read.connection);
+    let answered = read.answered();
     if place.answered.replace(answered).is_some_and(|before| before != answered) {
         return Err(Setback::Flipped);
     }
@@ -230,4 +233,64 @@ async fn end_of_hole<S: Source>(reading: &Reading<S>, from: i64, behind: i64) ->
         probe = probe.saturating_add(1);
     }
     Ok(end.max(from.saturating_add(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use causeway_core::ids::{Epoch, Timestamp};
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::replicate::memory::{MemoryQueue, message};
+    use crate::replicate::ports::{Queue, Read};
+    use crate::status::PartitionGauge;
+
+    /// Somebody else answers each read.
+    #[derive(Clone)]
+    struct Turns {
+        master: MemoryQueue,
+        slave: MemoryQueue,
+        masters_turn: Arc<Mutex<bool>>,
+    }
+
+    impl Queue for Turns {
+        async fn read(&self, offset: i64, maximum_messages: u32, wait: Duration) -> Result<Read, Trouble> {
+            let masters_turn = {
+                let mut turn = self.masters_turn.lock().unwrap();
+                *turn = !*turn;
+                *turn
+            };
+            let queue = if masters_turn { &self.master } else { &self.slave };
+            queue.read(offset, maximum_messages, wait).await
+        }
+
+        async fn bounds(&self) -> Result<Bounds, Trouble> {
+            self.master.bounds().await
+        }
+    }
+
+    impl Source for Turns {
+        async fn offset_at(&self, timestamp: i64) -> Result<i64, Trouble> {
+            self.master.offset_at(timestamp).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_master_that_vouches_for_the_boundary_does_not_vouch_for_a_slave() {
+        let (master, slave) = (MemoryQueue::default(), MemoryQueue::default());
+        master.append_all((0..20).map(message));
+        slave.append_all((500..520).map(message));
+        slave.serve_as_slave(true);
+        let boundary = Some(Boundary::of(&master.record(9)));
+        let gauge = Arc::new(PartitionGauge::new(Epoch(1), Timestamp(0)));
+        let reading = Reading {
+            source: Turns { master, slave, masters_turn: Arc::default() },
+            settings: Arc::new(ReplicateSettings::default()),
+            condition: Arc::new(Condition::new(gauge)),
+            seed: 7,
+        };
+        let place = Place { next: 10, boundary, older: None, trusted: false, answered: None };
+        let fetched = fetch(Arc::new(reading), place).await;
+        assert!(matches!(fetched, Err(PartitionExit::SourceLost { .. })), "{fetched:?}");
+    }
 }
