@@ -260,9 +260,12 @@ pub fn code_of(error: &causeway_rocketmq::Error) -> ErrorCode {
     match error {
         Failure::Settings(_) => ErrorCode::InvalidRequest,
         Failure::Tls { .. } => ErrorCode::TlsFailed,
-        Failure::Unreachable { .. } | Failure::ConnectionLost { .. } | Failure::BrokerMissing { .. } => {
-            ErrorCode::Unreachable
-        }
+        // A slave answers, but what is wanted is only at its master, which does not.
+        Failure::Unreachable { .. }
+        | Failure::ConnectionLost { .. }
+        | Failure::BrokerMissing { .. }
+        | Failure::SlaveCannotServe { .. }
+        | Failure::SlaveRefuses { .. } => ErrorCode::Unreachable,
         Failure::Timeout { .. } => ErrorCode::TimedOut,
         Failure::Malformed { .. } => ErrorCode::Malformed,
         Failure::TopicMissing { .. } => ErrorCode::TopicMissing,

@@ -64,6 +64,8 @@ pub struct PartitionGauge {
     pub read_messages: AtomicU64,
     /// Bytes of stored records read from the source.
     pub read_bytes: AtomicU64,
+    /// Messages among those read that a slave of the source answered.
+    pub slave_read_messages: AtomicU64,
     /// Messages written to the target.
     pub written_messages: AtomicU64,
     /// Bytes of encoded messages written to the target.
@@ -93,6 +95,7 @@ impl PartitionGauge {
         Self {
             read_messages: AtomicU64::new(0),
             read_bytes: AtomicU64::new(0),
+            slave_read_messages: AtomicU64::new(0),
             written_messages: AtomicU64::new(0),
             written_bytes: AtomicU64::new(0),
             filtered_messages: AtomicU64::new(0),
@@ -114,6 +117,12 @@ impl PartitionGauge {
     pub fn set_source(&self, next: i64, maximum: i64) {
         self.source_next.store(next, Ordering::Relaxed);
         self.source_maximum.store(maximum, Ordering::Relaxed);
+    }
+
+    /// The same where a slave answered: it may lag, so what its master was seen to hold still counts.
+    pub fn set_source_of_slave(&self, next: i64, maximum: i64) {
+        self.source_next.store(next, Ordering::Relaxed);
+        self.source_maximum.fetch_max(maximum, Ordering::Relaxed);
     }
 
     /// Notes the first source offset that is not durable at the target, and the store timestamp (ms) of the newest
@@ -163,6 +172,7 @@ impl PartitionGauge {
             condition: self.condition(),
             read_messages: self.read_messages.load(Ordering::Relaxed),
             read_bytes: self.read_bytes.load(Ordering::Relaxed),
+            slave_read_messages: self.slave_read_messages.load(Ordering::Relaxed),
             written_messages: self.written_messages.load(Ordering::Relaxed),
             written_bytes: self.written_bytes.load(Ordering::Relaxed),
             filtered_messages: self.filtered_messages.load(Ordering::Relaxed),
@@ -190,6 +200,8 @@ pub struct PartitionFigures {
     pub read_messages: u64,
     /// Bytes of stored records read from the source.
     pub read_bytes: u64,
+    /// Messages among those read that a slave of the source answered.
+    pub slave_read_messages: u64,
     /// Messages written to the target.
     pub written_messages: u64,
     /// Bytes of encoded messages written to the target.

@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`brokers`] (clusters), [`java`] (producing and dumping), [`checker`] (the judgement), [`proxy`] (faults),
 //! [`product`] (the binary under test); [`process`] and [`ports`] carry them. [`scenario`] puts them together; [`fidelity`],
-//! [`crash`] and [`promotion`] are tests that have a short form for every change and a long one for a release. Everything talks over loopback only and ends
+//! [`crash`], [`promotion`] and [`slave_reads`] are tests that have a short form for every change and a long one for a release. Everything talks over loopback only and ends
 //! with the value that owns it. Nothing here may use Causeway's own codec or client: a judge shares no code with the judged.
 //!
 //! A missing tool is a panic that names it, never a skipped test.
@@ -20,3 +20,4 @@ pub mod product;
 pub mod promotion;
 pub mod proxy;
 pub mod scenario;
+pub mod slave_reads;

@@ -5,11 +5,10 @@
 //! allow it, a slave: callers back off between attempts. A lost connection is opened again by the next request that needs it.
 //! Never sends to anything but a master, and never repeats a send.
 
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +16,7 @@ use serde_json::Value;
 
 use crate::directory::Directory;
 use crate::error::{Class, Error};
+use crate::request::pull::suggestions::Suggestions;
 use crate::route::{BrokerInfo, BrokerRoute, Queue, Route};
 use crate::session::{Failure, Session, Terms};
 use crate::sessions::{Purpose, Sessions};
@@ -44,8 +44,8 @@ pub(crate) struct Inner {
     pub(crate) settings: ClientSettings,
     pub(crate) directory: Directory,
     pub(crate) sessions: Sessions,
-    /// Queues whose broker said that a slave should be read, with its id. Used with `SlaveReads::ColdCatchUp` only.
-    pub(crate) suggested: Mutex<HashMap<Queue, u64>>,
+    /// Slaves that masters want to be read. Used with `SlaveReads::ColdCatchUp` only.
+    pub(crate) suggestions: Suggestions,
     closed: AtomicBool,
 }
 
@@ -61,8 +61,8 @@ impl Client {
             tls,
         });
         let directory = Directory::new(&settings.name_servers);
-        let (suggested, closed) = (Mutex::default(), AtomicBool::new(false));
-        Ok(Self { inner: Arc::new(Inner { settings, directory, sessions, suggested, closed }) })
+        let (suggestions, closed) = (Suggestions::default(), AtomicBool::new(false));
+        Ok(Self { inner: Arc::new(Inner { settings, directory, sessions, suggestions, closed }) })
     }
 
     /// Where a topic lives. Cached for 30 s; an older route is still answered while a new one is fetched behind.
@@ -114,14 +114,6 @@ impl Client {
         let Some(cached) = self.inner.directory.peek(&queue.topic) else { return 0 };
         let master = cached.broker(&queue.broker).and_then(|entry| entry.broker.master.clone());
         master.and_then(|master| self.inner.sessions.generation(&master, self.stripe(queue))).unwrap_or(0)
-    }
-
-    /// A number that changes whenever pulls of this queue go over another connection to its master than before. 0 while
-    /// there is none. Who must know that the queue is still the one that was read looks again when it changed.
-    pub fn pull_connection(&self, queue: &Queue) -> u64 {
-        let Some(cached) = self.inner.directory.peek(&queue.topic) else { return 0 };
-        let master = cached.broker(&queue.broker).and_then(|entry| entry.broker.master.clone());
-        master.and_then(|master| self.inner.sessions.generation(&master, Purpose::Ask)).unwrap_or(0)
     }
 
     /// Makes sure that there is a connection for sends to this queue and returns its generation.
@@ -180,7 +172,17 @@ impl Client {
     }
 
     /// Sends a request that changes nothing, or may be repeated, and returns the answer whatever its code.
-    pub(crate) async fn ask(&self, address: &Arc<str>, mut request: Frame, patience: Duration) -> Result<Frame, Error> {
+    pub(crate) async fn ask(&self, address: &Arc<str>, request: Frame, patience: Duration) -> Result<Frame, Error> {
+        Ok(self.ask_with_connection(address, request, patience).await?.0)
+    }
+
+    /// As [`Self::ask`], with the number of the connection that answered.
+    pub(crate) async fn ask_with_connection(
+        &self,
+        address: &Arc<str>,
+        mut request: Frame,
+        patience: Duration,
+    ) -> Result<(Frame, u64), Error> {
         self.check_open()?;
         self.sign(&mut request);
         let session = self.inner.sessions.get(address, Purpose::Ask).await?;
@@ -191,7 +193,7 @@ impl Client {
             // The server is about to stop: the next request takes a new connection.
             self.inner.sessions.retire(address);
         }
-        Ok(answer)
+        Ok((answer, session.generation()))
     }
 
     /// As [`Self::ask`] with the usual patience, and any code but success is a refusal.

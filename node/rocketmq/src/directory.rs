@@ -16,7 +16,8 @@ use crate::route::{BrokerInfo, Route};
 /// Age from which a route is fetched again.
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(30);
 
-/// How long to wait after a failed refresh in the background before the next one.
+/// How long to wait after a failed refresh in the background before the next one, and with a route that lacks a master: it is
+/// about to change.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// How long a master that could not be reached is left alone while a slave serves.
@@ -100,7 +101,9 @@ impl Directory {
         if routes.len() >= MAX_TOPICS && !routes.contains_key(&route.topic) {
             routes.clear();
         }
-        routes.insert(Arc::clone(&route.topic), Cached { route: Arc::clone(&route), due: Instant::now() + MAX_AGE });
+        let is_whole = route.brokers.iter().all(|entry| entry.broker.master.is_some());
+        let due = Instant::now() + if is_whole { MAX_AGE } else { RETRY_AFTER };
+        routes.insert(Arc::clone(&route.topic), Cached { route: Arc::clone(&route), due });
         drop(routes);
         // A route without a master may only be one topic's view of an acting master, so it does not undo what others said.
         let named = route.brokers.iter().map(|entry| &entry.broker);
@@ -221,6 +224,15 @@ mod tests {
         assert!(!directory.cached("t").unwrap().refresh);
         tokio::time::advance(MAX_AGE).await;
         assert!(directory.cached("t").unwrap().refresh);
+        assert!(!directory.cached("t").unwrap().refresh);
+        tokio::time::advance(RETRY_AFTER).await;
+        assert!(directory.cached("t").unwrap().refresh);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_route_without_a_master_is_fetched_again_soon() {
+        let directory = Directory::new(&["x:1".into()]);
+        directory.keep(route(None));
         assert!(!directory.cached("t").unwrap().refresh);
         tokio::time::advance(RETRY_AFTER).await;
         assert!(directory.cached("t").unwrap().refresh);

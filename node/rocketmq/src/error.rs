@@ -99,6 +99,15 @@ pub enum Error {
         /// One behind the last offset that it holds.
         maximum_offset: i64,
     },
+    /// Only a slave could be read, and it refuses: a slave without `slaveReadEnable` answers as one that has too much to do. Wait for
+    /// the master, or allow reads at the slave.
+    #[error("slave {address} refuses reads ({remark}): it is overloaded, or slaveReadEnable is not true there")]
+    SlaveRefuses {
+        /// Host and port.
+        address: String,
+        /// The slave's own words, at most [`MAX_REMARK_BYTES`].
+        remark: String,
+    },
     /// The request is larger than the wire allows; split it.
     #[error("{what} of {size} bytes exceeds the limit of {limit}")]
     TooLarge {

@@ -140,6 +140,7 @@ fn figures_view(
     PartitionFiguresView {
         read_messages: figures.read_messages,
         read_bytes: figures.read_bytes,
+        slave_read_messages: figures.slave_read_messages,
         copied_messages: figures.written_messages,
         copied_bytes: figures.written_bytes,
         filtered_messages: figures.filtered_messages,

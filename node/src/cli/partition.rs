@@ -117,8 +117,8 @@ mod tests {
     /// Two partitions: one that runs, one that waits for a decision.
     fn sample() -> Vec<PartitionView> {
         let figures = json!({
-            "read_messages": 5, "read_bytes": 5, "copied_messages": 5, "copied_bytes": 5, "filtered_messages": 0,
-            "looped_messages": 0, "zombie_writes": 0, "in_flight_bytes": 0, "source_next": 82_612, "source_maximum": 82_612,
+            "read_messages": 5, "read_bytes": 5, "slave_read_messages": 0, "copied_messages": 5, "copied_bytes": 5,
+            "filtered_messages": 0, "looped_messages": 0, "zombie_writes": 0, "in_flight_bytes": 0, "source_next": 82_612, "source_maximum": 82_612,
             "durable_next": 82_600, "lag_messages": 12, "lag_seconds": 0.008, "rpo_seconds": 0.008,
             "copied_messages_per_second": 250.2, "caught_up_at": 3_599_000, "checkpoint_at": 3_599_910,
         });

@@ -10,7 +10,7 @@ use causeway_core::error_code::ErrorCode;
 use causeway_core::fault::Fault;
 use causeway_rocketmq::wire::record::Record;
 
-use super::ports::Queue;
+use super::ports::{Queue, Read};
 use super::trouble::Trouble;
 
 /// What is known of the last record that was copied.
@@ -50,11 +50,15 @@ impl Boundary {
     }
 }
 
-/// Looks at the record of the boundary: `None` when it is the one that was copied, or when retention removed it, so
-/// that nothing can be told any more.
-pub(super) async fn check<Q: Queue>(queue: &Q, boundary: &Boundary) -> Result<Option<Fault>, Trouble> {
+/// Looks at the record of the boundary: no fault when it is the one that was copied, or when retention removed it, so that
+/// nothing can be told any more. Also says who answered, as [`Read::answered`]: of anybody else it says nothing.
+pub(super) async fn check<Q: Queue>(queue: &Q, boundary: &Boundary) -> Result<(Option<Fault>, (bool, u64)), Trouble> {
+    let read = queue.read(boundary.offset, 1, Duration::ZERO).await?;
+    Ok((judge(&read, boundary)?, read.answered()))
+}
+
+fn judge(read: &Read, boundary: &Boundary) -> Result<Option<Fault>, Trouble> {
     let offset = boundary.offset;
-    let read = queue.read(offset, 1, Duration::ZERO).await?;
     if let Some(record) = read.records.first().filter(|record| record.queue_offset == offset) {
         return Ok((!boundary.is(record)).then_some(Fault::SourceDiverged { offset }));
     }
@@ -81,13 +85,14 @@ mod tests {
         queue.append_all((0..5).map(message));
         let record = queue.record(3);
         let boundary = Boundary::of(&record);
-        assert_eq!(check(&queue, &boundary).await, Ok(None));
+        let check = async || check(&queue, &boundary).await.map(|(fault, _)| fault);
+        assert_eq!(check().await, Ok(None));
         queue.truncate(3);
-        assert_eq!(check(&queue, &boundary).await, Ok(Some(Fault::SourceRolledBack { copied: 4, maximum: 3 })));
+        assert_eq!(check().await, Ok(Some(Fault::SourceRolledBack { copied: 4, maximum: 3 })));
         queue.append_all((100..105).map(message));
-        assert_eq!(check(&queue, &boundary).await, Ok(Some(Fault::SourceDiverged { offset: 3 })));
+        assert_eq!(check().await, Ok(Some(Fault::SourceDiverged { offset: 3 })));
         queue.retain_from(4);
-        assert_eq!(check(&queue, &boundary).await, Ok(None), "nothing can be told any more");
+        assert_eq!(check().await, Ok(None), "nothing can be told any more");
     }
 
     #[tokio::test]
@@ -96,9 +101,9 @@ mod tests {
         queue.append_all((0..5).map(message));
         let record = queue.record(4);
         let witness = Witness::Copy { body_crc: record.body_crc, body_length: record.body.len() };
-        assert_eq!(check(&queue, &Boundary { offset: 4, witness }).await, Ok(None));
+        assert_eq!(check(&queue, &Boundary { offset: 4, witness }).await, Ok((None, (false, 0))));
         let fault = check(&queue, &Boundary { offset: 3, witness }).await;
-        assert_eq!(fault, Ok(Some(Fault::SourceDiverged { offset: 3 })));
+        assert_eq!(fault, Ok((Some(Fault::SourceDiverged { offset: 3 }), (false, 0))));
         queue.truncate(4);
         queue.serve_as_slave(true);
         assert!(check(&queue, &Boundary { offset: 4, witness }).await.is_err());

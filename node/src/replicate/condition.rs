@@ -4,7 +4,7 @@
 //! flow and not before, however many runs it takes: so its beginning is the gauge's, which outlives them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::trouble::Trouble;
 use crate::clock;
@@ -18,12 +18,16 @@ const BACKLOG: i64 = 8_192;
 
 const HELD_BACK: &str = "the target stores copies without the durability it is configured for, so the checkpoint waits";
 
+const FROM_SLAVE: &str = "a slave of the source is read; what only its master holds is neither copied nor counted yet";
+
 /// Shows the condition of one partition.
 #[derive(Debug)]
 pub(super) struct Condition {
     gauge: Arc<PartitionGauge>,
     /// One of the constants below.
     shown: AtomicU8,
+    /// Whether a slave of the source answered last.
+    from_slave: AtomicBool,
 }
 
 const NOTHING: u8 = 0;
@@ -32,11 +36,13 @@ const CATCHING_UP: u8 = 2;
 const RUNNING: u8 = 3;
 /// Added to the two above while the checkpoint waits for durability.
 const HELD: u8 = 4;
+/// Added while a slave of the source is read.
+const SLAVE: u8 = 8;
 
 impl Condition {
     pub(super) fn new(gauge: Arc<PartitionGauge>) -> Self {
         let shown = if gauge.condition().state == RunState::Blocked { BLOCKED } else { NOTHING };
-        Self { gauge, shown: AtomicU8::new(shown) }
+        Self { gauge, shown: AtomicU8::new(shown), from_slave: AtomicBool::new(false) }
     }
 
     /// The target's tail is about to be read.
@@ -53,16 +59,25 @@ impl Condition {
         self.gauge.set_condition(RunState::Blocked, Some(trouble.code), Some(trouble.why.clone()), clock::now());
     }
 
+    /// The source answered: its master or a slave.
+    pub(super) fn answered(&self, from_slave: bool) {
+        self.from_slave.store(from_slave, Ordering::Relaxed);
+    }
+
     /// Messages flow, with `backlog` left at the source.
     pub(super) fn flowing(&self, backlog: i64, held_back: bool) {
         let shown = self.shown.load(Ordering::Relaxed);
-        let was_running = shown & !HELD == RUNNING;
+        let was_running = shown & !(HELD | SLAVE) == RUNNING;
         let running = backlog <= if was_running { BACKLOG } else { AT_END };
-        let state = if running { RUNNING } else { CATCHING_UP } | if held_back { HELD } else { 0 };
+        let from_slave = self.from_slave.load(Ordering::Relaxed);
+        let state = if running { RUNNING } else { CATCHING_UP }
+            | if held_back { HELD } else { 0 }
+            | if from_slave { SLAVE } else { 0 };
         if state != shown {
             self.shown.store(state, Ordering::Relaxed);
             let state = if running { RunState::Running } else { RunState::CatchingUp };
-            self.gauge.set_condition(state, None, held_back.then(|| HELD_BACK.to_owned()), clock::now());
+            let why = if held_back { Some(HELD_BACK) } else { from_slave.then_some(FROM_SLAVE) };
+            self.gauge.set_condition(state, None, why.map(str::to_owned), clock::now());
         }
     }
 }
@@ -115,5 +130,13 @@ mod tests {
         assert_eq!((state(), gauge.condition().why.is_some()), (RunState::Running, true));
         condition.flowing(0, false);
         assert_eq!((state(), gauge.condition().why), (RunState::Running, None));
+        condition.answered(true);
+        condition.flowing(0, false);
+        assert_eq!((state(), gauge.condition().why.as_deref()), (RunState::Running, Some(FROM_SLAVE)));
+        condition.flowing(5_000, false);
+        assert_eq!(state(), RunState::Running, "who answers does not change what a backlog is");
+        condition.answered(false);
+        condition.flowing(0, false);
+        assert_eq!(gauge.condition().why, None);
     }
 }

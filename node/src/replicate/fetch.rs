@@ -160,15 +160,17 @@ async fn attempt<S: Source>(reading: &Reading<S>, place: &mut Place) -> Result<F
     let (source, settings) = (&reading.source, &reading.settings);
     if !place.trusted {
         for boundary in place.older.iter().chain(&place.boundary) {
-            let fault = match boundary::check(source, boundary).await {
+            let (fault, answered) = match boundary::check(source, boundary).await {
                 Err(trouble) if trouble.code == ErrorCode::Malformed => {
-                    Some(damaged(source, boundary.offset, trouble).await?)
+                    return Err(Setback::Suspect(damaged(source, boundary.offset, trouble).await?));
                 }
                 checked => checked?,
             };
             if let Some(fault) = fault {
                 return Err(Setback::Suspect(fault));
             }
+            // Who vouched for the boundary has to be who answers the read: anybody else may have another life of the queue.
+            place.answered = Some(answered);
         }
         place.trusted = true;
     }
@@ -181,7 +183,7 @@ async fn attempt<S: Source>(reading: &Reading<S>, place: &mut Place) -> Result<F
         }
         read => read?,
     };
-    let answered = (read.from_slave, read.connection);
+    let answered = read.answered();
     if place.answered.replace(answered).is_some_and(|before| before != answered) {
         return Err(Setback::Flipped);
     }

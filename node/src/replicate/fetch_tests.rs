@@ -1,8 +1,8 @@
 //! Reading over a source that answers as stock brokers do where it cannot read its own messages.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use causeway_core::error_code::ErrorCode;
 use causeway_core::fault::Fault;
@@ -209,4 +209,53 @@ async fn an_anomaly_between_outages_is_an_outage() {
     let look = |look| if look % 2 == 0 { Look::AsItIs } else { Look::Unreachable };
     let exit = Broker { look, ..Broker::new(100).without(40..44) }.ends(at(40)).await;
     assert!(matches!(exit, PartitionExit::SourceLost { code: ErrorCode::Unreachable, .. }), "{exit:?}");
+}
+
+/// Somebody else answers each read.
+#[derive(Clone)]
+struct Turns {
+    master: MemoryQueue,
+    slave: MemoryQueue,
+    masters_turn: Arc<Mutex<bool>>,
+}
+
+impl Queue for Turns {
+    async fn read(&self, offset: i64, maximum_messages: u32, wait: Duration) -> Result<Read, Trouble> {
+        let masters_turn = {
+            let mut turn = self.masters_turn.lock().unwrap();
+            *turn = !*turn;
+            *turn
+        };
+        let queue = if masters_turn { &self.master } else { &self.slave };
+        queue.read(offset, maximum_messages, wait).await
+    }
+
+    async fn bounds(&self) -> Result<Bounds, Trouble> {
+        self.master.bounds().await
+    }
+}
+
+impl Source for Turns {
+    async fn offset_at(&self, timestamp: i64) -> Result<i64, Trouble> {
+        self.master.offset_at(timestamp).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_master_that_vouches_for_the_boundary_does_not_vouch_for_a_slave() {
+    let (master, slave) = (MemoryQueue::default(), MemoryQueue::default());
+    master.append_all((0..20).map(message));
+    slave.append_all((500..520).map(message));
+    slave.serve_as_slave(true);
+    let boundary = Some(Boundary::of(&master.record(9)));
+    let gauge = Arc::new(PartitionGauge::new(Epoch(1), Timestamp(0)));
+    let reading = Reading {
+        source: Turns { master, slave, masters_turn: Arc::default() },
+        settings: Arc::new(ReplicateSettings::default()),
+        condition: Arc::new(Condition::new(gauge)),
+        seed: 7,
+    };
+    let place = Place { next: 10, boundary, older: None, trusted: false, answered: None };
+    let fetched = fetch(Arc::new(reading), place).await;
+    assert!(matches!(fetched, Err(PartitionExit::SourceLost { .. })), "{fetched:?}");
 }

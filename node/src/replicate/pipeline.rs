@@ -186,7 +186,9 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         self.source.held_back = waits;
         let at_end = self.source.is_at_end();
         if at_end {
-            self.recorder.at_end();
+            if !self.source.reads_slave() {
+                self.recorder.at_end();
+            }
             self.batcher.rest();
         }
         self.condition.flowing(self.source.backlog(self.recorder.reached_next()), waits);

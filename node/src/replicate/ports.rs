@@ -35,6 +35,13 @@ pub(super) struct Read {
     pub connection: u64,
 }
 
+impl Read {
+    /// Who answered: whether it is a slave, and over which connection.
+    pub(super) fn answered(&self) -> (bool, u64) {
+        (self.from_slave, self.connection)
+    }
+}
+
 /// A queue that can be read. Cheap to clone; clones are the same queue.
 pub(super) trait Queue: Clone + Send + Sync + 'static {
     /// Reads messages from an offset on. At the end of the queue it waits for one as long as `wait` says; otherwise it

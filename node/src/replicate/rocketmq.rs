@@ -74,7 +74,8 @@ impl Sink for TargetQueue {
 }
 
 async fn pull(client: &Client, queue: &causeway_rocketmq::Queue, request: PullRequest) -> Result<Read, Trouble> {
-    let (records, minimum, maximum, from_slave) = match client.pull(queue, &request).await? {
+    let (pulled, connection) = client.pull_with_connection(queue, &request).await?;
+    let (records, minimum, maximum, from_slave) = match pulled {
         Pull::Found { records, minimum_offset, maximum_offset, from_slave, .. } => {
             (records, minimum_offset, maximum_offset, from_slave)
         }
@@ -84,7 +85,6 @@ async fn pull(client: &Client, queue: &causeway_rocketmq::Queue, request: PullRe
             (Vec::new(), minimum_offset, maximum_offset, from_slave)
         }
     };
-    let connection = client.pull_connection(queue);
     Ok(Read { records, bounds: Bounds { minimum, maximum }, from_slave, connection })
 }
 

@@ -127,6 +127,11 @@ impl<S: Source> Reader<S> {
         self.buffer.is_empty() && self.backlog(self.place.next) == 0
     }
 
+    /// Whether a slave answered last: its end does not prove that its master held no more.
+    pub(super) fn reads_slave(&self) -> bool {
+        self.place.answered.is_some_and(|(from_slave, _)| from_slave)
+    }
+
     fn is_worth_sending(&self) -> bool {
         !self.buffer.is_empty()
             && (self.buffered_bytes >= WORTH_SENDING
@@ -158,10 +163,18 @@ impl<S: Source> Reader<S> {
         let was_at_end = idle && self.bounds.is_some() && self.is_at_end();
         self.place = fetched.place;
         self.bounds = Some(fetched.bounds);
-        self.gauge.set_source(fetched.place.next, fetched.bounds.maximum);
+        let from_slave = self.reads_slave();
+        self.reading.condition.answered(from_slave);
+        if from_slave {
+            self.gauge.set_source_of_slave(fetched.place.next, fetched.bounds.maximum);
+        } else {
+            self.gauge.set_source(fetched.place.next, fetched.bounds.maximum);
+        }
         match fetched.records.first() {
             None if idle => {
-                self.gauge.set_caught_up(clock::now());
+                if !from_slave {
+                    self.gauge.set_caught_up(clock::now());
+                }
                 self.reading.condition.flowing(0, false);
             }
             // Until this message was stored there was nothing to copy.
@@ -172,6 +185,9 @@ impl<S: Source> Reader<S> {
         let count = u64::try_from(fetched.records.len()).unwrap_or(u64::MAX);
         self.gauge.read_messages.fetch_add(count, Ordering::Relaxed);
         self.gauge.read_bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if from_slave {
+            self.gauge.slave_read_messages.fetch_add(count, Ordering::Relaxed);
+        }
         self.charge.add(bytes);
         self.buffered_bytes = self.buffered_bytes.saturating_add(bytes);
         self.buffer.extend(fetched.records);

@@ -73,6 +73,8 @@ metrics! {
         "Messages written to the target.";
     STREAM_READ_BYTES = Counter "causeway_stream_read_bytes_total", "bytes", STREAM,
         "Bytes of stored records read from the source.";
+    STREAM_SLAVE_READ_MESSAGES = Counter "causeway_stream_slave_read_messages_total", "messages", STREAM,
+        "Messages among those read that a slave of the source answered.";
     STREAM_WRITTEN_BYTES = Counter "causeway_stream_written_bytes_total", "bytes", STREAM,
         "Bytes of encoded messages written to the target.";
     STREAM_FILTERED_MESSAGES = Counter "causeway_stream_filtered_messages_total", "messages", STREAM,

@@ -121,10 +121,11 @@ fn queues(page: &mut Page, labels: &[(&str, &str)], stream: &StreamSurvey<'_>, n
 }
 
 fn counters(page: &mut Page, labels: &[(&str, &str)], totals: &Totals) {
-    let pairs: [(Metric, u64); 7] = [
+    let pairs: [(Metric, u64); 8] = [
         (names::STREAM_READ_MESSAGES, totals.read_messages),
         (names::STREAM_WRITTEN_MESSAGES, totals.written_messages),
         (names::STREAM_READ_BYTES, totals.read_bytes),
+        (names::STREAM_SLAVE_READ_MESSAGES, totals.slave_read_messages),
         (names::STREAM_WRITTEN_BYTES, totals.written_bytes),
         (names::STREAM_FILTERED_MESSAGES, totals.filtered_messages),
         (names::STREAM_LOOPED_MESSAGES, totals.looped_messages),

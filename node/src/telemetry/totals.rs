@@ -9,6 +9,8 @@ pub struct Totals {
     pub read_messages: u64,
     /// Bytes of stored records read from the source.
     pub read_bytes: u64,
+    /// Messages among those read that a slave of the source answered.
+    pub slave_read_messages: u64,
     /// Messages written to the target.
     pub written_messages: u64,
     /// Bytes of encoded messages written to the target.
@@ -28,6 +30,7 @@ impl Totals {
         Self {
             read_messages: figures.read_messages,
             read_bytes: figures.read_bytes,
+            slave_read_messages: figures.slave_read_messages,
             written_messages: figures.written_messages,
             written_bytes: figures.written_bytes,
             filtered_messages: figures.filtered_messages,
@@ -44,6 +47,7 @@ impl Totals {
         Self {
             read_messages: grown(self.read_messages, earlier.read_messages),
             read_bytes: grown(self.read_bytes, earlier.read_bytes),
+            slave_read_messages: grown(self.slave_read_messages, earlier.slave_read_messages),
             written_messages: grown(self.written_messages, earlier.written_messages),
             written_bytes: grown(self.written_bytes, earlier.written_bytes),
             filtered_messages: grown(self.filtered_messages, earlier.filtered_messages),
@@ -57,6 +61,7 @@ impl Totals {
         let sum = |total: &mut u64, more: u64| *total = total.saturating_add(more);
         sum(&mut self.read_messages, other.read_messages);
         sum(&mut self.read_bytes, other.read_bytes);
+        sum(&mut self.slave_read_messages, other.slave_read_messages);
         sum(&mut self.written_messages, other.written_messages);
         sum(&mut self.written_bytes, other.written_bytes);
         sum(&mut self.filtered_messages, other.filtered_messages);

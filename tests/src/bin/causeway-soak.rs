@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use causeway_tests::brokers::Version;
 use causeway_tests::promotion::{Arrivals, PromotionPlan};
-use causeway_tests::{crash, fidelity, promotion};
+use causeway_tests::slave_reads::SlaveReadsPlan;
+use causeway_tests::{crash, fidelity, promotion, slave_reads};
 use clap::{Parser, ValueEnum};
 
 /// Runs the long tests against real Apache brokers. Needs a JDK, and Maven for the first run.
@@ -31,6 +32,8 @@ enum What {
     Crash,
     /// A slave without the last copies becomes master.
     Promotion,
+    /// A source whose slave is read.
+    SlaveReads,
 }
 
 impl What {
@@ -44,6 +47,7 @@ impl What {
             Self::Fidelity => "fidelity",
             Self::Crash => "crash",
             Self::Promotion => "promotion",
+            Self::SlaveReads => "slave-reads",
         }
     }
 }
@@ -71,6 +75,17 @@ fn main() -> ExitCode {
         let runs: Vec<_> = promotions().map(|plan| promotion::run(plan, &mut progress)).collect();
         failures.extend(runs.iter().flat_map(promotion::PromotionReport::failures));
         publish(&arguments, What::Promotion, &promotion::markdown(&runs, &command(What::Promotion)));
+    }
+    if arguments.what.covers(What::SlaveReads) {
+        let plans = [Version::V4_9_7, Version::V5_3_3, Version::V5_5_0].map(|source| {
+            let target = Version::V5_5_0;
+            SlaveReadsPlan { source, target, messages: 6_000 }
+        });
+        let takeovers = plans.map(|plan| slave_reads::takeover(plan, &mut progress));
+        let colds = plans.map(|plan| slave_reads::cold(plan, &mut progress));
+        failures.extend(takeovers.iter().flat_map(slave_reads::TakeoverReport::failures));
+        failures.extend(colds.iter().flat_map(slave_reads::ColdReport::failures));
+        publish(&arguments, What::SlaveReads, &slave_reads::markdown(&takeovers, &colds, &command(What::SlaveReads)));
     }
     if failures.is_empty() {
         progress("everything passed");

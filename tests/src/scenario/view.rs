@@ -33,6 +33,8 @@ pub struct Figures {
     pub zombie_writes: u64,
     /// Messages written since the process started.
     pub copied_messages: u64,
+    /// Messages that a slave of the source answered since the process started.
+    pub slave_read_messages: u64,
 }
 
 /// A partition.

@@ -1,25 +1,27 @@
 //! Reading messages of one queue (PULL_MESSAGE).
 //!
-//! Parts: [`PullRequest`], [`Pull`], [`PullReason`]; [`Client::pull`], which decides between master and slave; `answer`, the bytes.
+//! Parts: [`PullRequest`], [`Pull`], [`PullReason`]; [`Client::pull`], which decides between master and slave; `answer`, the bytes;
+//! `suggestions`, which slaves masters want to be read.
 //! The subscription travels in the request, so nothing is registered at the broker. Never judges gaps: whether the records follow
 //! on what was asked for, and whether their CRCs are right, is the caller's to check. Never skips an undecodable record.
 
 mod answer;
+pub(crate) mod suggestions;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::Client;
 use crate::error::{Class, Error, cap};
 use crate::route::{BrokerRoute, MASTER_ID, Queue};
 use crate::settings::SlaveReads;
-use crate::wire::code::response::PULL_RETRY_IMMEDIATELY;
 use crate::wire::record::Record;
 
 /// What a broker may take beyond the long poll itself: it scans held requests every 5 s.
 const LONG_POLL_MARGIN: Duration = Duration::from_secs(10);
 
-/// A slave whose master lives does not hold a pull at the end of the queue; this client waits instead, at most this long.
+/// A slave is not asked to hold a pull at the end of the queue, and one that holds its master for alive would not. This client
+/// waits instead, at most this long, and so learns soon that there is a master again.
 const SLAVE_POLL: Duration = Duration::from_secs(1);
 
 /// Which messages to ask for.
@@ -119,16 +121,33 @@ pub enum PullReason {
     Other,
 }
 
+/// What a broker answered.
+struct Answer {
+    pulled: Pull,
+    /// The id of the broker that it wants to be asked next.
+    suggested: u64,
+    /// Over which connection.
+    connection: u64,
+}
+
 impl Client {
     /// Reads messages of one queue from its master, or from a slave where the settings allow it.
     ///
     /// Answers within `wait` and 10 s (or the request timeout, if that is longer). A master that cannot be reached is left alone
-    /// for 5 s while a slave serves. A slave must have `slaveReadEnable`; otherwise it refuses as busy. A slave that does not hold the
-    /// offset is [`Error::SlaveCannotServe`], never [`Pull::OffsetMoved`].
+    /// for 5 s while a slave serves. A slave must have `slaveReadEnable`; otherwise it is [`Error::SlaveRefuses`]. A slave that does
+    /// not hold the offset is [`Error::SlaveCannotServe`], never [`Pull::OffsetMoved`]. With [`SlaveReads::ColdCatchUp`] a slave that a living
+    /// master suggests is asked for messages only: what it does not have, its master is asked for in the same call.
     pub async fn pull(&self, queue: &Queue, request: &PullRequest) -> Result<Pull, Error> {
+        Ok(self.pull_with_connection(queue, request).await?.0)
+    }
+
+    /// As [`Self::pull`], with the number of the connection that the answer came over: another one for every connection of this
+    /// client, so also for another broker. Who must know that the queue is still the one that was read looks again when it
+    /// changed.
+    pub async fn pull_with_connection(&self, queue: &Queue, request: &PullRequest) -> Result<(Pull, u64), Error> {
         let route = self.route(&queue.topic).await?;
         let entry = self.broker_of(&route, queue)?;
-        let pulled = self.pull_by_policy(queue, request, entry).await;
+        let pulled = self.pull_by_policy(queue, request, entry).await.map(|answer| (answer.pulled, answer.connection));
         if let Err(error) = &pulled
             && (error.is_connection() || matches!(error.class(), Some(Class::TopicMissing | Class::Unavailable)))
         {
@@ -137,7 +156,7 @@ impl Client {
         pulled
     }
 
-    async fn pull_by_policy(&self, queue: &Queue, request: &PullRequest, entry: &BrokerRoute) -> Result<Pull, Error> {
+    async fn pull_by_policy(&self, queue: &Queue, request: &PullRequest, entry: &BrokerRoute) -> Result<Answer, Error> {
         let policy = self.inner.settings.slave_reads;
         let slaves = match policy {
             SlaveReads::Never => None,
@@ -150,10 +169,20 @@ impl Client {
             return self.pull_from_slaves(queue, request, slaves.values()).await.unwrap_or(Err(missing));
         };
         let Some(slaves) = slaves else { return self.pull_from(queue, request, master, false).await };
-        if let Some(suggested) = self.suggestion(queue).and_then(|id| slaves.get(&id))
-            && let Ok(pulled) = self.pull_from(queue, request, suggested, true).await
+        if policy == SlaveReads::ColdCatchUp
+            && let Some(suggested) = self.inner.suggestions.slave(queue).and_then(|id| slaves.get(&id))
         {
-            return Ok(pulled);
+            // Where the slave ends the queue need not end: its living master knows, so the slave's end is not waited at.
+            let request = PullRequest { wait: Duration::ZERO, ..*request };
+            match self.pull_from(queue, &request, suggested, true).await {
+                Ok(answer) if matches!(answer.pulled, Pull::Found { .. }) => {
+                    if answer.suggested == MASTER_ID {
+                        self.inner.suggestions.leave(queue);
+                    }
+                    return Ok(answer);
+                }
+                _ => self.inner.suggestions.leave(queue),
+            }
         }
         let mut unreachable = None;
         if !self.inner.directory.master_is_avoided(&queue.broker) {
@@ -164,13 +193,20 @@ impl Client {
             tracing::warn!(broker = %queue.broker, %master, "master unreachable, reading a slave");
             self.inner.directory.avoid_master(&queue.broker);
         }
-        match (self.pull_from_slaves(queue, request, slaves.values()).await, unreachable) {
-            (Some(Err(slave)), Some(Error::Unreachable { address, reason })) => {
+        let slave_failure = match self.pull_from_slaves(queue, request, slaves.values()).await {
+            Some(Ok(answer)) => return Ok(answer),
+            Some(Err(error)) => Some(error),
+            None => None,
+        };
+        let answered = match unreachable {
+            Some(error) => Err(error),
+            None => self.pull_from(queue, request, master, false).await,
+        };
+        match (answered, slave_failure) {
+            (Err(Error::Unreachable { address, reason }), Some(slave)) => {
                 Err(Error::Unreachable { address, reason: cap(&format!("{reason}; {slave}")) })
             }
-            (Some(Err(_)) | None, None) => self.pull_from(queue, request, master, false).await,
-            (None, Some(master)) => Err(master),
-            (Some(answered), _) => answered,
+            (answered, _) => answered,
         }
     }
 
@@ -180,13 +216,12 @@ impl Client {
         queue: &Queue,
         request: &PullRequest,
         slaves: impl Iterator<Item = &Arc<str>>,
-    ) -> Option<Result<Pull, Error>> {
+    ) -> Option<Result<Answer, Error>> {
         let mut last = None;
         for slave in slaves {
             let pulled = self.pull_from(queue, request, slave, true).await;
             let next_may_help = pulled.as_ref().is_err_and(|error| {
-                let behind = matches!(error, Error::SlaveCannotServe { .. });
-                behind || error.is_connection() || error.class() == Some(Class::Busy)
+                error.is_connection() || matches!(error, Error::SlaveCannotServe { .. } | Error::SlaveRefuses { .. })
             });
             last = Some(pulled);
             if !next_may_help {
@@ -202,33 +237,18 @@ impl Client {
         request: &PullRequest,
         address: &Arc<str>,
         from_slave: bool,
-    ) -> Result<Pull, Error> {
-        let patience = request.wait.saturating_add(LONG_POLL_MARGIN.max(self.inner.settings.request_timeout));
-        let frame = answer::encode(queue, request, &self.inner.settings.consumer_group);
-        let answered = self.ask(address, frame, patience).await?;
-        let (pulled, suggested) = answer::interpret(address, &answered, from_slave)?;
-        if self.inner.settings.slave_reads == SlaveReads::ColdCatchUp {
-            self.follow(queue, suggested);
+    ) -> Result<Answer, Error> {
+        let asked = PullRequest { wait: if from_slave { Duration::ZERO } else { request.wait }, ..*request };
+        let patience = asked.wait.saturating_add(LONG_POLL_MARGIN.max(self.inner.settings.request_timeout));
+        let frame = answer::encode(queue, &asked, &self.inner.settings.consumer_group);
+        let (answered, connection) = self.ask_with_connection(address, frame, patience).await?;
+        let (pulled, suggested) = answer::interpret(address, &asked, &answered, from_slave)?;
+        if !from_slave && self.inner.settings.slave_reads == SlaveReads::ColdCatchUp {
+            self.inner.suggestions.heard(queue, suggested);
         }
-        if answered.code == PULL_RETRY_IMMEDIATELY && matches!(pulled, Pull::AtTail { .. }) {
+        if from_slave && matches!(pulled, Pull::AtTail { .. }) {
             tokio::time::sleep(request.wait.min(SLAVE_POLL)).await;
         }
-        Ok(pulled)
-    }
-
-    fn suggestion(&self, queue: &Queue) -> Option<u64> {
-        if self.inner.settings.slave_reads != SlaveReads::ColdCatchUp {
-            return None;
-        }
-        self.inner.suggested.lock().unwrap_or_else(PoisonError::into_inner).get(queue).copied()
-    }
-
-    fn follow(&self, queue: &Queue, suggested: u64) {
-        let mut known = self.inner.suggested.lock().unwrap_or_else(PoisonError::into_inner);
-        if suggested == MASTER_ID {
-            known.remove(queue);
-        } else {
-            known.insert(queue.clone(), suggested);
-        }
+        Ok(Answer { pulled, suggested, connection })
     }
 }

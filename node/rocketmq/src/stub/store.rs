@@ -27,6 +27,8 @@ pub struct Store {
     pub broker: String,
     /// Answer of route requests by topic; a topic without one gets a route to this stub.
     pub routes: HashMap<String, Value>,
+    /// The broker id that answers to pulls name as the one to be asked next.
+    pub suggested: u64,
     /// Bodies of route answers that are not JSON at all, by topic.
     pub raw_routes: HashMap<String, Bytes>,
     topics: BTreeMap<String, Topic>,
@@ -58,6 +60,7 @@ impl Store {
             address,
             broker: "stub".to_owned(),
             routes: HashMap::new(),
+            suggested: 0,
             raw_routes: HashMap::new(),
             topics: BTreeMap::new(),
             group_offsets: HashMap::new(),
@@ -195,7 +198,7 @@ impl Store {
             (response::SUCCESS, "FOUND")
         };
         let mut fields = Fields::new();
-        fields.push("suggestWhichBrokerId", 0);
+        fields.push("suggestWhichBrokerId", self.suggested);
         fields.push("nextBeginOffset", next);
         fields.push("minOffset", log.first);
         fields.push("maxOffset", log.end());

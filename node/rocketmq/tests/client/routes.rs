@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use causeway_rocketmq::stub::{Fault, Stub, StubOptions};
 use causeway_rocketmq::wire::code::request;
-use causeway_rocketmq::{Client, ClientSettings, Error, Pull, Queue, SendOutcome, SlaveReads};
+use causeway_rocketmq::{Client, ClientSettings, Error, Pull, PullRequest, Queue, SendOutcome, SlaveReads};
 use serde_json::json;
 
 use crate::{bodies, from, pair, queue, settings, single};
@@ -126,7 +126,90 @@ async fn a_slave_that_lacks_the_offset_is_no_incident_of_the_queue() {
         let expected = matches!(error, Error::SlaveCannotServe { minimum_offset: 2, maximum_offset: 4, .. });
         assert!(expected, "{error:?}");
     }
-    assert!(matches!(client.pull(&queue(0), &from(4)).await.unwrap(), Pull::AtTail { from_slave: true, .. }));
+    // A slave is not asked to hold the pull: this one would outlast the test.
+    let patient = PullRequest { wait: Duration::from_secs(3600), ..from(4) };
+    assert!(matches!(client.pull(&queue(0), &patient).await.unwrap(), Pull::AtTail { from_slave: true, .. }));
+}
+
+/// A master with three messages and its slave with the first two, told apart by their bodies; the master wants the slave read.
+async fn cold_master_and_slave() -> (Stub, Stub) {
+    let (master, _) = pair().await;
+    let (slave, _) = pair().await;
+    for (stub, body, count) in [(&master, "master", 3), (&slave, "slave", 2)] {
+        for _ in 0..count {
+            stub.store().append("t", 0, body.as_bytes(), b"").unwrap();
+        }
+    }
+    master.store().suggested = 1;
+    slave.store().suggested = 1;
+    point(&master, json!({"0": master.address(), "1": slave.address()}), 6);
+    (master, slave)
+}
+
+fn one(offset: i64) -> PullRequest {
+    PullRequest { maximum_messages: 1, ..from(offset) }
+}
+
+#[tokio::test]
+async fn a_living_master_s_slave_is_read_only_with_leave() {
+    let (master, slave) = cold_master_and_slave().await;
+    for (slave_reads, expected) in [
+        (SlaveReads::Never, ["master", "master"]),
+        (SlaveReads::WhenMasterIsGone, ["master", "master"]),
+        (SlaveReads::ColdCatchUp, ["master", "slave"]),
+    ] {
+        let client = Client::new(ClientSettings { slave_reads, ..settings(&master) }).unwrap();
+        for (offset, body) in [(0, expected[0]), (1, expected[1])] {
+            assert_eq!(bodies(&client.pull(&queue(0), &one(offset)).await.unwrap()), [body], "{slave_reads:?}");
+        }
+    }
+    assert_eq!(slave.requests(request::PULL_MESSAGE), 1);
+}
+
+#[tokio::test]
+async fn what_a_suggested_slave_lacks_its_living_master_answers() {
+    let (master, slave) = cold_master_and_slave().await;
+    let cold = ClientSettings { slave_reads: SlaveReads::ColdCatchUp, ..settings(&master) };
+    let client = Client::new(cold.clone()).unwrap();
+    let mut read = Vec::new();
+    for offset in 0..3 {
+        // The slave's end is not waited at: this pull would outlast the test.
+        let patient = PullRequest { wait: Duration::from_secs(3600), ..one(offset) };
+        read.extend(bodies(&client.pull(&queue(0), &patient).await.unwrap()));
+    }
+    assert_eq!(read, ["master", "slave", "master"]);
+    let asked = slave.requests(request::PULL_MESSAGE);
+    assert_eq!(bodies(&client.pull(&queue(0), &one(1)).await.unwrap()), ["master"], "the slave is left alone");
+    assert_eq!(slave.requests(request::PULL_MESSAGE), asked);
+
+    // A slave that sends the reader back, and one that is gone.
+    slave.store().suggested = 0;
+    let client = Client::new(cold.clone()).unwrap();
+    let mut read = Vec::new();
+    for _ in 0..3 {
+        read.extend(bodies(&client.pull(&queue(0), &one(0)).await.unwrap()));
+    }
+    assert_eq!(read, ["master", "slave", "master"]);
+    drop(slave);
+    let client = Client::new(cold).unwrap();
+    for _ in 0..2 {
+        assert_eq!(bodies(&client.pull(&queue(0), &one(0)).await.unwrap()), ["master"]);
+    }
+}
+
+#[tokio::test]
+async fn another_connection_to_a_slave_has_another_number() {
+    let (directory, _) = pair().await;
+    let (slave, _) = pair().await;
+    slave.store().append("t", 0, b"x", b"").unwrap();
+    point(&directory, json!({"1": slave.address()}), 6);
+    let client = Client::new(settings(&directory)).unwrap();
+    let (_, first) = client.pull_with_connection(&queue(0), &from(0)).await.unwrap();
+    assert_eq!(client.pull_with_connection(&queue(0), &from(0)).await.unwrap().1, first);
+    slave.drop_connections();
+    // Until the loss is noticed the old connection is tried.
+    while client.pull_with_connection(&queue(0), &from(0)).await.is_ok_and(|(_, connection)| connection == first) {}
+    assert_ne!(client.pull_with_connection(&queue(0), &from(0)).await.unwrap().1, first);
 }
 
 #[tokio::test]
@@ -151,7 +234,11 @@ async fn a_slave_that_refuses_leaves_the_master_s_error() {
     for _ in 0..2 {
         let error = client.pull(&queue(0), &from(0)).await.unwrap_err();
         assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+        assert!(error.to_string().contains("slaveReadEnable"), "{error}");
     }
+    point(&directory, json!({"1": refusing.address()}), 6);
+    let error = Client::new(settings(&directory)).unwrap().pull(&queue(0), &from(0)).await.unwrap_err();
+    assert!(matches!(error, Error::SlaveRefuses { .. }), "{error:?}");
 }
 
 #[tokio::test]

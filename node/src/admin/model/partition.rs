@@ -78,6 +78,8 @@ pub struct PartitionFiguresView {
     pub read_messages: u64,
     /// Bytes of stored records read from the source.
     pub read_bytes: u64,
+    /// Messages among those read that a slave of the source answered.
+    pub slave_read_messages: u64,
     /// Messages written to the target.
     pub copied_messages: u64,
     /// Bytes of encoded messages written to the target.

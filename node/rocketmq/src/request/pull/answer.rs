@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::{Pull, PullReason, PullRequest};
 use crate::client::{field, queue_fields};
-use crate::error::Error;
+use crate::error::{Error, cap};
 use crate::route::{MASTER_ID, Queue};
 use crate::wire::code::request::PULL_MESSAGE;
-use crate::wire::code::response::{PULL_NOT_FOUND, PULL_OFFSET_MOVED, PULL_RETRY_IMMEDIATELY, SUCCESS};
+use crate::wire::code::response::{PULL_NOT_FOUND, PULL_OFFSET_MOVED, PULL_RETRY_IMMEDIATELY, SUCCESS, SYSTEM_BUSY};
 use crate::wire::frame::Frame;
 use crate::wire::record::decode_all;
 
@@ -34,8 +34,17 @@ pub(super) fn encode(queue: &Queue, request: &PullRequest, group: &str) -> Frame
 }
 
 /// Reads an answer; also which broker id should be asked next.
-pub(super) fn interpret(address: &str, answer: &Frame, from_slave: bool) -> Result<(Pull, u64), Error> {
+pub(super) fn interpret(
+    address: &str,
+    request: &PullRequest,
+    answer: &Frame,
+    from_slave: bool,
+) -> Result<(Pull, u64), Error> {
     let code = answer.code;
+    if from_slave && code == SYSTEM_BUSY {
+        let remark = cap(answer.remark.as_deref().unwrap_or_default());
+        return Err(Error::SlaveRefuses { address: address.to_owned(), remark });
+    }
     if !matches!(code, SUCCESS | PULL_NOT_FOUND | PULL_RETRY_IMMEDIATELY | PULL_OFFSET_MOVED) {
         return Err(Error::refused(address, code, answer.remark.as_deref()));
     }
@@ -47,8 +56,14 @@ pub(super) fn interpret(address: &str, answer: &Frame, from_slave: bool) -> Resu
     let maximum_offset = field(address, answer, "maxOffset")?;
     let suggested = answer.fields.parse_optional("suggestWhichBrokerId").ok().flatten().unwrap_or(MASTER_ID);
     let reason = PullReason::from_remark(answer.remark.as_deref());
-    let code =
-        if from_slave { as_a_slave_means_it(address, code, reason, minimum_offset, maximum_offset)? } else { code };
+    let code = match as_a_slave_means_it(code, reason, request.offset) {
+        _ if !from_slave => code,
+        Some(code) => code,
+        None => {
+            let address = address.to_owned();
+            return Err(Error::SlaveCannotServe { address, reason, minimum_offset, maximum_offset });
+        }
+    };
     let pulled = match code {
         SUCCESS => Pull::Found {
             records: decode_all(&answer.body).map_err(|error| Error::malformed(address, error))?,
@@ -65,19 +80,18 @@ pub(super) fn interpret(address: &str, answer: &Frame, from_slave: bool) -> Resu
     Ok((pulled, suggested))
 }
 
-/// A slave's word about the ends of a queue is not the queue's: it may lag or have begun late. And while its master lives it answers
-/// "come again at once" for everything that it does not have (`DefaultPullMessageResultHandler`).
-fn as_a_slave_means_it(
-    address: &str,
-    code: i32,
-    reason: PullReason,
-    minimum_offset: i64,
-    maximum_offset: i64,
-) -> Result<i32, Error> {
+/// A slave's word about the ends of a queue is not the queue's: it may lag or have begun late. `None` where it does not say more
+/// than that. A slave of 5.x that holds its master for alive answers "come again at once" for everything that it does not have
+/// (`PullMessageProcessor.composeResponseHeader`), also where only this client cannot reach the master. A queue that it holds
+/// empty ends where it begins, for whoever asks for the beginning.
+fn as_a_slave_means_it(code: i32, reason: PullReason, offset: i64) -> Option<i32> {
     match (code, reason) {
-        (SUCCESS | PULL_NOT_FOUND, _) | (PULL_RETRY_IMMEDIATELY, PullReason::NoMatchedMessage) => Ok(code),
-        (PULL_RETRY_IMMEDIATELY, PullReason::OffsetOverflowOne | PullReason::OffsetFoundNull) => Ok(PULL_NOT_FOUND),
-        _ => Err(Error::SlaveCannotServe { address: address.to_owned(), reason, minimum_offset, maximum_offset }),
+        (SUCCESS | PULL_NOT_FOUND, _) | (PULL_RETRY_IMMEDIATELY, PullReason::NoMatchedMessage) => Some(code),
+        (PULL_RETRY_IMMEDIATELY, PullReason::OffsetOverflowOne | PullReason::OffsetFoundNull) => Some(PULL_NOT_FOUND),
+        (PULL_RETRY_IMMEDIATELY, PullReason::NoMessageInQueue | PullReason::NoMatchedLogicQueue) if offset == 0 => {
+            Some(PULL_NOT_FOUND)
+        }
+        _ => None,
     }
 }
 
@@ -105,6 +119,8 @@ mod tests {
     use super::*;
     use crate::error::Class;
     use crate::wire::frame::Fields;
+
+    const ASKED: PullRequest = PullRequest { offset: 9, maximum_messages: 32, wait: Duration::ZERO };
 
     fn answer(code: i32, remark: &str, body: &'static [u8]) -> Frame {
         let fields: Fields =
@@ -135,7 +151,7 @@ mod tests {
                 20 => Pull::RetryNow { reason, next_offset, minimum_offset, maximum_offset, from_slave },
                 _ => Pull::OffsetMoved { reason, next_offset, minimum_offset, maximum_offset, from_slave },
             };
-            assert_eq!(interpret("b:1", &answer(code, remark, b""), false).unwrap(), (expected, 1));
+            assert_eq!(interpret("b:1", &ASKED, &answer(code, remark, b""), false).unwrap(), (expected, 1));
         }
     }
 
@@ -149,14 +165,19 @@ mod tests {
             (21, "OFFSET_OVERFLOW_BADLY"),
             (21, "OFFSET_TOO_SMALL"),
         ] {
-            let error = interpret("b:1", &answer(code, remark, b""), true).unwrap_err();
+            let error = interpret("b:1", &ASKED, &answer(code, remark, b""), true).unwrap_err();
             assert!(matches!(error, Error::SlaveCannotServe { minimum_offset: 2, maximum_offset: 9, .. }), "{remark}");
         }
         for code in [19, 20] {
-            let (pulled, _) = interpret("b:1", &answer(code, "OFFSET_OVERFLOW_ONE", b""), true).unwrap();
+            let (pulled, _) = interpret("b:1", &ASKED, &answer(code, "OFFSET_OVERFLOW_ONE", b""), true).unwrap();
             assert!(matches!(pulled, Pull::AtTail { from_slave: true, .. }), "{pulled:?}");
         }
-        let (pulled, _) = interpret("b:1", &answer(0, "FOUND", b""), true).unwrap();
+        let beginning = PullRequest { offset: 0, ..ASKED };
+        for remark in ["NO_MESSAGE_IN_QUEUE", "NO_MATCHED_LOGIC_QUEUE"] {
+            let (pulled, _) = interpret("b:1", &beginning, &answer(20, remark, b""), true).unwrap();
+            assert!(matches!(pulled, Pull::AtTail { from_slave: true, .. }), "{pulled:?}");
+        }
+        let (pulled, _) = interpret("b:1", &ASKED, &answer(0, "FOUND", b""), true).unwrap();
         assert!(matches!(pulled, Pull::Found { from_slave: true, .. }), "{pulled:?}");
     }
 
@@ -165,23 +186,26 @@ mod tests {
         for (code, class) in
             [(16, Class::NoPermission), (17, Class::TopicMissing), (26, Class::GroupMissing), (2, Class::Busy)]
         {
-            assert_eq!(interpret("b:1", &answer(code, "", b""), false).unwrap_err().class(), Some(class));
+            assert_eq!(interpret("b:1", &ASKED, &answer(code, "", b""), false).unwrap_err().class(), Some(class));
         }
     }
 
     #[test]
     fn undecodable_records_and_missing_fields_are_errors() {
-        assert!(matches!(interpret("b:1", &answer(0, "FOUND", b"garbage"), false), Err(Error::Malformed { .. })));
+        assert!(matches!(
+            interpret("b:1", &ASKED, &answer(0, "FOUND", b"garbage"), false),
+            Err(Error::Malformed { .. })
+        ));
         let mut without = answer(19, "", b"");
         without.fields = Fields::new();
-        assert!(matches!(interpret("b:1", &without, false), Err(Error::Malformed { .. })));
+        assert!(matches!(interpret("b:1", &ASKED, &without, false), Err(Error::Malformed { .. })));
     }
 
     #[test]
     fn logical_queues_are_refused() {
         let mut moved = answer(19, "", b"");
         moved.fields.push("offsetDelta", 5);
-        assert!(matches!(interpret("b:1", &moved, false), Err(Error::Unsupported { .. })));
+        assert!(matches!(interpret("b:1", &ASKED, &moved, false), Err(Error::Unsupported { .. })));
     }
 
     #[test]
