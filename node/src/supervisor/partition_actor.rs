@@ -4,12 +4,10 @@
 //! ended is never resumed: the next one is built from the agreed state. Never restarts itself, and never ends without
 //! telling: a panic is caught and reported as one end among others.
 
-use std::panic::AssertUnwindSafe;
-
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Message, Recipient, WrapFuture};
 use causeway_core::partition::PartitionId;
-use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use tokio::task::JoinSet;
 
 use crate::replicate::PartitionExit;
 
@@ -48,10 +46,15 @@ impl Actor for PartitionActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         let Some(work) = self.work.take() else { return };
-        // Making the pipeline may panic as well as running it, so both happen inside what is caught.
-        let run = AssertUnwindSafe(async move { work().await }).catch_unwind();
+        // A task of its own, so that the mailbox is not looked at for every answer of a broker. It ends with this future,
+        // and it catches panics; making the pipeline may panic as well as running it, so both happen inside.
+        let run = async move {
+            let mut task = JoinSet::new();
+            task.spawn_local(async move { work().await });
+            task.join_next().await
+        };
         context.spawn(run.into_actor(self).map(|result, actor, context| {
-            actor.exit = Some(result.unwrap_or(PartitionExit::Panicked));
+            actor.exit = Some(result.and_then(Result::ok).unwrap_or(PartitionExit::Panicked));
             context.stop();
         }));
     }
