@@ -69,14 +69,14 @@ pub(super) fn a_run() -> Run {
 }
 
 /// Both ends and a run between them.
-struct Scene {
-    source: MemoryQueue,
-    sink: MemorySink,
-    run: Run,
+pub(super) struct Scene {
+    pub(super) source: MemoryQueue,
+    pub(super) sink: MemorySink,
+    pub(super) run: Run,
 }
 
 impl Scene {
-    fn new(messages: u64) -> Self {
+    pub(super) fn new(messages: u64) -> Self {
         let source = MemoryQueue::default();
         source.append_all((0..messages).map(message));
         Self { source, sink: MemorySink::default(), run: a_run() }
@@ -89,7 +89,12 @@ impl Scene {
     }
 
     /// Runs until it ends by itself, or a while after everything stands still.
-    async fn play(&self) -> PartitionExit {
+    pub(super) async fn play(&self) -> PartitionExit {
+        self.play_for(100).await
+    }
+
+    /// Runs until it ends by itself, or so many seconds.
+    pub(super) async fn play_for(&self, seconds: u64) -> PartitionExit {
         let commits = async {
             loop {
                 if let Some(checkpoint) = self.run.progress.take_changed() {
@@ -99,7 +104,7 @@ impl Scene {
             }
         };
         let stops = async {
-            tokio::time::sleep(Duration::from_secs(100)).await;
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
             self.run.stop.stop();
             std::future::pending::<()>().await;
         };
@@ -111,7 +116,7 @@ impl Scene {
     }
 
     /// Another life that goes on where this one is.
-    fn again(self) -> Self {
+    pub(super) fn again(self) -> Self {
         let mut run = a_run();
         run.spec = self.run.spec.clone();
         run.settings = self.run.settings.clone();
@@ -122,16 +127,16 @@ impl Scene {
         Self { run, ..self }
     }
 
-    fn copied(&self) -> Vec<Bytes> {
+    pub(super) fn copied(&self) -> Vec<Bytes> {
         let records = self.sink.queue.records();
         records.into_iter().filter(|copy| copy.property("CAUSEWAY").is_some()).map(|copy| copy.body).collect()
     }
 
-    fn bodies(&self, from: usize) -> Vec<Bytes> {
+    pub(super) fn bodies(&self, from: usize) -> Vec<Bytes> {
         self.source.records().into_iter().skip(from).map(|record| record.body).collect()
     }
 
-    fn checkpoint(&self) -> Checkpoint {
+    pub(super) fn checkpoint(&self) -> Checkpoint {
         self.checkpoint_so_far().unwrap()
     }
 
