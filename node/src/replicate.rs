@@ -27,9 +27,12 @@ mod pipeline_tests;
 mod ports;
 mod progress;
 mod resume;
+#[cfg(test)]
+mod resume_tests;
 mod retry;
 mod rocketmq;
 pub mod settings;
+mod settle;
 mod sink;
 mod source;
 mod start;

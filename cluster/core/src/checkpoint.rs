@@ -28,7 +28,8 @@ pub struct Checkpoint {
     pub rule_version: RuleVersion,
     /// The first source offset that is not known to be durable at the target or left out by the filter.
     pub source_next: i64,
-    /// The first target offset that a tail read has to look at: one past the last own copy that is known durable.
+    /// The first target offset that a tail read has to look at: behind the last copy that is known durable, and no own
+    /// copy stands between them.
     pub target_next: i64,
     /// Which life of the source queue `source_next` belongs to.
     pub source_incarnation: Incarnation,

@@ -12,9 +12,13 @@
 //!                generation
 //! ```
 //!
+//! The source offset is `1042.3` where the three records before it were left out (filtered, looped, skipped), so that a
+//! copy tells which copy stands before it: a tail in which that one is missing has a hole, whatever its target offsets say.
+//!
 //! In the names, every byte other than an ASCII letter or digit, `_`, `-`, `.`, `%` and `|` is written `~XX`.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use crate::ids::{ClusterId, Epoch, Generation, Incarnation, InstanceIdentity, StreamId};
 
@@ -85,6 +89,8 @@ pub struct Provenance<'a> {
     pub queue: u32,
     /// The life of that queue.
     pub incarnation: Incarnation,
+    /// The first source offset that the copy accounts for: the records from it to before `offset` were left out.
+    pub accounts_from: i64,
     /// The source offset.
     pub offset: i64,
     /// The born timestamp at the origin, ms since 1970.
@@ -118,6 +124,7 @@ impl Provenance<'_> {
         let broker = unescape(next("broker")?)?;
         let topic = unescape(next("topic")?)?;
         let (queue, incarnation) = next("queue")?.split_once('.').ok_or(Error::Field("queue"))?;
+        let (accounts_from, offset) = parse_offset(next("offset")?)?;
         let provenance = Provenance {
             kind,
             stream,
@@ -127,7 +134,8 @@ impl Provenance<'_> {
             topic,
             queue: number(queue, "queue")?,
             incarnation: Incarnation(number(incarnation, "incarnation")?),
-            offset: number(next("offset")?, "offset")?,
+            accounts_from,
+            offset,
             born_timestamp: number(next("born")?, "born")?,
         };
         if fields.next().is_some() {
@@ -165,16 +173,28 @@ impl Stamp {
         Self { before_chain: before.into_bytes(), after_passed }
     }
 
-    /// Appends the property value for the record at `offset`. `passed` are the instances that the message's own
-    /// provenance names (empty for a message that was produced at the source); the source is added behind them.
-    pub fn write(&self, out: &mut Vec<u8>, passed: &[InstanceIdentity], offset: i64, born_timestamp: i64) {
+    /// Appends the property value for the record at the last of the source offsets that the copy accounts for; the others
+    /// were left out. `passed` are the instances that the message's own provenance names (empty for a message that was
+    /// produced at the source); the source is added behind them.
+    pub fn write(
+        &self,
+        out: &mut Vec<u8>,
+        passed: &[InstanceIdentity],
+        accounts_for: RangeInclusive<i64>,
+        born_timestamp: i64,
+    ) {
         out.extend_from_slice(&self.before_chain);
         for identity in passed {
             push_hex(out, identity.0);
             out.push(b',');
         }
         out.extend_from_slice(&self.after_passed);
-        push_decimal(out, offset);
+        push_decimal(out, *accounts_for.end());
+        let left_out = accounts_for.end().saturating_sub(*accounts_for.start());
+        if left_out > 0 {
+            out.push(b'.');
+            push_decimal(out, left_out);
+        }
         out.push(b';');
         push_decimal(out, born_timestamp);
     }
@@ -189,6 +209,18 @@ fn parse_stream(text: &str) -> Result<StreamKey, Error> {
         stream: StreamId(number(stream, "stream")?),
         generation: Generation(number(generation, "generation")?),
     })
+}
+
+/// The first source offset that a copy accounts for, and its own.
+fn parse_offset(text: &str) -> Result<(i64, i64), Error> {
+    let Some((offset, left_out)) = text.split_once('.') else {
+        let offset = number(text, "offset")?;
+        return Ok((offset, offset));
+    };
+    let offset: i64 = number(offset, "offset")?;
+    let left_out: i64 = number(left_out, "offset")?;
+    let first = offset.checked_sub(left_out).filter(|_| left_out > 0);
+    Ok((first.ok_or(Error::Field("offset"))?, offset))
 }
 
 fn parse_chain(text: &str) -> Result<Vec<InstanceIdentity>, Error> {
@@ -291,10 +323,13 @@ mod tests {
     fn writes_the_documented_form() {
         let stamp = Stamp::new(key(), Epoch(5), InstanceIdentity(0xbb), "broker-a", "orders", 3, Incarnation(0));
         let mut out = Vec::new();
-        stamp.write(&mut out, &[InstanceIdentity(0xaa)], 1042, 1_763_800_000_123);
+        stamp.write(&mut out, &[InstanceIdentity(0xaa)], 1042..=1042, 1_763_800_000_123);
         let expected =
             "1;c;7f3a9c0011223344-12.0;5;00000000000000aa,00000000000000bb;broker-a;orders;3.0;1042;1763800000123";
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        assert_eq!(String::from_utf8(out.clone()).unwrap(), expected);
+        out.clear();
+        stamp.write(&mut out, &[InstanceIdentity(0xaa)], 1039..=1042, 1_763_800_000_123);
+        assert_eq!(String::from_utf8(out).unwrap(), expected.replace(";1042;", ";1042.3;"));
     }
 
     #[test]
@@ -309,6 +344,10 @@ mod tests {
             good.replace("aa;", ";"),
             good.replace(";17", ""),
             good.replace(";b;", ";~4;"),
+            good.replace("1042", "1042."),
+            good.replace("1042", "1042.0"),
+            good.replace("1042", "1042.-1"),
+            good.replace("1042", "-9223372036854775808.1"),
         ] {
             assert!(Provenance::parse(bad.as_bytes()).is_err(), "{bad}");
         }
@@ -319,20 +358,23 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(
             broker in "\\PC{0,40}", topic in "[%|a-zA-Z0-9_-]{1,127}", queue: u32, incarnation: u32, offset: i64,
-            born: i64, epoch: u64, chain in proptest::collection::vec(any::<u64>(), 0..HOP_LIMIT),
+            left_out in 0..i64::MAX, born: i64, epoch: u64, chain in proptest::collection::vec(any::<u64>(), 0..HOP_LIMIT),
         ) {
             let passed: Vec<_> = chain.into_iter().map(InstanceIdentity).collect();
             let source = InstanceIdentity(1);
             let stamp = Stamp::new(key(), Epoch(epoch), source, &broker, &topic, queue, Incarnation(incarnation));
             let mut out = Vec::new();
-            stamp.write(&mut out, &passed, offset, born);
+            let accounts_from = offset.saturating_sub(left_out);
+            prop_assume!(offset.checked_sub(accounts_from).is_some());
+            stamp.write(&mut out, &passed, accounts_from..=offset, born);
             prop_assert!(!out.iter().any(|byte| matches!(byte, 1 | 2)));
             let read = Provenance::parse(&out).unwrap();
             let mut expected_chain = passed;
             expected_chain.push(source);
             prop_assert_eq!(read, Provenance {
                 kind: Kind::Copy, stream: key(), epoch: Epoch(epoch), chain: expected_chain, broker: Cow::Owned(broker),
-                topic: Cow::Owned(topic), queue, incarnation: Incarnation(incarnation), offset, born_timestamp: born,
+                topic: Cow::Owned(topic), queue, incarnation: Incarnation(incarnation), accounts_from, offset,
+                born_timestamp: born,
             });
         }
 

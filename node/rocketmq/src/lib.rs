@@ -28,6 +28,7 @@ pub use client::Client;
 pub use error::{Class, Error};
 pub use outcome::{Durability, Refusal, SendOutcome};
 pub use request::broker::{BrokerLimits, BrokerRuntime};
+pub use request::dispatch::Dispatched;
 pub use request::pull::{Pull, PullReason, PullRequest};
 pub use request::send::{Content, OutgoingBatch, Permit};
 pub use request::topic::{BrokerTopic, TopicSettings};

@@ -96,6 +96,11 @@ impl Batcher {
         Self { filter, transform, limits, batch, shared: None, largest: 0, alone_below: i64::MIN }
     }
 
+    /// The next copy stands behind the one of the record before this source offset.
+    pub(super) fn continue_behind(&mut self, offset: i64) {
+        self.transform.continue_behind(offset);
+    }
+
     /// Sends the records below a source offset one by one, to find the one that the target refuses.
     pub(super) fn one_by_one_below(&mut self, offset: i64) {
         self.alone_below = offset;
@@ -133,6 +138,7 @@ impl Batcher {
                     ready.messages = ready.messages.saturating_add(1);
                     ready.first_copied.get_or_insert(record.queue_offset);
                     ready.last_copied = Some(record.queue_offset);
+                    self.transform.continue_behind(record.queue_offset.saturating_add(1));
                 }
             }
             let alone = ready.messages > 0 && record.queue_offset < self.alone_below;

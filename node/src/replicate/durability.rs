@@ -51,6 +51,11 @@ impl Recorder {
         &self.durable
     }
 
+    /// The target offset behind the last copy that was acknowledged, durable or not.
+    pub(super) fn acknowledged(&self) -> i64 {
+        self.reached.target_next
+    }
+
     /// The first source offset that is not copied yet.
     pub(super) fn reached_next(&self) -> i64 {
         self.reached.source_next

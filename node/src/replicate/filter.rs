@@ -87,7 +87,7 @@ mod tests {
         let before: Vec<_> = before.iter().copied().map(InstanceIdentity).collect();
         let stamp = Stamp::new(key, Epoch(1), InstanceIdentity(*last), "b", "t", 0, Incarnation(0));
         let mut value = Vec::new();
-        stamp.write(&mut value, &before, 7, 8);
+        stamp.write(&mut value, &before, 7..=7, 8);
         record(&[PROPERTY.as_bytes(), b"\x01", &value, b"\x02"].concat())
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Knows nothing of the code under test beyond the seam, so that what is read back from it can judge that code.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,9 +12,10 @@ use bytes::Bytes;
 use causeway_core::error_code::ErrorCode;
 use causeway_rocketmq::wire::batch;
 use causeway_rocketmq::wire::record::{Record, body_crc};
-use causeway_rocketmq::{Content, Durability, OutgoingBatch, Refusal, SendOutcome};
+use causeway_rocketmq::{Content, Dispatched, Durability, OutgoingBatch, Refusal, SendOutcome};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
+use tokio::time::Instant;
 
 use super::ports::{Bounds, Queue, Read, Sink, Source};
 use super::trouble::Trouble;
@@ -58,6 +59,10 @@ struct Inner {
     stored: i64,
     /// Offsets that the broker silently leaves out.
     hidden: BTreeSet<i64>,
+    /// From when on the record at an offset, and whatever stands behind it, can be read.
+    shown_from: BTreeMap<usize, Instant>,
+    /// Until then nothing is answered.
+    frozen_until: Option<Instant>,
     /// Offsets whose record cannot be decoded.
     undecodable: BTreeSet<i64>,
     from_slave: bool,
@@ -109,7 +114,26 @@ impl MemoryQueue {
 
     /// Loses everything from an offset on.
     pub(super) fn truncate(&self, length: usize) {
-        self.inner.lock().unwrap().records.truncate(length);
+        let mut inner = self.inner.lock().unwrap();
+        inner.records.truncate(length);
+        inner.shown_from.split_off(&length);
+    }
+
+    /// What is appended from now on is stored, but not shown for a while.
+    pub(super) fn show_later(&self, wait: Duration) {
+        let mut inner = self.inner.lock().unwrap();
+        let next = inner.records.len();
+        inner.shown_from.insert(next, Instant::now() + wait);
+    }
+
+    /// Answers nothing for a while.
+    pub(super) fn freeze(&self, wait: Duration) {
+        self.inner.lock().unwrap().frozen_until = Some(Instant::now() + wait);
+    }
+
+    fn answers(&self) -> Result<(), Trouble> {
+        let is_frozen = self.inner.lock().unwrap().frozen_until.is_some_and(|until| Instant::now() < until);
+        if is_frozen { Err(Trouble::new(ErrorCode::Unreachable, "the broker is frozen")) } else { Ok(()) }
     }
 
     /// Loses everything before an offset.
@@ -152,8 +176,13 @@ impl MemoryQueue {
         self.inner.lock().unwrap().reads
     }
 
+    fn shown(inner: &Inner) -> usize {
+        let hidden = inner.shown_from.iter().find(|(_, from)| Instant::now() < **from);
+        hidden.map_or(inner.records.len(), |(offset, _)| inner.records.len().min(*offset))
+    }
+
     fn ends(inner: &Inner) -> Bounds {
-        let maximum = i64::try_from(inner.records.len()).unwrap();
+        let maximum = i64::try_from(Self::shown(inner)).unwrap();
         Bounds { minimum: i64::try_from(inner.minimum).unwrap().min(maximum), maximum }
     }
 
@@ -169,7 +198,7 @@ impl MemoryQueue {
         let mut records = Vec::new();
         if (bounds.minimum..bounds.maximum).contains(&offset) {
             let most = PULL.min(usize::try_from(maximum_messages).unwrap());
-            let visible = inner.records[usize::try_from(offset).unwrap()..].iter();
+            let visible = inner.records[usize::try_from(offset).unwrap()..Self::shown(&inner)].iter();
             records.extend(visible.filter(|record| !inner.hidden.contains(&record.queue_offset)).take(most).cloned());
         }
         if records.iter().any(|record| inner.undecodable.contains(&record.queue_offset)) {
@@ -182,6 +211,7 @@ impl MemoryQueue {
 impl Queue for MemoryQueue {
     async fn read(&self, offset: i64, maximum_messages: u32, wait: Duration) -> Result<Read, Trouble> {
         yield_now().await;
+        self.answers()?;
         let grown = self.grown.notified();
         let read = self.read_now(offset, maximum_messages)?;
         if read.records.is_empty() && offset == read.bounds.maximum && !wait.is_zero() {
@@ -194,6 +224,7 @@ impl Queue for MemoryQueue {
 
     async fn bounds(&self) -> Result<Bounds, Trouble> {
         yield_now().await;
+        self.answers()?;
         Ok(Self::ends(&self.inner.lock().unwrap()))
     }
 }
@@ -222,8 +253,16 @@ pub(super) enum Step {
     Reconnect,
     /// The target loses so many of its last messages and another master takes over, but keeps the first copy.
     LoseTail(usize),
+    /// The target loses so many of its last messages under the living connection, but keeps the first copy.
+    GoBack(usize),
     /// Another producer writes so many messages first.
     Foreign(usize),
+    /// What is stored from now on is shown after so many milliseconds.
+    ShowLater(u64),
+    /// Stored in another queue.
+    Misplace,
+    /// The broker freezes for so many milliseconds, and stores the message a second after it answers again.
+    Freeze(u64),
 }
 
 /// A target queue.
@@ -239,6 +278,8 @@ struct Script {
     connection: u64,
     in_flight: bool,
     overlapped: bool,
+    /// Does not tell that it hides what it has stored.
+    lies: bool,
     /// A message with this body is refused.
     refused: Option<Bytes>,
     limit: Option<usize>,
@@ -277,13 +318,22 @@ impl MemorySink {
         self.script.lock().unwrap().overlapped
     }
 
+    pub(super) fn lie(&self) {
+        self.script.lock().unwrap().lies = true;
+    }
+
     /// Loses the last messages and takes over on another connection.
     pub(super) fn lose_tail(&self, messages: usize) {
+        self.go_back(messages);
+        self.reconnect();
+    }
+
+    /// Loses the last messages.
+    pub(super) fn go_back(&self, messages: usize) {
         let records = self.queue.records();
         let first_copy = records.iter().position(|record| record.property("CAUSEWAY").is_some());
         let kept = first_copy.map_or(0, |first| first + 1);
         self.queue.truncate(records.len().saturating_sub(messages).max(kept.min(records.len())));
-        self.script.lock().unwrap().connection += 1;
     }
 
     pub(super) fn append_foreign(&self, messages: usize) {
@@ -324,7 +374,9 @@ impl MemorySink {
             let next = self.script.lock().unwrap().steps.pop_front().unwrap_or(Step::Store);
             match next {
                 Step::LoseTail(messages) => self.lose_tail(messages),
+                Step::GoBack(messages) => self.go_back(messages),
                 Step::Foreign(messages) => self.append_foreign(messages),
+                Step::ShowLater(milliseconds) => self.queue.show_later(Duration::from_millis(milliseconds)),
                 Step::Reconnect => self.reconnect(),
                 step => break step,
             }
@@ -349,9 +401,20 @@ impl MemorySink {
                 }
                 SendOutcome::Unknown(causeway_rocketmq::Error::Closed)
             }
+            Step::Freeze(milliseconds) => {
+                let wait = Duration::from_millis(milliseconds);
+                self.queue.freeze(wait);
+                let (late, message) = (self.clone(), message.clone());
+                tokio::spawn(async move {
+                    tokio::time::sleep(wait + Duration::from_secs(1)).await;
+                    late.store(&message, usize::MAX);
+                });
+                SendOutcome::Unknown(causeway_rocketmq::Error::Closed)
+            }
             step => {
                 let durability = if step == Step::Weak { Durability::SlaveNotAvailable } else { Durability::Full };
-                SendOutcome::Stored { queue_id: 0, offset: self.store(message, usize::MAX), durability }
+                let queue_id = u32::from(step == Step::Misplace);
+                SendOutcome::Stored { queue_id, offset: self.store(message, usize::MAX), durability }
             }
         }
     }
@@ -400,9 +463,13 @@ impl Sink for MemorySink {
         outcome
     }
 
-    async fn hidden_bytes(&self) -> Result<Option<u64>, Trouble> {
+    async fn dispatched(&self) -> Result<Option<Dispatched>, Trouble> {
         yield_now().await;
-        Ok(Some(0))
+        self.queue.answers()?;
+        let inner = self.queue.inner.lock().unwrap();
+        let shown = i64::try_from(MemoryQueue::shown(&inner)).unwrap();
+        let stored = if self.script.lock().unwrap().lies { shown } else { i64::try_from(inner.records.len()).unwrap() };
+        Ok(Some(Dispatched { stored, shown }))
     }
 
     async fn message_limit(&self) -> Result<Option<usize>, Trouble> {

@@ -21,7 +21,7 @@ use causeway_core::provenance::{Stamp, StreamKey};
 use causeway_core::stream::StreamSpec;
 use causeway_rules::tag::TagExpression;
 use tokio::sync::Mutex;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::batching::{Batcher, Limits};
 use super::budget::{Charge, ReadAheadBudget};
@@ -32,7 +32,7 @@ use super::fetch::Reading;
 use super::filter::Filter;
 use super::ports::{Sink, Source};
 use super::progress::ProgressCell;
-use super::resume::{Cause, resume};
+use super::resume::{Cause, Known, Look};
 use super::settings::ReplicateSettings;
 use super::sink::{Interruption, Writer, Writing};
 use super::source::Reader;
@@ -122,36 +122,32 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
     async fn resume(&mut self, cause: Cause) -> Result<(), PartitionExit> {
         let stop = self.run.stop.clone();
         let settings = Arc::clone(&self.run.settings);
-        match cause {
-            Cause::Start if self.run.partition.checkpoint.is_some() => {
-                self.condition.starting();
-                stop.unless_stopped(sleep(settings.settle)).await?;
-            }
-            Cause::Unknown => stop.unless_stopped(sleep(settings.settle_own)).await?,
-            Cause::Start | Cause::Connection | Cause::Stray(_) => {}
+        if cause == Cause::Start {
+            self.condition.starting();
         }
+        let known = Known {
+            durable: self.recorder.durable().clone(),
+            acknowledged: self.recorder.acknowledged(),
+            verified: self.sink.verified_connection(),
+            complete_to: (!self.recorder.waits()).then(|| self.sink.complete_to()),
+            watches: self.sink.watches(),
+            had_owner: self.run.partition.checkpoint.is_some(),
+        };
+        let mut look = Look::new(cause, known);
         let (connection, resumed) = loop {
-            let sink = self.sink.sink.clone();
-            let looked = async {
-                // Connected first, so that whatever is sent over a later connection is noticed.
-                let connection = sink.connect().await?;
-                let resumed = resume(&sink, &self.own, self.recorder.durable(), cause, &settings).await?;
-                Ok((connection, resumed))
-            };
-            match stop.unless_stopped(looked).await? {
+            match stop.unless_stopped(look.attempt(&self.sink.sink, &self.own, &settings)).await? {
                 Ok(looked) => break looked,
                 Err(Halt::Trouble(trouble)) => self.sink.wait(&trouble).await?,
                 Err(Halt::Exit(exit)) => return Err(self.leave(exit).await),
             }
         };
         self.recorder.resumed(&resumed);
-        if matches!(cause, Cause::Stray(_)) {
-            // Until this is agreed on, a crash would take the copies behind the hole for landed.
-            self.agree_on_progress().await?;
-        }
+        self.batcher.continue_behind(resumed.behind_last_copy());
         self.sink.verified(connection, &resumed, cause);
-        let [boundary, older] = resumed.boundaries;
-        self.source.seek(resumed.source_next, boundary, older);
+        if cause != Cause::Connection || self.source.position() != resumed.source_next {
+            let [boundary, older] = resumed.boundaries;
+            self.source.seek(resumed.source_next, boundary, older);
+        }
         Ok(())
     }
 
@@ -213,6 +209,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
                 condition: Arc::clone(&condition),
                 gauge: Arc::clone(&run.gauge),
                 stop: run.stop.clone(),
+                queue: run.partition.target.queue,
                 seed,
             },
         );

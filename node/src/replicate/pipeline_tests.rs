@@ -71,7 +71,7 @@ pub(super) fn a_run() -> Run {
 /// Both ends and a run between them.
 pub(super) struct Scene {
     pub(super) source: MemoryQueue,
-    sink: MemorySink,
+    pub(super) sink: MemorySink,
     pub(super) run: Run,
 }
 
@@ -90,6 +90,11 @@ impl Scene {
 
     /// Runs until it ends by itself, or a while after everything stands still.
     pub(super) async fn play(&self) -> PartitionExit {
+        self.play_for(100).await
+    }
+
+    /// Runs until it ends by itself, or so many seconds.
+    pub(super) async fn play_for(&self, seconds: u64) -> PartitionExit {
         let commits = async {
             loop {
                 if let Some(checkpoint) = self.run.progress.take_changed() {
@@ -99,7 +104,7 @@ impl Scene {
             }
         };
         let stops = async {
-            tokio::time::sleep(Duration::from_secs(100)).await;
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
             self.run.stop.stop();
             std::future::pending::<()>().await;
         };
@@ -131,7 +136,7 @@ impl Scene {
         self.source.records().into_iter().skip(from).map(|record| record.body).collect()
     }
 
-    fn checkpoint(&self) -> Checkpoint {
+    pub(super) fn checkpoint(&self) -> Checkpoint {
         self.checkpoint_so_far().unwrap()
     }
 

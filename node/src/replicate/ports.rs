@@ -8,7 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use causeway_rocketmq::wire::record::Record;
-use causeway_rocketmq::{OutgoingBatch, SendOutcome};
+use causeway_rocketmq::{Dispatched, OutgoingBatch, SendOutcome};
 
 use super::trouble::Trouble;
 
@@ -72,8 +72,8 @@ pub(super) trait Sink: Queue {
     /// Sends once. Dropping it while the request could still be executed closes the connection.
     fn send(&self, message: OutgoingBatch) -> impl Future<Output = SendOutcome> + Send;
 
-    /// Bytes that the broker has stored but does not show to readers yet; `None` where it does not tell.
-    fn hidden_bytes(&self) -> impl Future<Output = Result<Option<u64>, Trouble>> + Send;
+    /// How far the broker's log is stored and shown; `None` where it does not tell.
+    fn dispatched(&self) -> impl Future<Output = Result<Option<Dispatched>, Trouble>> + Send;
 
     /// The largest body, and the largest sum of encoded messages in one send; `None` where the broker does not tell.
     fn message_limit(&self) -> impl Future<Output = Result<Option<usize>, Trouble>> + Send;

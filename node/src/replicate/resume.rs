@@ -4,23 +4,24 @@
 //! settle ----> the last copy of the checkpoint still stands? --no--> search back --found--> TargetRewound
 //!                    | yes                                                 '--not--> TargetLost
 //!                    v
-//!              read from target_next to the end, go on behind the greatest own copy found
+//!              read from target_next to the end, go on behind the greatest own copy that no hole precedes
 //! ```
 //!
-//! The same path after a crash, a takeover, an unknown outcome and a new connection. Whatever the tail shows counts as
-//! progress even though nothing is known of its acknowledgement: if a weaker master loses it later, the search back finds
-//! that. Never sends anything.
+//! The same path after a crash, a takeover, an unknown outcome and a new connection. `last_copy` proves that nothing
+//! acknowledged is lost; `target_next` only says where copies can stand that are not known yet. Whatever the tail shows
+//! counts as progress even though nothing is known of its acknowledgement: if a weaker master loses it later, the search
+//! back finds that. Never sends anything.
 
 use causeway_core::checkpoint::{Checkpoint, LastCopy};
-use causeway_core::error_code::ErrorCode;
 use causeway_core::fault::Fault;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::boundary::{Boundary, Witness};
 use super::exit::PartitionExit;
 use super::ports::Sink;
 use super::settings::ReplicateSettings;
-use super::tail::{Halt, OwnCopies, OwnCopy};
+use super::settle::settle;
+use super::tail::{Halt, OwnCopies, OwnCopy, Standing};
 use super::trouble::Trouble;
 
 /// Why the tail has to be read.
@@ -30,10 +31,33 @@ pub(super) enum Cause {
     Start,
     /// It is not known whether the last send landed.
     Unknown,
-    /// The connection is another one; every send was answered.
+    /// The connection is another one, or it is time to look; every send was answered.
     Connection,
-    /// The last batch was stored at this offset, below what the target had acknowledged before: it stands behind a hole.
-    Stray(i64),
+    /// The last batch was stored in this range, below what the target had acknowledged before or where the copy before it is
+    /// gone: it may stand behind a hole.
+    Stray {
+        /// Where it begins.
+        from: i64,
+        /// Behind its end.
+        to: i64,
+    },
+}
+
+/// What a run knows when the tail has to be read.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    /// What is durable.
+    pub(super) durable: Checkpoint,
+    /// The target offset behind the last copy that was acknowledged, durable or not.
+    pub(super) acknowledged: i64,
+    /// The connection over which it was acknowledged.
+    pub(super) verified: Option<u64>,
+    /// While every send is answered and no copy waits for durability, the run knows every copy below this target offset.
+    pub(super) complete_to: Option<i64>,
+    /// Whether what stands behind that is looked through for a dead owner's copies.
+    pub(super) watches: bool,
+    /// Whether this run is not the first of its partition, so that an earlier one may have sent something.
+    pub(super) had_owner: bool,
 }
 
 /// Where copying goes on.
@@ -49,43 +73,146 @@ pub(super) struct Resumed {
     pub(super) boundaries: [Option<Boundary>; 2],
     /// The end of the target queue: where the next copy is expected.
     pub(super) end: i64,
-    /// Copies that stand at the target twice.
+    /// Copies that stand at the target twice, or will.
     pub(super) doubled: u64,
     /// Whether somebody else writes to the target queue.
     pub(super) shared: bool,
 }
 
-/// Looks at the target and says where copying goes on behind a checkpoint.
-pub(super) async fn resume<K: Sink>(
-    sink: &K,
-    own: &OwnCopies,
-    checkpoint: &Checkpoint,
+impl Resumed {
+    /// The source offset behind the newest copy: everything from there on the next copy accounts for.
+    pub(super) fn behind_last_copy(&self) -> i64 {
+        self.last_copy.map_or(self.source_next, |copy| copy.source_offset.saturating_add(1))
+    }
+}
+
+/// A look at the target's tail, over as many attempts as it takes. What an attempt has seen holds for the next one over
+/// the same connection; behind another one there may be another master.
+pub(super) struct Look {
     cause: Cause,
-    settings: &ReplicateSettings,
-) -> Result<Resumed, Halt> {
-    let end = settle(sink, checkpoint.target_next, cause, settings).await?;
-    let minimum = sink.bounds().await?.minimum;
-    if end < checkpoint.target_next {
-        return Err(rewind(sink, own, checkpoint, minimum, end, settings).await?);
+    known: Known,
+    connection: Option<u64>,
+    waited: bool,
+    tail: Tail,
+}
+
+impl Look {
+    pub(super) fn new(cause: Cause, known: Known) -> Self {
+        let tail = Tail::behind(&known.durable);
+        Self { cause, known, connection: None, waited: false, tail }
     }
-    if minimum > checkpoint.target_next {
-        return Err(Fault::TargetTailGone { from: checkpoint.target_next, to: minimum }.into());
+
+    /// Looks once, and says over which connection and where copying goes on.
+    pub(super) async fn attempt<K: Sink>(
+        &mut self,
+        sink: &K,
+        own: &OwnCopies,
+        settings: &ReplicateSettings,
+    ) -> Result<(u64, Resumed), Halt> {
+        // Connected first, so that whatever is sent over a later connection is noticed.
+        let connection = sink.connect().await?;
+        if self.connection.replace(connection) != Some(connection) {
+            self.tail = Tail::behind(&self.known.durable);
+            self.waited = false;
+        }
+        let end = self.settled_end(sink, connection, settings).await?;
+        let minimum = sink.bounds().await?.minimum;
+        let durable = &self.known.durable;
+        let mut last = None;
+        if let Some(copy) = durable.last_copy {
+            match own.standing(sink, copy).await? {
+                Standing::Stands(found) => last = Some(found),
+                Standing::Retired => {}
+                Standing::Gone | Standing::NotShown => {
+                    return Err(rewind(sink, own, durable, minimum, end, settings).await?);
+                }
+            }
+        }
+        let went_back_to = if let Cause::Stray { from, .. } = self.cause { from.min(end) } else { end };
+        if went_back_to < durable.target_next {
+            return Err(match durable.last_copy {
+                None => rewind(sink, own, durable, minimum, end, settings).await?,
+                Some(copy) => others_lost(durable, copy.target_offset.saturating_add(1).max(minimum).min(end)),
+            });
+        }
+        if let Some(complete_to) = self.complete_to() {
+            self.tail.next =
+                self.tail.next.max(if self.known.watches { complete_to } else { end }).max(minimum).min(end);
+        }
+        if minimum > self.tail.next {
+            return Err(Fault::TargetTailGone { from: self.tail.next, to: minimum }.into());
+        }
+        let tail = &mut self.tail;
+        own.scan(sink, tail.next, end, |seen| tail.see(seen)).await?;
+        Ok((connection, self.resumed(last, end)))
     }
-    let mut last = None;
-    if let Some(expected) = checkpoint.last_copy.filter(|copy| copy.target_offset >= minimum) {
-        last = own.at(sink, expected.target_offset).await?.filter(|found| found.place == expected);
-        if last.is_none() {
-            return Err(rewind(sink, own, checkpoint, minimum, end, settings).await?);
+
+    /// Waits until whatever was sent before either stands at the target or never will.
+    async fn settled_end<K: Sink>(
+        &mut self,
+        sink: &K,
+        connection: u64,
+        settings: &ReplicateSettings,
+    ) -> Result<i64, Trouble> {
+        let quiet = match self.cause {
+            Cause::Start if self.known.had_owner => Some(settings.settle),
+            Cause::Unknown => Some(settings.settle_own),
+            Cause::Start | Cause::Connection | Cause::Stray { .. } => None,
+        };
+        if let Some(quiet) = quiet.filter(|_| !self.waited) {
+            // The wait begins when the broker answers: one that was frozen answers first and then executes what it has.
+            sink.bounds().await?;
+            sleep(quiet).await;
+        }
+        self.waited = true;
+        let expected = match self.cause {
+            Cause::Start => self.known.durable.target_next,
+            Cause::Unknown | Cause::Connection => self.known.acknowledged,
+            Cause::Stray { to, .. } => to,
+        };
+        let end = sink.bounds().await?.maximum;
+        if self.cause == Cause::Connection && end >= expected {
+            // There is nothing but what was acknowledged, and that is shown.
+            return Ok(end);
+        }
+        settle(sink, expected, self.known.verified == Some(connection), settings).await
+    }
+
+    fn complete_to(&self) -> Option<i64> {
+        self.known.complete_to.filter(|_| self.cause == Cause::Connection)
+    }
+
+    fn resumed(&self, last: Option<OwnCopy>, end: i64) -> Resumed {
+        let (durable, tail) = (&self.known.durable, &self.tail);
+        let before = durable.source_next.saturating_sub(1);
+        let remembered = durable
+            .fingerprint
+            .map(|fingerprint| Boundary { offset: before, witness: Witness::Fingerprint(fingerprint) });
+        // Without a fingerprint the copy itself says what its source record was.
+        let known = remembered.or_else(|| last.map(boundary).filter(|last| last.offset == before));
+        let behind = tail
+            .newest
+            .map(|copy| copy.place.target_offset.saturating_add(1))
+            .or(self.complete_to().map(|offset| offset.min(end)));
+        Resumed {
+            source_next: tail.source_next,
+            target_next: behind.map_or(durable.target_next, |behind| behind.max(durable.target_next)),
+            last_copy: tail.newest.map(|copy| copy.place).or(durable.last_copy),
+            boundaries: match tail.newest {
+                Some(newest) => [Some(boundary(newest)), known],
+                None => [known, None],
+            },
+            end,
+            doubled: tail.doubled,
+            shared: tail.shared,
         }
     }
-    let mut tail = Tail { cause, newest: None, doubled: 0, shared: false, source_next: checkpoint.source_next };
-    own.scan(sink, checkpoint.target_next, end, |seen| tail.see(seen)).await?;
-    Ok(tail.resumed(checkpoint, last, end))
 }
 
 /// What the tail shows.
 struct Tail {
-    cause: Cause,
+    /// The target offset to be read next.
+    next: i64,
     newest: Option<OwnCopy>,
     doubled: u64,
     shared: bool,
@@ -93,40 +220,24 @@ struct Tail {
 }
 
 impl Tail {
+    fn behind(durable: &Checkpoint) -> Self {
+        let (next, source_next) = (durable.target_next, durable.source_next);
+        Self { next, newest: None, doubled: 0, shared: false, source_next }
+    }
+
     fn see(&mut self, seen: Option<OwnCopy>) {
+        self.next = self.next.saturating_add(1);
         let Some(copy) = seen else {
             self.shared = true;
             return;
         };
-        let is_stray = matches!(self.cause, Cause::Stray(from) if copy.place.target_offset >= from);
-        if is_stray || copy.place.source_offset < self.source_next {
+        // The copy before it is missing: the target lost that one and stored this one later.
+        let behind_a_hole = copy.accounts_from > self.source_next;
+        if behind_a_hole || copy.place.source_offset < self.source_next {
             self.doubled = self.doubled.saturating_add(1);
         } else {
             self.source_next = copy.place.source_offset.saturating_add(1);
             self.newest = Some(copy);
-        }
-    }
-
-    fn resumed(self, checkpoint: &Checkpoint, last: Option<OwnCopy>, end: i64) -> Resumed {
-        let before = checkpoint.source_next.saturating_sub(1);
-        let remembered = checkpoint
-            .fingerprint
-            .map(|fingerprint| Boundary { offset: before, witness: Witness::Fingerprint(fingerprint) });
-        // Without a fingerprint the copy itself says what its source record was.
-        let known = remembered.or_else(|| last.map(boundary).filter(|last| last.offset == before));
-        let behind = self.newest.map_or(checkpoint.target_next, |copy| copy.place.target_offset.saturating_add(1));
-        Resumed {
-            source_next: self.source_next,
-            // What stands behind a hole is sent again, so later tail reads must not take it for landed.
-            target_next: if matches!(self.cause, Cause::Stray(_)) { end } else { behind },
-            last_copy: self.newest.map(|copy| copy.place).or(checkpoint.last_copy),
-            boundaries: match self.newest {
-                Some(newest) => [Some(boundary(newest)), known],
-                None => [known, None],
-            },
-            end,
-            doubled: self.doubled,
-            shared: self.shared,
         }
     }
 }
@@ -135,36 +246,10 @@ fn boundary(copy: OwnCopy) -> Boundary {
     Boundary { offset: copy.place.source_offset, witness: copy.witness }
 }
 
-/// Waits until the end of the target queue stands still and everything stored can be read; returns that end.
-///
-/// On a queue that others write to the end never stands still: then it is enough that the broker shows nearly everything
-/// it stored, or, where it does not tell, that the waiting has taken as long as settling does.
-async fn settle<K: Sink>(sink: &K, expected: i64, cause: Cause, settings: &ReplicateSettings) -> Result<i64, Trouble> {
-    const NEARLY_NOTHING: u64 = 1024 * 1024;
-    let began = Instant::now();
-    let mut before = None;
-    loop {
-        let end = sink.bounds().await?.maximum;
-        if cause == Cause::Connection && end >= expected {
-            return Ok(end);
-        }
-        let hidden = sink.hidden_bytes().await?;
-        let stands_still = before == Some(end) && hidden.is_none_or(|bytes| bytes == 0);
-        let waited_enough = began.elapsed() >= settings.settle_own;
-        if stands_still && (end >= expected || waited_enough) {
-            return Ok(end);
-        }
-        if waited_enough && end >= expected && hidden.is_none_or(|bytes| bytes < NEARLY_NOTHING) {
-            return Ok(end);
-        }
-        if began.elapsed() >= settings.settle_own.saturating_add(settings.patience) {
-            let why = format!("the broker has stored {} bytes that it does not show yet", hidden.unwrap_or(0));
-            return Err(Trouble::new(ErrorCode::Busy, why));
-        }
-        // Only an end that was read while nothing was hidden proves anything.
-        before = hidden.is_none_or(|bytes| bytes == 0).then_some(end);
-        sleep(settings.settle_poll).await;
-    }
+/// The target went back, but not behind our last copy: nothing of ours is lost, and only its offsets have to be taken back,
+/// because new copies will stand below those of the checkpoint.
+fn others_lost(durable: &Checkpoint, target_next: i64) -> Halt {
+    Halt::Exit(PartitionExit::TargetRewound { checkpoint: Checkpoint { target_next, ..durable.clone() }, lost: 0 })
 }
 
 /// The copies that the checkpoint counts on are gone: finds the newest that is left. Copies at and behind the
@@ -172,29 +257,30 @@ async fn settle<K: Sink>(sink: &K, expected: i64, cause: Cause, settings: &Repli
 async fn rewind<K: Sink>(
     sink: &K,
     own: &OwnCopies,
-    checkpoint: &Checkpoint,
+    durable: &Checkpoint,
     minimum: i64,
     end: i64,
     settings: &ReplicateSettings,
 ) -> Result<Halt, Trouble> {
     let low = end.saturating_sub(i64::from(settings.search_back_messages)).max(minimum);
-    let found = own.newest(sink, low, end, |copy| copy.place.source_offset < checkpoint.source_next).await?;
+    let wanted = |copy: &OwnCopy| copy.place.source_offset < durable.source_next;
+    let found = own.newest(sink, low, end, settings.batch_messages, wanted).await?;
     let source_next = match found {
         Some(copy) => copy.place.source_offset.saturating_add(1),
         // Nothing of ours was acknowledged before, so nothing of ours is lost.
-        None if checkpoint.last_copy.is_none() => checkpoint.source_next,
+        None if durable.last_copy.is_none() => durable.source_next,
         None => {
             let fault = Fault::TargetLost { queue: own.source.to_string(), below: end };
             return Ok(fault.into());
         }
     };
-    let lost = u64::try_from(checkpoint.source_next.saturating_sub(source_next)).unwrap_or(0);
+    let lost = u64::try_from(durable.source_next.saturating_sub(source_next)).unwrap_or(0);
     let checkpoint = Checkpoint {
         source_next,
         target_next: end,
-        fingerprint: checkpoint.fingerprint.filter(|_| source_next == checkpoint.source_next),
+        fingerprint: durable.fingerprint.filter(|_| source_next == durable.source_next),
         last_copy: found.map(|copy| copy.place),
-        ..checkpoint.clone()
+        ..durable.clone()
     };
     Ok(Halt::Exit(PartitionExit::TargetRewound { checkpoint, lost }))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use causeway_core::error_code::ErrorCode;
-use causeway_rocketmq::{Client, OutgoingBatch, Pull, PullRequest, SendOutcome};
+use causeway_rocketmq::{Client, Dispatched, OutgoingBatch, Pull, PullRequest, SendOutcome};
 
 use super::ports::{Bounds, Queue, Read, Sink, Source};
 use super::trouble::Trouble;
@@ -63,8 +63,8 @@ impl Sink for TargetQueue {
         self.client.send(&self.queue, message).await
     }
 
-    async fn hidden_bytes(&self) -> Result<Option<u64>, Trouble> {
-        Ok(self.client.dispatch_behind_bytes(&self.queue.broker).await?)
+    async fn dispatched(&self) -> Result<Option<Dispatched>, Trouble> {
+        Ok(self.client.dispatched(&self.queue.broker).await?)
     }
 
     async fn message_limit(&self) -> Result<Option<usize>, Trouble> {

@@ -3,8 +3,9 @@
 //! | what became of the send | what follows |
 //! |---|---|
 //! | stored at the expected offset | acknowledged |
-//! | stored above it | what stands between is looked at: copies of ours there were written by a dead owner |
-//! | stored below it | the target lost acknowledged copies: the tail is read |
+//! | stored above it | what stands between is looked at: copies of ours there were written by a dead owner, and where the last one is gone the target lost it and was filled up again |
+//! | stored below it | the target lost what stood there: the tail is read |
+//! | stored in another queue | a fault: order is lost, and sending again would store it twice |
 //! | provably not stored: busy, full, forbidden, unreachable | blocked, tried again; spends no message |
 //! | provably not stored: this very message is refused | batches are sent one by one until the bad record is alone |
 //! | another connection than the one that was verified, also while there is nothing to send | the tail is read |
@@ -12,12 +13,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use causeway_core::checkpoint::LastCopy;
 use causeway_core::error_code::ErrorCode;
 use causeway_core::fault::Fault;
 use causeway_rocketmq::{Durability, OutgoingBatch, Refusal, SendOutcome};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::batching::Ready;
 use super::condition::Condition;
@@ -27,12 +30,16 @@ use super::resume::{Cause, Resumed};
 use super::retry::Retry;
 use super::settings::ReplicateSettings;
 use super::stop::StopSignal;
-use super::tail::OwnCopies;
+use super::tail::{Halt, OwnCopies, Standing};
 use super::trouble::Trouble;
 use crate::status::PartitionGauge;
 
 /// The longest stretch between two own batches that is looked into, in messages.
 const LONGEST_JUMP: i64 = 10_000;
+
+/// How often the target is looked at when nothing is stored there: whether the last copy still stands, and how far the
+/// queue has come, so that a later look has little to read.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// A send was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,13 +83,19 @@ pub(super) struct Writer<K> {
     condition: Arc<Condition>,
     gauge: Arc<PartitionGauge>,
     stop: StopSignal,
+    queue: u32,
     retry: Retry,
     /// The connection over which the tail was read.
     verified: Option<u64>,
     /// Where the next batch is stored if nobody else writes.
     expected: i64,
+    last_copy: Option<LastCopy>,
     shared: bool,
+    /// Until then a dead owner's copies are looked for.
     watch_until: Instant,
+    /// When to look at the connection, and at the target, if nothing is stored before.
+    next_check: Instant,
+    next_look: Instant,
 }
 
 /// What a writer needs beside its queue.
@@ -93,27 +106,67 @@ pub(super) struct Writing {
     pub(super) condition: Arc<Condition>,
     pub(super) gauge: Arc<PartitionGauge>,
     pub(super) stop: StopSignal,
+    /// The number of the target queue.
+    pub(super) queue: u32,
     /// Seed of the waits' jitter.
     pub(super) seed: u64,
 }
 
 impl<K: Sink> Writer<K> {
     pub(super) fn new(sink: K, writing: Writing) -> Self {
-        let Writing { turn, own, settings, condition, gauge, stop, seed } = writing;
-        let retry = Retry::new(&settings, seed);
-        let watch_until = Instant::now();
-        let (verified, expected, shared) = (None, 0, false);
-        Self { sink, turn, own, settings, condition, gauge, stop, retry, verified, expected, shared, watch_until }
+        let Writing { turn, own, settings, condition, gauge, stop, queue, seed } = writing;
+        let now = Instant::now();
+        Self {
+            sink,
+            turn,
+            own,
+            retry: Retry::new(&settings, seed),
+            next_check: now + settings.poll_wait,
+            settings,
+            condition,
+            gauge,
+            stop,
+            queue,
+            verified: None,
+            expected: 0,
+            last_copy: None,
+            shared: false,
+            watch_until: now,
+            next_look: now + LOOK,
+        }
     }
 
     /// The tail was read over this connection.
     pub(super) fn verified(&mut self, connection: u64, resumed: &Resumed, cause: Cause) {
         self.verified = Some(connection);
+        self.last_copy = resumed.last_copy;
         self.expected = resumed.end;
         self.shared |= resumed.shared;
         if cause != Cause::Connection {
             self.watch_until = Instant::now() + self.settings.watch;
         }
+        self.seen_well();
+    }
+
+    /// The connection over which the tail was read.
+    pub(super) fn verified_connection(&self) -> Option<u64> {
+        self.verified
+    }
+
+    /// The target offset below which this run knows every copy of its partition, while every send is answered.
+    pub(super) fn complete_to(&self) -> i64 {
+        self.expected
+    }
+
+    /// Whether others' messages are looked through for a dead owner's copies: for a while, and where there should be none.
+    pub(super) fn watches(&self) -> bool {
+        !self.shared || Instant::now() < self.watch_until
+    }
+
+    fn seen_well(&mut self) {
+        let now = Instant::now();
+        self.next_check = now + self.settings.poll_wait;
+        self.next_look = now + LOOK;
     }
 
     /// Sends what is ready, as often as it provably was not stored, and waits for the answer. A stop is heeded between
@@ -129,9 +182,15 @@ impl<K: Sink> Writer<K> {
                 }
             };
             let refused = match outcome {
+                SendOutcome::Stored { queue_id, .. } if queue_id != self.queue => {
+                    let reason = format!("the target stored it in queue {queue_id} instead of queue {}", self.queue);
+                    // Not tried again, unlike a record that is refused: it is stored.
+                    return Err(Fault::Repeated { offset: first, times: 1, reason }.into());
+                }
                 SendOutcome::Stored { offset, durability, .. } => {
                     self.retry.succeeded();
-                    return self.stored(offset, ready.messages, durability).await.map(Some);
+                    self.stored(offset, ready).await?;
+                    return Ok(Some(Ack { offset, full: durability == Durability::Full }));
                 }
                 SendOutcome::Unknown(error) => {
                     let trouble = Trouble::from(error);
@@ -156,12 +215,19 @@ impl<K: Sink> Writer<K> {
     }
 
     /// Looks at the connection now and then while there is nothing to send, and returns when the tail has to be read: a
-    /// target that lost acknowledged copies has to be noticed in silence too. May be given up at any await.
+    /// target that lost acknowledged copies has to be noticed in silence too. May be given up at any await, and goes on
+    /// where it was.
     pub(super) async fn watch(&mut self) -> Interruption {
         loop {
-            sleep(self.settings.poll_wait).await;
+            sleep_until(self.next_check.min(self.next_look)).await;
+            if Instant::now() >= self.next_look {
+                return Interruption::Resume(Cause::Connection);
+            }
             match self.sink.connect().await {
-                Ok(connection) if self.verified == Some(connection) => continue,
+                Ok(connection) if self.verified == Some(connection) => {
+                    self.next_check = Instant::now() + self.settings.poll_wait;
+                    continue;
+                }
                 Ok(_) => {}
                 Err(trouble) => {
                     if let Err(exit) = self.wait(&trouble).await {
@@ -186,29 +252,56 @@ impl<K: Sink> Writer<K> {
         Ok(Ok(self.sink.send(message).await))
     }
 
-    async fn stored(&mut self, offset: i64, messages: i64, durability: Durability) -> Result<Ack, Interruption> {
+    async fn stored(&mut self, offset: i64, ready: &Ready) -> Result<(), Interruption> {
+        let end = offset.saturating_add(ready.messages);
         if offset < self.expected {
-            return Err(Interruption::Resume(Cause::Stray(offset)));
+            return Err(Interruption::Resume(Cause::Stray { from: offset, to: end }));
         }
-        if offset > self.expected && (!self.shared || Instant::now() < self.watch_until) {
-            self.look_between(self.expected, offset).await;
+        if offset > self.expected {
+            if self.last_copy_is_gone().await {
+                return Err(Interruption::Resume(Cause::Stray { from: offset, to: end }));
+            }
+            if self.watches() {
+                self.look_between(self.expected, offset).await;
+            }
         }
-        self.expected = offset.saturating_add(messages);
-        Ok(Ack { offset, full: durability == Durability::Full })
+        self.expected = end;
+        let place = |source_offset| LastCopy { source_offset, target_offset: end.saturating_sub(1) };
+        self.last_copy = ready.last_copied.map(place).or(self.last_copy);
+        self.seen_well();
+        Ok(())
+    }
+
+    /// Whether something else stands in the place of the last copy: the target lost it under the living connection, and
+    /// others have filled the queue up again. Where that cannot be told now, the next look tells it.
+    async fn last_copy_is_gone(&self) -> bool {
+        let Some(copy) = self.last_copy else { return false };
+        self.own.standing(&self.sink, copy).await == Ok(Standing::Gone)
     }
 
     /// Counts copies of ours that stand where none should. They are reported, and nothing depends on them: the order of
     /// the offsets alone says where copying goes on.
     async fn look_between(&mut self, from: i64, to: i64) {
-        let (mut zombies, mut foreign) = (0_u64, false);
         let from = from.max(to.saturating_sub(LONGEST_JUMP));
-        let scanned = self.own.scan(&self.sink, from, to, |seen| match seen {
-            Some(_) => zombies = zombies.saturating_add(1),
-            None => foreign = true,
-        });
-        if let Err(halt) = scanned.await {
-            tracing::warn!(?halt, from, to, "what others wrote to the target queue could not be read");
-        }
+        let began = Instant::now();
+        let (zombies, foreign) = loop {
+            let (mut zombies, mut foreign) = (0_u64, false);
+            let scanned = self.own.scan(&self.sink, from, to, |seen| match seen {
+                Some(_) => zombies = zombies.saturating_add(1),
+                None => foreign = true,
+            });
+            match scanned.await {
+                Ok(()) => break (zombies, foreign),
+                // What stands before an answered send may not be shown yet.
+                Err(Halt::Trouble(_)) if began.elapsed() < self.settings.settle_own => {
+                    sleep(self.settings.settle_poll).await;
+                }
+                Err(halt) => {
+                    tracing::warn!(?halt, from, to, "what others wrote to the target queue could not be read");
+                    break (zombies, foreign);
+                }
+            }
+        };
         self.shared |= foreign;
         if zombies > 0 {
             tracing::warn!(source = %self.own.source, zombies, from, to, "copies of a dead owner landed late");

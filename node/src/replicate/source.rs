@@ -80,6 +80,11 @@ impl<S: Source> Reader<S> {
         self.charge.give_back(self.charge.held());
     }
 
+    /// The offset of the record that is handed out next.
+    pub(super) fn position(&self) -> i64 {
+        self.buffer.front().map_or(self.place.next, |record| record.queue_offset)
+    }
+
     /// Waits for records. At least one is there, and all are contiguous; whoever takes some has to say so by
     /// [`Self::taken`].
     pub(super) async fn next(&mut self) -> Result<&mut VecDeque<Record>, PartitionExit> {

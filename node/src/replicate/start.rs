@@ -41,7 +41,8 @@ pub(super) async fn first_place<S: Source, K: Sink>(
     let wanted = wanted.min(bounds.maximum).max(bounds.minimum);
     let target = sink.bounds().await.map_err(PartitionExit::sink_lost)?;
     let low = target.maximum.saturating_sub(i64::from(settings.first_search_messages)).max(target.minimum);
-    let newest = own.newest(sink, low, target.maximum, |_| true).await.map_err(PartitionExit::sink_lost)?;
+    let newest = own.newest(sink, low, target.maximum, settings.batch_messages, |_| true);
+    let newest = newest.await.map_err(PartitionExit::sink_lost)?;
     let source_next = match newest {
         // An operator who names an offset may mean to leave something out.
         Some(copy) if matches!(start, StartPosition::Offset(_)) => {

@@ -3,6 +3,7 @@
 //! A copy is recognised by its provenance alone: the stream of this generation, kind copy, and the source queue in its
 //! present life, whatever the epoch. Messages of other producers and streams are passed over. Reading the tail must never
 //! pass over an offset in silence, because it could be the copy that is looked for; searching backwards may.
+//! Every copy says which one stands before it, so a copy behind a hole is never taken for the end of what was copied.
 
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub(super) struct OwnCopies {
 pub(super) struct OwnCopy {
     /// Where it is, and what it is a copy of.
     pub(super) place: LastCopy,
+    /// The source offset behind the copy before it.
+    pub(super) accounts_from: i64,
     /// How its source record is recognised.
     pub(super) witness: Witness,
 }
@@ -74,6 +77,7 @@ impl OwnCopies {
             && provenance.broker == self.source.broker;
         is_own.then(|| OwnCopy {
             place: LastCopy { source_offset: provenance.offset, target_offset: record.queue_offset },
+            accounts_from: provenance.accounts_from,
             witness: Witness::Copy { body_crc: record.body_crc, body_length: record.body.len() },
         })
     }
@@ -112,47 +116,95 @@ impl OwnCopies {
         Ok(())
     }
 
-    /// The newest copy from `low` to before `high` that is wanted.
+    /// The newest wanted copy from `low` to before `high` with no hole before it.
+    ///
+    /// A batch that was stored behind a hole, before the loss was noticed, is no end of what was copied: the search goes
+    /// back over more copies than `batch`, the most that a send holds, to see one.
     pub(super) async fn newest<Q: Queue>(
         &self,
         queue: &Q,
         low: i64,
         high: i64,
+        batch: usize,
         wanted: impl Fn(&OwnCopy) -> bool,
     ) -> Result<Option<OwnCopy>, Trouble> {
+        let mut row = Row::default();
         let mut end = high;
-        while end > low {
+        while end > low && row.length <= batch {
             let start = end.saturating_sub(STRETCH).max(low);
-            let mut newest = None;
+            let mut stretch = Vec::new();
             let mut next = start;
             while next < end {
                 let read = queue.read(next, PULL, Duration::ZERO).await?;
                 let before = next;
-                for record in read.records.iter().filter(|record| record.queue_offset < end) {
-                    newest = self.recognise(record).filter(&wanted).or(newest);
+                for record in read.records.iter().filter(|record| (before..end).contains(&record.queue_offset)) {
+                    stretch.extend(self.recognise(record).filter(&wanted));
                     next = next.max(record.queue_offset.saturating_add(1));
                 }
                 if next == before {
                     break;
                 }
             }
-            if newest.is_some() {
-                return Ok(newest);
-            }
+            stretch.into_iter().rev().for_each(|copy| row.go_back_to(copy));
             end = start;
         }
-        Ok(None)
+        Ok(row.newest)
     }
 
-    /// The copy that stands at an offset; none if that is something else.
-    pub(super) async fn at<Q: Queue>(&self, queue: &Q, offset: i64) -> Result<Option<OwnCopy>, Trouble> {
+    /// What stands where a copy was acknowledged.
+    pub(super) async fn standing<Q: Queue>(&self, queue: &Q, copy: LastCopy) -> Result<Standing, Trouble> {
+        let offset = copy.target_offset;
         let read = queue.read(offset, 1, Duration::ZERO).await?;
-        let there = read.records.first().filter(|record| record.queue_offset == offset);
-        if there.is_none() && (read.bounds.minimum..read.bounds.maximum).contains(&offset) {
-            let why = format!("the target does not return its message at offset {offset}");
-            return Err(Trouble::new(ErrorCode::InstanceRefused, why));
+        if let Some(record) = read.records.first().filter(|record| record.queue_offset == offset) {
+            let found = self.recognise(record).filter(|found| found.place == copy);
+            return Ok(found.map_or(Standing::Gone, Standing::Stands));
         }
-        Ok(there.and_then(|record| self.recognise(record)))
+        if offset < read.bounds.minimum {
+            return Ok(Standing::Retired);
+        }
+        if offset >= read.bounds.maximum {
+            return Ok(Standing::NotShown);
+        }
+        let why = format!("the target does not return its message at offset {offset}");
+        Err(Trouble::new(ErrorCode::InstanceRefused, why))
+    }
+}
+
+/// What stands where a copy was acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The copy.
+    Stands(OwnCopy),
+    /// Retention removed it.
+    Retired,
+    /// The queue ends before it: it is lost, or not shown yet.
+    NotShown,
+    /// Something else: it is lost.
+    Gone,
+}
+
+/// Copies without a hole between them, gone through from the newest to older ones.
+#[derive(Debug, Default)]
+struct Row {
+    newest: Option<OwnCopy>,
+    /// The source offset behind the next older copy of the row.
+    continues: i64,
+    length: usize,
+}
+
+impl Row {
+    fn go_back_to(&mut self, older: OwnCopy) {
+        let behind = older.place.source_offset.saturating_add(1);
+        if self.newest.is_some() && behind > self.continues {
+            // It was copied again behind where it stands.
+            return;
+        }
+        if self.newest.is_none() || behind < self.continues {
+            // What was seen so far stands behind a hole.
+            *self = Self { newest: Some(older), continues: 0, length: 0 };
+        }
+        self.continues = older.accounts_from;
+        self.length = self.length.saturating_add(1);
     }
 }
 
@@ -177,7 +229,7 @@ mod tests {
     fn copy(stream: StreamKey, queue: u32, incarnation: u32, offset: i64) -> Message {
         let stamp = Stamp::new(stream, Epoch(9), InstanceIdentity(1), "b", "t", queue, Incarnation(incarnation));
         let mut value = Vec::new();
-        stamp.write(&mut value, &[], offset, 7);
+        stamp.write(&mut value, &[], offset..=offset, 7);
         Message { properties: Bytes::from([b"CAUSEWAY\x01", &value[..], b"\x02"].concat()), ..Message::default() }
     }
 
@@ -201,9 +253,25 @@ mod tests {
         let each = |copy: Option<OwnCopy>| seen.push(copy.map(|copy| copy.place.source_offset));
         own().scan(&mixed(), 0, 7, each).await.unwrap();
         assert_eq!(seen, [Some(10), None, None, None, None, None, Some(15)]);
-        assert!(own().at(&mixed(), 1).await.unwrap().is_none());
-        assert_eq!(own().at(&mixed(), 6).await.unwrap().map(|copy| copy.place.source_offset), Some(15));
-        assert_eq!(own().at(&mixed(), 7).await, Ok(None), "behind the end");
+    }
+
+    #[tokio::test]
+    async fn a_copy_stands_is_lost_not_shown_or_retired() {
+        let queue = mixed();
+        let standing = |source_offset, target_offset| {
+            let queue = queue.clone();
+            async move { own().standing(&queue, LastCopy { source_offset, target_offset }).await.unwrap() }
+        };
+        let Standing::Stands(found) = standing(15, 6).await else { panic!() };
+        assert_eq!(found.place, LastCopy { source_offset: 15, target_offset: 6 });
+        assert_eq!(standing(14, 6).await, Standing::Gone, "a copy of another message");
+        assert_eq!(standing(10, 1).await, Standing::Gone, "somebody else's message");
+        assert_eq!(standing(16, 7).await, Standing::NotShown);
+        queue.retain_from(3);
+        assert_eq!(standing(10, 0).await, Standing::Retired);
+        queue.hide([6]);
+        let trouble = own().standing(&queue, LastCopy { source_offset: 15, target_offset: 6 }).await;
+        assert_eq!(trouble.unwrap_err().code, ErrorCode::InstanceRefused);
     }
 
     #[tokio::test]
@@ -226,12 +294,28 @@ mod tests {
             let queue = queue.clone();
             async move {
                 let wanted = move |copy: &OwnCopy| copy.place.source_offset < below;
-                let found = own().newest(&queue, low, 2_005, wanted).await.unwrap();
+                let found = own().newest(&queue, low, 2_005, 3, wanted).await.unwrap();
                 found.map(|copy| copy.place.target_offset)
             }
         };
         assert_eq!(newest(0, i64::MAX).await, Some(4));
         assert_eq!(newest(0, 3).await, Some(2));
         assert_eq!(newest(5, i64::MAX).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_batch_behind_a_hole_is_not_the_newest_unless_it_was_reached_again() {
+        let own_copy = |offset| copy(key(2), 4, 1, offset);
+        let newest = |offsets: Vec<i64>, batch: usize| async move {
+            let queue = MemoryQueue::default();
+            queue.append_all(offsets.into_iter().map(own_copy));
+            let high = queue.bounds().await.unwrap().maximum;
+            let found = own().newest(&queue, 0, high, batch, |_| true).await.unwrap().unwrap();
+            (found.place.source_offset, found.place.target_offset)
+        };
+        assert_eq!(newest(vec![0, 1, 2, 7, 8], 2).await, (2, 2));
+        assert_eq!(newest(vec![0, 1, 2, 7, 8, 3, 4], 2).await, (4, 6), "copied again behind it");
+        assert_eq!(newest(vec![0, 1, 2, 7, 8, 3, 4, 11], 2).await, (4, 6), "two losses");
+        assert_eq!(newest((100..2_000).chain(5_000..5_600).collect(), 600).await, (1_999, 1_899), "over many reads");
     }
 }

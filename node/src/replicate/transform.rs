@@ -36,6 +36,8 @@ pub(super) struct Transform {
     remembered: Remembered,
     provenance: Vec<u8>,
     original: Vec<u8>,
+    /// The source offset behind the last copy; none while that is not known.
+    behind_last_copy: Option<i64>,
 }
 
 impl Transform {
@@ -47,7 +49,13 @@ impl Transform {
             remembered: Remembered::default(),
             provenance: Vec::new(),
             original: Vec::new(),
+            behind_last_copy: None,
         }
+    }
+
+    /// The next copy stands behind the one of the record before this source offset.
+    pub(super) fn continue_behind(&mut self, offset: i64) {
+        self.behind_last_copy = Some(offset);
     }
 
     /// Whether [`Self::write`] may be used for a record without looking at the length of what it writes.
@@ -98,7 +106,9 @@ impl Transform {
         self.write_original(earlier, out);
         self.provenance.clear();
         let stamp = if without_topic { &self.without_topic } else { &self.full };
-        stamp.write(&mut self.provenance, passed, record.queue_offset, born);
+        let offset = record.queue_offset;
+        let accounts_from = self.behind_last_copy.map_or(offset, |behind| behind.min(offset));
+        stamp.write(&mut self.provenance, passed, accounts_from..=offset, born);
         add(PROPERTY, &self.provenance, out);
     }
 

@@ -1,8 +1,8 @@
 //! The second judge: the provenance on copies, read from its documented text form with code of the tests' own.
 //!
 //! The checker recognises copies by content and never looks at provenance; this one trusts only provenance: every source
-//! position exactly once, in order, under epochs that never go back, with the original born timestamp, and with the marks
-//! that were taken off remembered.
+//! position exactly once, in order, each naming the copy before it, under epochs that never go back, with the original
+//! born timestamp, and with the marks that were taken off remembered.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -65,13 +65,18 @@ pub fn check(source: &Path, target: &Path, topic: &str, hops: usize) -> io::Resu
         let mut problems = Vec::new();
         match parse(&copy, topic, hops) {
             Err(problem) => problems.push(problem),
-            Ok((position, epoch, born)) => {
+            Ok(Told { position, accounts_from, epoch, born }) => {
                 epochs.insert(epoch, ());
                 let queue = (position.0.clone(), position.1);
-                if let Some(before) = last_source.insert(queue.clone(), position.2)
-                    && before >= position.2
-                {
-                    problems.push(format!("source offset {} stands behind {before}", position.2));
+                match last_source.insert(queue.clone(), position.2) {
+                    Some(before) if before >= position.2 => {
+                        problems.push(format!("source offset {} stands behind {before}", position.2));
+                    }
+                    Some(before) if before + 1 != accounts_from => problems.push(format!(
+                        "source offset {} accounts for those from {accounts_from} on, but stands behind {before}",
+                        position.2
+                    )),
+                    _ => {}
                 }
                 if let Some(before) = last.insert(queue, Seen { epoch, offset: copy.offset })
                     && before.epoch > epoch
@@ -144,8 +149,17 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// Position, epoch and born timestamp of `1;c;CLUSTER-STREAM.GENERATION;EPOCH;CHAIN;BROKER;TOPIC;QUEUE.LIFE;OFFSET;BORN`.
-fn parse(copy: &Message, topic: &str, hops: usize) -> Result<(Position, u64, i64), String> {
+/// What a copy tells.
+struct Told {
+    position: Position,
+    /// The source offset behind the copy before.
+    accounts_from: i64,
+    epoch: u64,
+    born: i64,
+}
+
+/// Reads `1;c;CLUSTER-STREAM.GENERATION;EPOCH;CHAIN;BROKER;TOPIC;QUEUE.LIFE;OFFSET[.LEFT_OUT];BORN`.
+fn parse(copy: &Message, topic: &str, hops: usize) -> Result<Told, String> {
     let text = copy.properties.get(PROPERTY).ok_or("no provenance")?;
     let fields: Vec<&str> = text.split(';').collect();
     let malformed = || format!("malformed provenance {text:?}");
@@ -157,10 +171,12 @@ fn parse(copy: &Message, topic: &str, hops: usize) -> Result<(Position, u64, i64
         return Err(malformed());
     }
     let queue = queue.split_once('.').and_then(|(queue, _)| queue.parse().ok()).ok_or_else(malformed)?;
-    let offset = offset.parse().map_err(|_| malformed())?;
+    let (offset, left_out) = offset.split_once('.').unwrap_or((offset, "0"));
+    let offset: i64 = offset.parse().map_err(|_| malformed())?;
+    let left_out: i64 = left_out.parse().map_err(|_| malformed())?;
     let epoch = epoch.parse().map_err(|_| malformed())?;
     let born = born.parse().map_err(|_| malformed())?;
-    Ok(((broker.to_owned(), queue, offset), epoch, born))
+    Ok(Told { position: (broker.to_owned(), queue, offset), accounts_from: offset - left_out, epoch, born })
 }
 
 fn plain(byte: u8) -> String {
@@ -222,6 +238,7 @@ mod tests {
         let doubled = [good(), vec![copy(3, 2, 4, 52, "")]].concat();
         let faults = [
             (good()[..2].to_vec(), "no copy of"),
+            (vec![good().remove(0), good().remove(2)], "accounts for those from 2 on, but stands behind 0"),
             (doubled, "a second copy of"),
             (vec![copy(0, 0, 1, 50, ""), copy(1, 2, 1, 52, ""), copy(2, 1, 1, 51, "DELAY=2;")], "stands behind"),
             (changed(2, copy(2, 2, 0, 52, "")), "epoch 0 stands behind epoch 1"),

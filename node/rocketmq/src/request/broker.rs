@@ -135,7 +135,7 @@ impl Client {
 }
 
 /// Turns "you may not" and "I do not know that request" into "not told".
-fn told(asked: Result<Frame, Error>) -> Result<Option<Frame>, Error> {
+pub(super) fn told(asked: Result<Frame, Error>) -> Result<Option<Frame>, Error> {
     match asked {
         Ok(answer) => Ok(Some(answer)),
         Err(error) => match error.class() {

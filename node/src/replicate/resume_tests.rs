@@ -1,0 +1,283 @@
+//! Where copying goes on after the target lost, hid or moved something: nothing is lost, and nothing is sent twice that the
+//! target still shows.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use causeway_core::checkpoint::{Checkpoint, LastCopy};
+use causeway_core::fault::Fault;
+use causeway_core::ids::{Epoch, Incarnation, RuleVersion};
+use causeway_core::stream::Durability;
+
+use super::exit::PartitionExit;
+use super::memory::{Message, Step, message};
+use super::pipeline_tests::Scene;
+use super::settings::ReplicateSettings;
+
+/// A scene that sends ten messages at a time.
+fn by_tens(messages: u64) -> Scene {
+    let mut scene = Scene::new(messages);
+    scene.run.settings = Arc::new(ReplicateSettings { batch_messages: 10, ..ReplicateSettings::default() });
+    scene
+}
+
+/// One in which the checkpoint waits for full acknowledgements.
+fn confirmed(messages: u64) -> Scene {
+    let mut scene = by_tens(messages);
+    let mut spec = (*scene.run.spec).clone();
+    spec.run.durability = Durability::Confirmed;
+    scene.run.spec = Arc::new(spec);
+    scene
+}
+
+/// One whose target others write to, and in which no dead owner is watched for.
+fn shared(messages: u64) -> Scene {
+    let mut scene = Scene::new(messages);
+    scene.run.settings = Arc::new(ReplicateSettings { watch: Duration::ZERO, ..ReplicateSettings::default() });
+    scene.sink.append_foreign(5);
+    scene
+}
+
+/// What the copies are when of each message only the last one counts.
+fn last_of_each(copied: &[Bytes]) -> Vec<Bytes> {
+    let is_last = |(position, body): &(usize, &Bytes)| !copied[position + 1..].contains(body);
+    copied.iter().enumerate().filter(is_last).map(|(_, body)| body.clone()).collect()
+}
+
+/// Lets others write a thousand messages every ten seconds.
+async fn write_on(scene: &Scene, times: u32) {
+    for _ in 0..times {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        scene.sink.append_foreign(1_000);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_behind_a_hole_is_not_taken_for_landed_after_a_crash() {
+    let whole = Scene::new(30);
+    whole.play().await;
+    let copies = whole.sink.queue.records();
+    let mut scene = Scene::new(30);
+    let again = |copy: &causeway_rocketmq::wire::record::Record| Message {
+        body: copy.body.clone(),
+        properties: copy.properties.clone(),
+        ..Message::default()
+    };
+    // Twenty were acknowledged, the last five of them got lost, and the next ten were stored in their place.
+    scene.sink.queue.append_all(copies[..15].iter().map(again));
+    scene.sink.queue.append_all(copies[20..].iter().map(again));
+    scene.run.partition.checkpoint = Some(Checkpoint {
+        epoch: Epoch(1),
+        rule_version: RuleVersion(0),
+        source_next: 10,
+        target_next: 10,
+        source_incarnation: Incarnation(0),
+        target_incarnation: Incarnation(0),
+        fingerprint: None,
+        last_copy: Some(LastCopy { source_offset: 9, target_offset: 9 }),
+    });
+    assert_eq!(scene.play().await, PartitionExit::Stopped);
+    assert_eq!(last_of_each(&scene.copied()), scene.bodies(0));
+    assert_eq!(scene.run.gauge.zombie_writes.load(Ordering::Relaxed), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_under_the_living_connection_is_filled_while_the_checkpoint_waits() {
+    let scene = confirmed(60);
+    scene.sink.play([Step::Store, Step::Weak, Step::GoBack(5)]);
+    assert_eq!(scene.play().await, PartitionExit::Stopped);
+    assert_eq!(last_of_each(&scene.copied()), scene.bodies(0));
+    assert_eq!(scene.copied().len(), 70, "the batch behind the hole stands there twice");
+    assert_eq!(scene.checkpoint().source_next, 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_below_where_it_was_expected_has_landed_when_only_others_messages_are_gone() {
+    let scene = by_tens(20);
+    let goes_back = async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        scene.sink.append_foreign(5);
+        scene.source.append_all((20..25).map(message));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        scene.sink.append_foreign(5);
+        // The next look knows of them.
+        tokio::time::sleep(Duration::from_secs(65)).await;
+        scene.sink.queue.truncate(32);
+        scene.source.append_all((25..30).map(message));
+    };
+    let (exit, ()) = tokio::join!(scene.play_for(150), goes_back);
+    assert_eq!(exit, PartitionExit::Stopped);
+    assert_eq!(scene.copied(), scene.bodies(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_loss_does_not_take_the_batch_behind_the_first_hole_for_the_end() {
+    let scene = by_tens(100);
+    scene.play().await;
+    let mut scene = scene.again();
+    let loss = async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        scene.sink.queue.truncate(80);
+        scene.source.append_all((100..110).map(message));
+    };
+    let (exit, ()) = tokio::join!(scene.play(), loss);
+    let PartitionExit::TargetRewound { checkpoint, .. } = exit else { panic!("{exit:?}") };
+    assert_eq!((checkpoint.source_next, checkpoint.target_next), (80, 90));
+    scene = scene.again();
+    scene.run.partition.checkpoint = Some(checkpoint);
+    scene.source.append_all((110..130).map(message));
+    scene.play().await;
+    assert_eq!(scene.checkpoint().source_next, 130);
+    scene = scene.again();
+    scene.sink.queue.truncate(86);
+    let exit = scene.play().await;
+    let PartitionExit::TargetRewound { checkpoint, .. } = exit else { panic!("{exit:?}") };
+    assert_eq!((checkpoint.source_next, checkpoint.target_next), (80, 86));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_broker_stored_and_does_not_show_yet_is_waited_for() {
+    let scene = by_tens(30);
+    scene.sink.play([Step::Store, Step::ShowLater(20_000), Step::Weak, Step::Reconnect]);
+    assert_eq!(scene.play().await, PartitionExit::Stopped);
+    assert_eq!(scene.copied(), scene.bodies(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_over_this_connection_is_waited_for_though_the_broker_hides_that_it_hides() {
+    let scene = confirmed(30);
+    scene.sink.lie();
+    scene.sink.play([Step::Store, Step::ShowLater(20_000), Step::Weak, Step::Unknown(1)]);
+    assert_eq!(scene.play().await, PartitionExit::Stopped);
+    assert_eq!(scene.copied(), scene.bodies(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_was_frozen_is_given_time_after_it_answers() {
+    let scene = by_tens(30);
+    scene.sink.play([Step::Store, Step::Freeze(20_000)]);
+    assert_eq!(scene.play().await, PartitionExit::Stopped);
+    assert_eq!(scene.copied(), scene.bodies(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_others_write_to_the_target_the_place_of_the_next_tail_read_goes_on() {
+    let scene = shared(10);
+    let (exit, ()) = tokio::join!(scene.play_for(310), write_on(&scene, 30));
+    assert_eq!(exit, PartitionExit::Stopped);
+    let checkpoint = scene.checkpoint();
+    assert_eq!(checkpoint.last_copy, Some(LastCopy { source_offset: 9, target_offset: 14 }));
+    assert!(checkpoint.target_next > 18_000, "{checkpoint:?}");
+
+    // Retention passes the last copy, and nothing is missing.
+    let scene = scene.again();
+    scene.sink.queue.retain_from(15_000);
+    scene.source.append_all((10..20).map(message));
+    assert_eq!(scene.play().await, PartitionExit::Stopped);
+    assert_eq!(scene.copied(), scene.bodies(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_lost_only_others_messages_lost_nothing_of_ours() {
+    let scene = shared(10);
+    tokio::join!(scene.play_for(310), write_on(&scene, 30));
+    let mut scene = scene.again();
+    scene.sink.queue.truncate(10_000);
+    scene.source.append_all((10..20).map(message));
+    let exit = scene.play().await;
+    let PartitionExit::TargetRewound { checkpoint, lost: 0 } = exit else { panic!("{exit:?}") };
+    assert_eq!((checkpoint.source_next, checkpoint.target_next), (10, 15));
+    scene = scene.again();
+    scene.run.partition.checkpoint = Some(checkpoint);
+    assert_eq!(scene.play().await, PartitionExit::Stopped);
+    assert_eq!(scene.copied(), scene.bodies(0));
+    assert_eq!(scene.checkpoint().target_next, 10_010);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_connection_reads_no_tail_when_every_send_was_answered() {
+    let scene = shared(10);
+    let reconnects = async {
+        // A look in between shows that others write.
+        write_on(&scene, 7).await;
+        let reads = scene.sink.queue.reads();
+        scene.sink.reconnect();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        scene.source.append_all((10..20).map(message));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        scene.sink.queue.reads() - reads
+    };
+    let (exit, reads) = tokio::join!(scene.play(), reconnects);
+    assert_eq!(exit, PartitionExit::Stopped);
+    assert_eq!(scene.copied(), scene.bodies(0));
+    assert!(reads <= 5, "{reads}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_tail_read_goes_on_where_it_was_after_an_outage() {
+    let scene = Scene::new(10);
+    scene.play().await;
+    let scene = scene.again();
+    scene.sink.append_foreign(3_200);
+    let before = scene.sink.queue.reads();
+    let outage = async {
+        while scene.sink.queue.reads() < before + 60 {
+            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_micros(1)).await;
+        }
+        scene.sink.queue.freeze(Duration::from_secs(3));
+    };
+    let (exit, ()) = tokio::join!(scene.play(), outage);
+    assert_eq!(exit, PartitionExit::Stopped);
+    // A read again in which the outage began, and one of the last copy for each attempt and look.
+    let reads = scene.sink.queue.reads() - before;
+    assert!((100..120).contains(&reads), "{reads}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_in_another_queue_is_a_fault_and_not_sent_again() {
+    let scene = by_tens(30);
+    scene.sink.play([Step::Store, Step::Misplace]);
+    let PartitionExit::Fault(Fault::Repeated { offset: 10, reason, .. }) = scene.play().await else { panic!() };
+    assert!(reason.contains("queue 1 instead of queue 0"), "{reason}");
+    assert_eq!(scene.copied().len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_that_others_have_filled_up_under_the_living_connection_is_found_by_the_next_batch_or_look() {
+    for message_arrives in [true, false] {
+        let scene = Scene::new(100);
+        let loss = async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            scene.sink.queue.truncate(70);
+            scene.sink.append_foreign(50);
+            if message_arrives {
+                scene.source.append_all((100..110).map(message));
+            }
+        };
+        let (exit, ()) = tokio::join!(scene.play(), loss);
+        let PartitionExit::TargetRewound { checkpoint, lost: 30 } = exit else { panic!("{exit:?}") };
+        assert_eq!(checkpoint.source_next, 70);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_owners_copies_are_counted_though_they_are_shown_late() {
+    let scene = Scene::new(100);
+    let zombie = async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let old: Vec<_> = scene.sink.queue.records().split_off(90);
+        scene.sink.queue.show_later(Duration::from_secs(1));
+        scene.sink.queue.append_all(old.into_iter().map(|copy| Message {
+            body: copy.body,
+            properties: copy.properties,
+            ..Message::default()
+        }));
+        scene.source.append_all((100..110).map(message));
+    };
+    let (exit, ()) = tokio::join!(scene.play(), zombie);
+    assert_eq!(exit, PartitionExit::Stopped);
+    assert_eq!(scene.run.gauge.zombie_writes.load(Ordering::Relaxed), 10);
+}

@@ -1,0 +1,49 @@
+//! Waits until a target shows what it has stored: what it hides would be taken for lost and be sent again.
+//!
+//! A broker shows a message when it is dispatched to its queue, and some only when it is flushed or on the slaves. Where it
+//! tells how far its log is shown, everything that was stored when the wait began has to be; where it does not tell, the
+//! end of the queue has to stand still or the wait has to take as long as settling does.
+
+use causeway_core::error_code::ErrorCode;
+use tokio::time::{Instant, sleep};
+
+use super::ports::Sink;
+use super::settings::ReplicateSettings;
+use super::trouble::Trouble;
+
+/// Returns the end of the queue when everything that was stored by now can be read.
+///
+/// A queue that ends before `expected`, which the target acknowledged, has lost something; but a target that answers over
+/// the connection that acknowledged it (`must_show`) has rather not shown it yet, and is waited for.
+pub(super) async fn settle<K: Sink>(
+    sink: &K,
+    expected: i64,
+    must_show: bool,
+    settings: &ReplicateSettings,
+) -> Result<i64, Trouble> {
+    let began = Instant::now();
+    let mut stored = None;
+    let mut before = None;
+    let mut shown_before = false;
+    loop {
+        let dispatched = sink.dispatched().await?;
+        let end = sink.bounds().await?.maximum;
+        let waited = began.elapsed();
+        let waited_enough = waited >= settings.settle_own;
+        let shown = match dispatched {
+            Some(now) => now.shown >= *stored.get_or_insert(now.stored),
+            None => before == Some(end) || waited_enough,
+        };
+        // Twice, because a broker puts its numbers together one after the other.
+        if shown && shown_before && (end >= expected || (waited_enough && !must_show)) {
+            return Ok(end);
+        }
+        if waited >= settings.settle_own.saturating_add(settings.patience) {
+            let why = format!("the target does not show what it has stored: its queue ends at {end} of {expected}");
+            return Err(Trouble::new(ErrorCode::Busy, why));
+        }
+        shown_before = shown;
+        before = Some(end);
+        sleep(settings.settle_poll).await;
+    }
+}
