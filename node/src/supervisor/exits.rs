@@ -95,11 +95,10 @@ pub fn judge(exit: PartitionExit, place: &Place, strikes: &mut Strikes) -> Verdi
         PartitionExit::SourceLost { code, why } | PartitionExit::SinkLost { code, why } => {
             rest(Shown { state: RunState::Blocked, code: Some(code), why })
         }
-        PartitionExit::TargetRewound { checkpoint, .. } => {
-            let why = format!(
-                "the target lost acknowledged copies; copying goes on again at source offset {}",
-                checkpoint.source_next
-            );
+        PartitionExit::TargetRewound { checkpoint, lost } => {
+            let gone = if lost == 0 { "messages of others" } else { "acknowledged copies" };
+            let next = checkpoint.source_next;
+            let why = format!("the target lost {gone}; copying goes on at source offset {next}");
             let propose = Command::Rewind { partition: place.partition.clone(), epoch: place.epoch, checkpoint };
             Verdict { propose: Some(propose), ..rest(Shown { state: RunState::Starting, code: None, why }) }
         }
