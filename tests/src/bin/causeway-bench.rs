@@ -23,7 +23,7 @@ const QUEUES: u32 = 4;
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Messages of a full run.
-    #[arg(long, default_value_t = 400_000)]
+    #[arg(long, default_value_t = 1_000_000)]
     messages: u64,
     /// Rounds of floor and Causeway.
     #[arg(long, default_value_t = 3)]
@@ -48,7 +48,7 @@ fn main() {
     eprintln!("starting Apache RocketMQ 5.5.0");
     let cluster = Cluster::start(ClusterSettings::new(Version::V5_5_0));
     let arena = Arena { cluster: &cluster, queues: QUEUES, folder: folder.path() };
-    let small = (arguments.messages / 8).max(8000);
+    let small = (arguments.messages / 20).max(8000);
     eprintln!("loading {} and {small} messages", arguments.messages);
     fill(&arena, SOURCE, QUEUES, arguments.messages);
     let mut costs: BTreeMap<Contender, Vec<_>> = BTreeMap::new();
@@ -69,7 +69,7 @@ fn main() {
     if arguments.brief {
         return;
     }
-    measure(Contender::BridgeBatches, 0, arguments.messages / 4);
+    measure(Contender::BridgeBatches, 0, arguments.messages / 10);
     measure(Contender::BridgeSingles, 0, small);
     measure(Contender::Exact, 0, arguments.messages);
     eprintln!("latency");
