@@ -255,18 +255,18 @@ fn push_decimal(out: &mut Vec<u8>, value: i64) {
     if value < 0 {
         out.push(b'-');
     }
-    let start = out.len();
-    let mut rest = value.unsigned_abs();
-    loop {
-        out.push(hex_digit(rest % 10));
+    // From the last digit to the first, and then appended in one piece.
+    let mut digits = [0; 20];
+    let (mut rest, mut length) = (value.unsigned_abs(), 0_usize);
+    for place in digits.iter_mut().rev() {
+        *place = hex_digit(rest % 10);
+        length = length.saturating_add(1);
         rest /= 10;
         if rest == 0 {
             break;
         }
     }
-    if let Some(digits) = out.get_mut(start..) {
-        digits.reverse();
-    }
+    out.extend_from_slice(digits.get(digits.len().saturating_sub(length)..).unwrap_or_default());
 }
 
 fn is_plain(byte: u8) -> bool {

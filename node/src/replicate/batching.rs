@@ -1,6 +1,7 @@
 //! Turns records into sends: filters, transforms, and packs as many as one send may hold.
 //!
-//! Pure. Everything in a batch shares compression bits, reconsume count and born timestamp, so a batch ends where the
+//! Pure. Records are packed when they arrive, while their bytes are still in the processor's caches, and what is packed
+//! waits here until it is sent: [`Batcher::stage`] takes records in, [`Batcher::take`] gives sends out. Everything in a batch shares compression bits, reconsume count and born timestamp, so a batch ends where the
 //! first two change, and where the third does if the stream wants it exact. Each body is copied once, into the batch;
 //! the batch's buffer is used again. A message that fits no batch is sent alone. Empty bodies always go in a batch,
 //! because brokers refuse them alone. Never changes the order, and never leaves out a record that is to be copied.
@@ -21,6 +22,9 @@ use super::transform::Transform;
 /// A buffer larger than this is given up when there is nothing to send.
 const KEPT_BUFFER: usize = 64 * 1024;
 
+/// The most room that is made for a batch before it is known how long it gets, in bytes.
+const LARGEST_ROOM: usize = 256 * 1024;
+
 /// How large a send may be.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -30,8 +34,6 @@ pub(super) struct Limits {
     pub(super) batch_messages: usize,
     /// What the target takes: the largest body, and the largest batch.
     pub(super) message_bytes: usize,
-    /// Whether the target topic takes batches at all.
-    pub(super) takes_batches: bool,
     /// Whether born timestamps are exact or carried.
     pub(super) born_timestamp: BornTimestamp,
 }
@@ -45,6 +47,8 @@ pub(super) struct Ready {
     pub(super) messages: i64,
     /// Their encoded bytes.
     pub(super) bytes: usize,
+    /// Source offset of the first record that was used, copied or left out.
+    pub(super) first: Option<i64>,
     /// Source offset of the first that is sent.
     pub(super) first_copied: Option<i64>,
     /// Source offset of the last that is sent.
@@ -73,8 +77,15 @@ pub(super) struct Batcher {
     filter: Filter,
     transform: Transform,
     limits: Limits,
+    /// Sends that are complete, the next one first.
+    closed: VecDeque<Ready>,
+    closed_bytes: usize,
+    /// The send that further records go into; its `message` and `bytes` are set when it is closed.
+    open: Ready,
     batch: Batch,
     shared: Option<Shared>,
+    /// Bytes of the last batch and of the largest.
+    previous: usize,
     largest: usize,
     /// Records below this source offset are sent one by one.
     alone_below: i64,
@@ -93,12 +104,31 @@ enum Added {
 impl Batcher {
     pub(super) fn new(filter: Filter, transform: Transform, limits: Limits) -> Self {
         let batch = Batch::new(limits.message_bytes);
-        Self { filter, transform, limits, batch, shared: None, largest: 0, alone_below: i64::MIN }
+        let (closed, closed_bytes, open) = (VecDeque::new(), 0, Ready::default());
+        let alone_below = i64::MIN;
+        Self {
+            filter,
+            transform,
+            limits,
+            closed,
+            closed_bytes,
+            open,
+            batch,
+            shared: None,
+            previous: 0,
+            largest: 0,
+            alone_below,
+        }
     }
 
-    /// The next copy stands behind the one of the record before this source offset.
-    pub(super) fn continue_behind(&mut self, offset: i64) {
-        self.transform.continue_behind(offset);
+    /// Forgets what is staged. The next copy stands behind the one of the record before this source offset.
+    pub(super) fn restart(&mut self, behind_last_copy: i64) {
+        self.closed.clear();
+        self.closed_bytes = 0;
+        self.open = Ready::default();
+        self.shared = None;
+        self.batch = Batch::new(self.limits.message_bytes);
+        self.transform.continue_behind(behind_last_copy);
     }
 
     /// Sends the records below a source offset one by one, to find the one that the target refuses.
@@ -109,59 +139,119 @@ impl Batcher {
     /// Gives up a large buffer, because there is nothing to send for a while.
     pub(super) fn rest(&mut self) {
         if self.largest > KEPT_BUFFER {
-            self.largest = 0;
+            (self.previous, self.largest) = (0, 0);
             self.batch = Batch::new(self.limits.message_bytes);
         }
     }
 
-    /// Takes records from the front, as many as one send may hold.
+    /// Packs records that follow those staged before.
     ///
     /// # Errors
-    /// [`Fault::BadRecord`] when the first record cannot be sent. One that follows others is left for the next call.
-    pub(super) fn fill(&mut self, records: &mut VecDeque<Record>) -> Result<Ready, Fault> {
-        let mut ready = Ready::default();
-        let (mut single, mut taken) = (None, 0);
-        while let (Some(record), None) = (records.get(taken), &single) {
-            match self.filter.judge(record) {
-                Verdict::Filtered => ready.filtered = ready.filtered.saturating_add(1),
-                Verdict::Looped => ready.looped = ready.looped.saturating_add(1),
-                Verdict::Keep(past) => {
-                    let added =
-                        add(&mut self.transform, &mut self.batch, &mut self.shared, &self.limits, record, &past);
-                    match added {
-                        Ok(Added::Batch) => {}
-                        Ok(Added::Single(message)) => single = Some(message),
-                        Ok(Added::Next) => break,
-                        Err(fault) if taken == 0 => return Err(fault),
-                        Err(_) => break,
-                    }
-                    ready.messages = ready.messages.saturating_add(1);
-                    ready.first_copied.get_or_insert(record.queue_offset);
-                    ready.last_copied = Some(record.queue_offset);
-                    self.transform.continue_behind(record.queue_offset.saturating_add(1));
-                }
-            }
-            let alone = ready.messages > 0 && record.queue_offset < self.alone_below;
-            ready.source_bytes = ready.source_bytes.saturating_add(record.encoded_len());
-            taken = taken.saturating_add(1);
-            if alone {
-                break;
+    /// [`Fault::BadRecord`] for the first record that cannot be sent. Those before it are staged, those behind it are not.
+    pub(super) fn stage(&mut self, records: &[Record]) -> Result<(), Fault> {
+        for (position, record) in records.iter().enumerate() {
+            // Whatever is closed here ends with the record before, which is of this answer or was kept from the last.
+            let before = position.checked_sub(1).and_then(|before| records.get(before));
+            if let Err(fault) = self.stage_one(record, before) {
+                self.close(before);
+                return Err(fault);
             }
         }
-        ready.last = taken.checked_sub(1).and_then(|last| records.get(last)).cloned();
-        records.drain(..taken);
-        ready.message = single.or_else(|| self.close());
+        if let Some(last) = records.last().filter(|_| self.open.first.is_some()) {
+            self.open.last = Some(last.clone());
+        }
+        Ok(())
+    }
+
+    fn stage_one(&mut self, record: &Record, before: Option<&Record>) -> Result<(), Fault> {
+        let offset = record.queue_offset;
+        let mut single = None;
+        match self.filter.judge(record) {
+            Verdict::Filtered => self.open.filtered = self.open.filtered.saturating_add(1),
+            Verdict::Looped => self.open.looped = self.open.looped.saturating_add(1),
+            Verdict::Keep(past) => {
+                if offset < self.alone_below {
+                    // What is left out before it must be recorded even if it is the one that is refused.
+                    self.close(before);
+                }
+                loop {
+                    if self.shared.is_none() {
+                        self.batch.make_room(self.previous.min(LARGEST_ROOM));
+                    }
+                    match add(&mut self.transform, &mut self.batch, &mut self.shared, &self.limits, record, &past)? {
+                        Added::Batch => break,
+                        Added::Single(message) => {
+                            single = Some(message);
+                            break;
+                        }
+                        Added::Next => self.close(before),
+                    }
+                }
+                self.open.messages = self.open.messages.saturating_add(1);
+                self.open.first_copied.get_or_insert(offset);
+                self.open.last_copied = Some(offset);
+                self.transform.continue_behind(offset.saturating_add(1));
+            }
+        }
+        self.open.first.get_or_insert(offset);
+        self.open.source_bytes = self.open.source_bytes.saturating_add(record.encoded_len());
+        if single.is_some() || (self.open.messages > 0 && offset < self.alone_below) {
+            self.open.message = single;
+            self.close(Some(record));
+        }
+        Ok(())
+    }
+
+    /// The next send: a complete one, or else what is staged so far. None when nothing is.
+    pub(super) fn take(&mut self) -> Option<Ready> {
+        if self.closed.is_empty() {
+            self.close(None);
+        }
+        let next = self.closed.pop_front()?;
+        self.closed_bytes = self.closed_bytes.saturating_sub(next.source_bytes);
+        Some(next)
+    }
+
+    /// Whether nothing is staged.
+    pub(super) fn is_empty(&self) -> bool {
+        self.closed.is_empty() && self.open.first.is_none()
+    }
+
+    /// Source offset of the first staged record.
+    pub(super) fn position(&self) -> Option<i64> {
+        self.closed.front().unwrap_or(&self.open).first
+    }
+
+    /// Whether a send of at least so many source bytes, or one that cannot grow, is staged.
+    pub(super) fn holds(&self, source_bytes: usize) -> bool {
+        !self.closed.is_empty() || self.open.source_bytes >= source_bytes
+    }
+
+    /// Source bytes of everything that is staged.
+    pub(super) fn staged_bytes(&self) -> usize {
+        self.closed_bytes.saturating_add(self.open.source_bytes)
+    }
+
+    /// Completes the open send, if it holds anything. `last` is its last record, unless that was kept already.
+    fn close(&mut self, last: Option<&Record>) {
+        if self.open.first.is_none() {
+            return;
+        }
+        let mut ready = std::mem::take(&mut self.open);
+        if let Some(last) = last {
+            ready.last = Some(last.clone());
+        }
+        if let Some(shared) = self.shared.take() {
+            self.previous = self.batch.len();
+            self.largest = self.largest.max(self.previous);
+            ready.message = Some(outgoing(Content::Batch(self.batch.take()), shared));
+        }
         ready.bytes = ready.message.as_ref().map_or(0, |message| match &message.content {
             Content::Batch(bytes) => bytes.len(),
             Content::Single { body, properties, .. } => batch::encoded_len(body.len(), properties.len()),
         });
-        Ok(ready)
-    }
-
-    fn close(&mut self) -> Option<OutgoingBatch> {
-        let shared = self.shared.take()?;
-        self.largest = self.largest.max(self.batch.len());
-        Some(outgoing(Content::Batch(self.batch.take()), shared))
+        self.closed_bytes = self.closed_bytes.saturating_add(ready.source_bytes);
+        self.closed.push_back(ready);
     }
 }
 
@@ -191,7 +281,7 @@ fn add(
             return Ok(Added::Next);
         }
     }
-    if limits.takes_batches && needed <= limits.message_bytes {
+    if needed <= limits.message_bytes {
         let pushed = if Transform::is_surely_short(record) {
             let expected = transform.expected_length(record);
             batch.push_with(record.flag, &record.body, expected, |out| transform.write(record, past, out))
@@ -243,7 +333,6 @@ mod tests {
         batch_bytes: 2_000,
         batch_messages: 100,
         message_bytes: 3_000,
-        takes_batches: true,
         born_timestamp: BornTimestamp::Carried,
     };
 
@@ -254,10 +343,10 @@ mod tests {
         Batcher::new(filter, Transform::new("orders", stamp), limits)
     }
 
-    fn records(messages: impl IntoIterator<Item = Message>) -> VecDeque<Record> {
+    fn records(messages: impl IntoIterator<Item = Message>) -> Vec<Record> {
         let queue = MemoryQueue::default();
         queue.append_all(messages);
-        queue.records().into()
+        queue.records()
     }
 
     fn sized(length: usize) -> Message {
@@ -278,12 +367,13 @@ mod tests {
         inner.iter().map(offset).collect()
     }
 
-    fn all(mut batcher: Batcher, mut records: VecDeque<Record>) -> Vec<Vec<i64>> {
-        let mut sends = Vec::new();
-        while !records.is_empty() {
-            sends.push(offsets(&batcher.fill(&mut records).unwrap()));
-        }
-        sends
+    fn drain(batcher: &mut Batcher) -> Vec<Ready> {
+        std::iter::from_fn(|| batcher.take()).collect()
+    }
+
+    fn all(mut batcher: Batcher, records: Vec<Record>) -> Vec<Vec<i64>> {
+        batcher.stage(&records).unwrap();
+        drain(&mut batcher).iter().map(offsets).collect()
     }
 
     #[test]
@@ -311,7 +401,8 @@ mod tests {
         let exact = Limits { born_timestamp: BornTimestamp::Exact, ..LIMITS };
         assert_eq!(all(batcher(exact), messages()), [vec![0, 1, 2], vec![3, 4, 5]]);
         let mut batcher = batcher(LIMITS);
-        assert_eq!(batcher.fill(&mut messages()).unwrap().message.unwrap().born_timestamp, 1_000);
+        batcher.stage(&messages()).unwrap();
+        assert_eq!(batcher.take().unwrap().message.unwrap().born_timestamp, 1_000);
     }
 
     #[test]
@@ -319,17 +410,9 @@ mod tests {
         let sends = all(batcher(LIMITS), records([sized(10), sized(2_000), sized(3_000), sized(0), sized(10)]));
         assert_eq!(sends, [vec![0], vec![1], vec![2], vec![3, 4]]);
         let mut batcher = batcher(LIMITS);
-        let mut records = records([sized(10), sized(3_001)]);
-        assert_eq!(offsets(&batcher.fill(&mut records).unwrap()), [0]);
-        assert!(matches!(batcher.fill(&mut records), Err(Fault::BadRecord { offset: 1, .. })));
-    }
-
-    #[test]
-    fn a_target_without_batches_gets_single_messages() {
-        let limits = Limits { takes_batches: false, ..LIMITS };
-        assert_eq!(all(batcher(limits), records((0..3).map(message))), [vec![0], vec![1], vec![2]]);
-        let empty = batcher(limits).fill(&mut records([sized(0)])).unwrap_err();
-        assert!(matches!(empty, Fault::BadRecord { offset: 0, .. }));
+        let staged = batcher.stage(&records([sized(10), sized(3_001), sized(10)]));
+        assert!(matches!(staged, Err(Fault::BadRecord { offset: 1, .. })));
+        assert_eq!(drain(&mut batcher).iter().map(offsets).collect::<Vec<_>>(), [[0]]);
     }
 
     #[test]
@@ -339,6 +422,49 @@ mod tests {
         assert_eq!(all(one_by_one, records((0..5).map(message))), [vec![0], vec![1], vec![2, 3, 4]]);
     }
 
+    /// What was left out before a record that is refused is told of by itself, or a decision about the record would pass
+    /// over records that nobody knows to be done with.
+    #[test]
+    fn what_is_left_out_before_a_record_that_is_sent_alone_is_a_send_of_its_own() {
+        let tagged =
+            |tag: &str| Message { properties: Bytes::from(format!("TAGS\u{1}{tag}\u{2}")), ..Message::default() };
+        let tags = ["no", "no", "yes", "yes", "no", "yes", "no"];
+        let filtered = |alone_below: i64| {
+            let mut batcher = batcher(LIMITS);
+            batcher.filter = Filter::new("yes".parse().unwrap(), InstanceIdentity(0xb));
+            batcher.one_by_one_below(alone_below);
+            batcher.stage(&records(tags.map(tagged))).unwrap();
+            let sends = drain(&mut batcher);
+            sends.iter().map(|ready| (ready.first.unwrap(), ready.messages, ready.filtered)).collect::<Vec<_>>()
+        };
+        assert_eq!(filtered(4), [(0, 0, 2), (2, 1, 0), (3, 1, 0), (4, 1, 2)]);
+        assert_eq!(filtered(0), [(0, 3, 4)]);
+    }
+
+    #[test]
+    fn what_arrives_in_pieces_is_packed_like_what_arrives_at_once() {
+        let records = records((0..7).map(|_| sized(500)));
+        let mut batcher = batcher(LIMITS);
+        for piece in records.chunks(2) {
+            batcher.stage(piece).unwrap();
+        }
+        assert_eq!((batcher.position(), batcher.is_empty(), batcher.holds(usize::MAX)), (Some(0), false, true));
+        assert_eq!(batcher.staged_bytes(), records.iter().map(Record::encoded_len).sum());
+        let sends = drain(&mut batcher);
+        assert_eq!(sends.iter().map(offsets).collect::<Vec<_>>(), [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
+        let lasts: Vec<_> = sends.iter().map(|ready| ready.last.as_ref().unwrap().queue_offset).collect();
+        assert_eq!(lasts, [2, 5, 6]);
+        assert_eq!(
+            sends.iter().map(|ready| ready.source_bytes).sum::<usize>(),
+            records.iter().map(Record::encoded_len).sum()
+        );
+        assert_eq!((batcher.position(), batcher.is_empty(), batcher.staged_bytes()), (None, true, 0));
+        batcher.stage(&records).unwrap();
+        batcher.restart(0);
+        assert!(batcher.is_empty() && batcher.take().is_none());
+        assert_eq!(all(batcher, records).len(), 3, "nothing of what was forgotten is left");
+    }
+
     #[test]
     fn properties_at_the_limit_are_a_bad_record_and_do_not_disturb_the_others() {
         let long = Message { properties: Bytes::from(vec![b'p'; 10]), ..message(0) };
@@ -346,11 +472,11 @@ mod tests {
         let bad = Message { properties: Bytes::from(huge), ..message(1) };
         let limits = Limits { batch_bytes: 100_000, message_bytes: 100_000, ..LIMITS };
         let mut batcher = batcher(limits);
-        let mut records = records([long.clone(), bad, long]);
-        assert_eq!(offsets(&batcher.fill(&mut records).unwrap()), [0]);
-        assert!(matches!(batcher.fill(&mut records), Err(Fault::BadRecord { offset: 1, .. })));
-        records.pop_front();
-        assert_eq!(offsets(&batcher.fill(&mut records).unwrap()), [2]);
+        let records = records([long.clone(), bad, long]);
+        assert!(matches!(batcher.stage(&records), Err(Fault::BadRecord { offset: 1, .. })));
+        assert!(matches!(batcher.stage(&records[1..]), Err(Fault::BadRecord { offset: 1, .. })));
+        batcher.stage(&records[2..]).unwrap();
+        assert_eq!(drain(&mut batcher).iter().map(offsets).collect::<Vec<_>>(), [[0], [2]]);
     }
 
     proptest! {
@@ -361,11 +487,10 @@ mod tests {
         ) {
             let count = i64::try_from(lengths.len()).unwrap();
             let message = |(length, flag): (&usize, &i32)| Message { sys_flag: *flag, ..sized(*length) };
-            let mut records = records(lengths.iter().zip(&flags).map(message));
             let mut batcher = batcher(LIMITS);
+            batcher.stage(&records(lengths.iter().zip(&flags).map(message))).unwrap();
             let mut seen = Vec::new();
-            while !records.is_empty() {
-                let ready = batcher.fill(&mut records).unwrap();
+            for ready in drain(&mut batcher) {
                 let sent = offsets(&ready);
                 prop_assert_eq!(ready.messages, i64::try_from(sent.len()).unwrap());
                 prop_assert!(sent.len() == 1 || ready.bytes <= LIMITS.batch_bytes);

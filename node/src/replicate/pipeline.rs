@@ -21,7 +21,7 @@ use causeway_core::provenance::{Stamp, StreamKey};
 use causeway_core::stream::StreamSpec;
 use causeway_rules::tag::TagExpression;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::batching::{Batcher, Limits};
 use super::budget::{Charge, ReadAheadBudget};
@@ -104,14 +104,15 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
 
     async fn copy(&mut self) -> Result<Infallible, Interruption> {
         loop {
-            let records = tokio::select! {
+            let ready = tokio::select! {
                 biased;
-                records = self.run.stop.unless_stopped(self.source.next()) => records??, // contiguous and undamaged
+                // Contiguous and undamaged; filtered, transformed and packed when they arrive.
+                ready = self.run.stop.unless_stopped(self.source.next(&mut self.batcher)) => ready??,
                 interruption = self.sink.watch() => return Err(interruption),
             };
-            let ready = self.batcher.fill(records)?; // filters, transforms and packs: pure
-            self.source.taken(ready.source_bytes);
-            let ack = beside(self.sink.write(&ready), self.source.read_ahead()).await?; // one batch in flight
+            let began = Instant::now();
+            let ack = beside(self.sink.write(&ready), self.source.read_ahead(&mut self.batcher)).await?; // one in flight
+            self.source.sent_within(began.elapsed());
             self.recorder.record(&ready, ack); // advances by the durability policy, even if all were left out
             self.source.release(ready.source_bytes);
             self.show();
@@ -142,9 +143,9 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             }
         };
         self.recorder.resumed(&resumed);
-        self.batcher.continue_behind(resumed.behind_last_copy());
         self.sink.verified(connection, &resumed, cause);
-        if cause != Cause::Connection || self.source.position() != resumed.source_next {
+        if cause != Cause::Connection || self.source.position(&self.batcher) != resumed.source_next {
+            self.batcher.restart(resumed.behind_last_copy());
             let [boundary, older] = resumed.boundaries;
             self.source.seek(resumed.source_next, boundary, older);
         }
@@ -180,7 +181,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
     fn show(&mut self) {
         let waits = self.recorder.waits();
         self.source.held_back = waits;
-        let at_end = self.source.is_at_end();
+        let at_end = self.source.is_at_end(&self.batcher);
         if at_end {
             if !self.source.reads_slave() {
                 self.recorder.at_end();
@@ -232,7 +233,6 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             batch_messages: run.settings.batch_messages.max(1),
             message_bytes,
             // Retry topics do not, and they cannot be an end of a stream.
-            takes_batches: true,
             born_timestamp: run.spec.run.born_timestamp,
         };
         let filter = Filter::new(tags, run.target_identity);

@@ -1,10 +1,9 @@
-//! The source side of a run: reads ahead of the sends, within bytes, and hands out records in order.
+//! The source side of a run: reads ahead of the sends, within bytes, and stages what it read in the batcher.
 //!
 //! There is no task and no channel: [`Reader::read_ahead`] is driven beside the send in flight, so reading and writing
 //! overlap though the loop is serial. The fetch under way is kept when that is given up, so nothing is read twice.
-//! Never hands out a record behind a hole: what ends the reading is told only when everything before it was taken.
+//! Never stages a record behind a hole: what ends the reading is told only when everything before it was taken.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -16,6 +15,7 @@ use causeway_core::ids::Timestamp;
 use causeway_rocketmq::wire::record::Record;
 use tokio::time::timeout;
 
+use super::batching::{Batcher, Ready};
 use super::boundary::Boundary;
 use super::budget::Charge;
 use super::exit::PartitionExit;
@@ -24,11 +24,16 @@ use super::ports::{Bounds, Source};
 use crate::clock;
 use crate::status::PartitionGauge;
 
-/// With a backlog, records are handed out only when this many bytes are there: larger sends cost less, and nobody
+/// With a backlog, a send is handed out only when this many bytes are staged: larger sends cost less, and nobody
 /// waits for a message that is behind others anyway.
 const WORTH_SENDING: usize = 256 * 1024;
 
-/// Records that are there wait no longer than this for more: the source may not answer for a while.
+/// A target that answers a send within this is near. While a batch is on its way to one, no more is read ahead than one
+/// further batch that is worth sending: it is sent while its bytes are still in the processor's caches. For a target that
+/// is far away everything is read ahead that there is room for, because larger batches are what makes up for the distance.
+const NEAR: Duration = Duration::from_millis(10);
+
+/// Records that are staged wait no longer than this for more: the source may not answer for a while.
 const LONGEST_GATHERING: Duration = Duration::from_millis(20);
 
 /// Fewer messages than this at the source are no backlog.
@@ -44,11 +49,11 @@ pub(super) struct Reader<S> {
     /// Where the next fetch begins.
     place: Place,
     fetching: Option<Fetching>,
-    buffer: VecDeque<Record>,
-    buffered_bytes: usize,
-    /// Why reading ended; told when the buffer is empty.
+    /// Why reading ended; told when nothing is staged.
     ended: Option<PartitionExit>,
     bounds: Option<Bounds>,
+    /// Staged source bytes at which reading ahead rests.
+    enough: usize,
     /// Whether the checkpoint waits for durability, so that "everything was copied" is not the whole truth.
     pub(super) held_back: bool,
 }
@@ -62,10 +67,9 @@ impl<S: Source> Reader<S> {
             charge,
             place,
             fetching: None,
-            buffer: VecDeque::new(),
-            buffered_bytes: 0,
             ended: None,
             bounds: None,
+            enough: usize::MAX,
             held_back: false,
         }
     }
@@ -75,46 +79,47 @@ impl<S: Source> Reader<S> {
         self.place = Place { next, boundary, older, trusted: false, answered: self.place.answered };
         self.fetching = None;
         self.ended = None;
-        self.buffer = VecDeque::new();
-        self.buffered_bytes = 0;
         self.charge.give_back(self.charge.held());
     }
 
     /// The offset of the record that is handed out next.
-    pub(super) fn position(&self) -> i64 {
-        self.buffer.front().map_or(self.place.next, |record| record.queue_offset)
+    pub(super) fn position(&self, staged: &Batcher) -> i64 {
+        staged.position().unwrap_or(self.place.next)
     }
 
-    /// Waits for records. At least one is there, and all are contiguous; whoever takes some has to say so by
-    /// [`Self::taken`].
-    pub(super) async fn next(&mut self) -> Result<&mut VecDeque<Record>, PartitionExit> {
-        while !self.is_worth_sending() {
-            if !self.buffer.is_empty() {
-                if timeout(LONGEST_GATHERING, self.step()).await.is_err() {
-                    break;
-                }
+    /// Waits for a send. Its records stay charged until [`Self::release`].
+    pub(super) async fn next(&mut self, staged: &mut Batcher) -> Result<Ready, PartitionExit> {
+        loop {
+            let gathered = if self.is_worth_sending(staged) {
+                true
+            } else if !staged.is_empty() {
+                timeout(LONGEST_GATHERING, self.step(staged)).await.is_err()
             } else if let Some(exit) = self.ended.take() {
                 return Err(exit);
             } else {
-                self.step().await;
+                self.step(staged).await;
+                false
+            };
+            if gathered && let Some(ready) = staged.take() {
+                return Ok(ready);
             }
         }
-        Ok(&mut self.buffer)
     }
 
     /// Reads ahead as long as there is room. Never ends; whoever drives it gives it up when the send was answered.
-    pub(super) async fn read_ahead(&mut self) -> Infallible {
+    pub(super) async fn read_ahead(&mut self, staged: &mut Batcher) -> Infallible {
         loop {
-            if self.ended.is_some() || (self.fetching.is_none() && !self.has_room()) {
+            let rests = staged.staged_bytes() >= self.enough || !self.has_room();
+            if self.ended.is_some() || (self.fetching.is_none() && rests) {
                 return pending().await;
             }
-            self.step().await;
+            self.step(staged).await;
         }
     }
 
-    /// Records of so many bytes were taken out of the buffer. They stay charged until [`Self::release`].
-    pub(super) fn taken(&mut self, bytes: usize) {
-        self.buffered_bytes = self.buffered_bytes.saturating_sub(bytes);
+    /// A send took so long to be answered.
+    pub(super) fn sent_within(&mut self, time: Duration) {
+        self.enough = if time <= NEAR { WORTH_SENDING } else { usize::MAX };
     }
 
     /// Records of so many bytes are done with.
@@ -128,8 +133,8 @@ impl<S: Source> Reader<S> {
     }
 
     /// Whether everything that was read is handed out and the source held no more when it was last asked.
-    pub(super) fn is_at_end(&self) -> bool {
-        self.buffer.is_empty() && self.backlog(self.place.next) == 0
+    pub(super) fn is_at_end(&self, staged: &Batcher) -> bool {
+        staged.is_empty() && self.backlog(self.place.next) == 0
     }
 
     /// Whether a slave answered last: its end does not prove that its master held no more.
@@ -137,9 +142,9 @@ impl<S: Source> Reader<S> {
         self.place.answered.is_some_and(|(from_slave, _)| from_slave)
     }
 
-    fn is_worth_sending(&self) -> bool {
-        !self.buffer.is_empty()
-            && (self.buffered_bytes >= WORTH_SENDING
+    fn is_worth_sending(&self, staged: &Batcher) -> bool {
+        !staged.is_empty()
+            && (staged.holds(WORTH_SENDING)
                 || self.ended.is_some()
                 || self.backlog(self.place.next) < BACKLOG
                 || !self.has_room())
@@ -150,7 +155,7 @@ impl<S: Source> Reader<S> {
     }
 
     /// One fetch. Giving it up at its await loses nothing.
-    async fn step(&mut self) {
+    async fn step(&mut self, staged: &mut Batcher) {
         let fetching = match &mut self.fetching {
             Some(fetching) => fetching,
             none => none.insert(Box::pin(fetch(Arc::clone(&self.reading), self.place))),
@@ -158,14 +163,14 @@ impl<S: Source> Reader<S> {
         let fetched = fetching.await;
         self.fetching = None;
         match fetched {
-            Ok(fetched) => self.absorb(fetched),
+            Ok(fetched) => self.absorb(fetched, staged),
             Err(exit) => self.ended = Some(exit),
         }
     }
 
-    fn absorb(&mut self, fetched: Fetched) {
+    fn absorb(&mut self, fetched: Fetched, staged: &mut Batcher) {
         let idle = self.charge.held() == 0 && !self.held_back;
-        let was_at_end = idle && self.bounds.is_some() && self.is_at_end();
+        let was_at_end = idle && self.bounds.is_some() && self.is_at_end(staged);
         self.place = fetched.place;
         self.bounds = Some(fetched.bounds);
         let from_slave = self.reads_slave();
@@ -194,21 +199,28 @@ impl<S: Source> Reader<S> {
             self.gauge.slave_read_messages.fetch_add(count, Ordering::Relaxed);
         }
         self.charge.add(bytes);
-        self.buffered_bytes = self.buffered_bytes.saturating_add(bytes);
-        self.buffer.extend(fetched.records);
+        if let Err(fault) = staged.stage(&fetched.records) {
+            self.ended = Some(PartitionExit::Fault(fault));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use causeway_core::ids::Epoch;
+    use bytes::Bytes;
+    use causeway_core::ids::{ClusterId, Epoch, Generation, Incarnation, InstanceIdentity, StreamId};
+    use causeway_core::provenance::{Stamp, StreamKey};
+    use causeway_core::stream::BornTimestamp;
     use tokio::time::Instant;
 
     use super::*;
+    use crate::replicate::batching::Limits;
     use crate::replicate::budget::ReadAheadBudget;
     use crate::replicate::condition::Condition;
-    use crate::replicate::memory::{MemoryQueue, message};
+    use crate::replicate::filter::Filter;
+    use crate::replicate::memory::{MemoryQueue, Message, message};
     use crate::replicate::settings::ReplicateSettings;
+    use crate::replicate::transform::Transform;
 
     fn reader(queue: &MemoryQueue, budget: usize) -> Reader<MemoryQueue> {
         let gauge = Arc::new(PartitionGauge::new(Epoch(1), Timestamp(0)));
@@ -224,6 +236,18 @@ mod tests {
         reader
     }
 
+    fn batcher() -> Batcher {
+        let key = StreamKey { cluster: ClusterId(1), stream: StreamId(2), generation: Generation(0) };
+        let stamp = |topic: &str| Stamp::new(key, Epoch(3), InstanceIdentity(0xa), "b", topic, 0, Incarnation(0));
+        let limits = Limits {
+            batch_bytes: 1024 * 1024,
+            batch_messages: 2048,
+            message_bytes: 1024 * 1024,
+            born_timestamp: BornTimestamp::Carried,
+        };
+        Batcher::new(Filter::new("*".parse().unwrap(), InstanceIdentity(0xb)), Transform::new("orders", stamp), limits)
+    }
+
     fn queue(messages: u64) -> MemoryQueue {
         let queue = MemoryQueue::default();
         queue.append_all((0..messages).map(message));
@@ -233,53 +257,63 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_backlog_is_gathered_and_the_end_of_the_queue_is_not_waited_for() {
         let queue = queue(500);
-        let mut reader = reader(&queue, 1024 * 1024);
+        let (mut reader, mut staged) = (reader(&queue, 1024 * 1024), batcher());
         let began = Instant::now();
-        assert!(reader.next().await.unwrap().len() > 400, "fewer than a backlog is left");
+        assert!(reader.next(&mut staged).await.unwrap().messages > 400, "fewer than a backlog is left");
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_room_one_pull_is_handed_out_and_nothing_is_read_ahead() {
         let queue = queue(500);
-        let mut reader = reader(&queue, 0);
-        assert_eq!(reader.next().await.unwrap().len(), 32);
-        assert!(timeout(Duration::from_secs(60), reader.read_ahead()).await.is_err());
-        assert_eq!(reader.next().await.unwrap().len(), 32);
-        let bytes = reader.buffered_bytes;
-        reader.next().await.unwrap().clear();
-        reader.taken(bytes);
-        reader.release(bytes);
-        assert_eq!(reader.next().await.unwrap().front().unwrap().queue_offset, 32);
+        let (mut reader, mut staged) = (reader(&queue, 0), batcher());
+        let ready = reader.next(&mut staged).await.unwrap();
+        assert_eq!(ready.messages, 32);
+        assert!(timeout(Duration::from_secs(60), reader.read_ahead(&mut staged)).await.is_err());
+        assert!(staged.is_empty());
+        reader.release(ready.source_bytes);
+        assert_eq!(reader.next(&mut staged).await.unwrap().first, Some(32));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn for_a_near_target_one_batch_is_read_ahead_and_for_a_far_one_all_that_there_is_room_for() {
+        let queue = MemoryQueue::default();
+        queue.append_all((0..400).map(|_| Message { body: Bytes::from(vec![7; 4_000]), ..Message::default() }));
+        let mut ahead = Vec::new();
+        for answered_in in [NEAR, NEAR * 2] {
+            let (mut reader, mut staged) = (reader(&queue, 16 * 1024 * 1024), batcher());
+            reader.sent_within(answered_in);
+            assert!(timeout(Duration::from_secs(1), reader.read_ahead(&mut staged)).await.is_err());
+            ahead.push(staged.staged_bytes());
+        }
+        assert!((WORTH_SENDING..2 * WORTH_SENDING).contains(&ahead[0]), "{ahead:?}");
+        assert!(ahead[1] > 1_600_000, "{ahead:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_read_does_not_wait_for_a_source_that_stopped_answering() {
         let queue = queue(500);
         queue.fail_reads_after(2);
-        let mut reader = reader(&queue, 1024 * 1024);
+        let (mut reader, mut staged) = (reader(&queue, 1024 * 1024), batcher());
         let began = Instant::now();
-        assert_eq!(reader.next().await.unwrap().len(), 64);
+        assert_eq!(reader.next(&mut staged).await.unwrap().messages, 64);
         assert!(began.elapsed() <= 2 * LONGEST_GATHERING);
-        let bytes = reader.buffered_bytes;
-        reader.next().await.unwrap().clear();
-        reader.taken(bytes);
-        assert!(matches!(reader.next().await, Err(PartitionExit::SourceLost { .. })));
+        assert!(matches!(reader.next(&mut staged).await, Err(PartitionExit::SourceLost { .. })));
     }
 
     #[tokio::test(start_paused = true)]
     async fn reading_ahead_that_is_given_up_loses_nothing() {
         let queue = queue(500);
-        let mut reader = reader(&queue, 1024 * 1024);
+        let (mut reader, mut staged) = (reader(&queue, 1024 * 1024), batcher());
         for _ in 0..20 {
             tokio::select! {
                 biased;
-                never = reader.read_ahead() => match never {},
+                never = reader.read_ahead(&mut staged) => match never {},
                 () = tokio::task::yield_now() => {}
             }
         }
-        let offsets: Vec<_> = reader.next().await.unwrap().iter().map(|record| record.queue_offset).collect();
-        assert_eq!(offsets, (0..i64::try_from(offsets.len()).unwrap()).collect::<Vec<_>>());
+        let ready = reader.next(&mut staged).await.unwrap();
+        assert_eq!((ready.first, ready.last.map(|last| last.queue_offset)), (Some(0), Some(ready.messages - 1)));
         assert!(queue.reads() <= 20);
     }
 }

@@ -118,6 +118,11 @@ impl Batch {
         Ok(needed)
     }
 
+    /// Makes room for so many bytes at once, in the buffer of an earlier batch where nobody holds that any more.
+    pub fn make_room(&mut self, bytes: usize) {
+        self.buffer.reserve(bytes.min(self.left()));
+    }
+
     /// Encoded bytes so far.
     #[must_use]
     pub fn len(&self) -> usize {

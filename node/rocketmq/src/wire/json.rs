@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 use bytes::{BufMut as _, BytesMut};
+use memchr::memchr2;
 use serde_json::{Map, Number, Value};
 
 use super::frame::MAX_FRAME_BYTES;
@@ -250,10 +251,13 @@ impl<'a> Parser<'a> {
 
     fn string(&mut self) -> Result<Cow<'a, str>, Error> {
         let quote = self.next()?;
-        let plain = self.run(|byte| byte != quote && byte != b'\\');
+        let rest = self.text.get(self.position..).unwrap_or_default();
+        let plain = rest.get(..memchr2(quote, b'\\', rest).unwrap_or(rest.len())).unwrap_or_default();
+        self.advance(plain.len());
         if self.peek() == Some(quote) {
             self.advance(1);
-            return Ok(String::from_utf8_lossy(plain));
+            // Asked first, because the lossy reading looks at each character.
+            return Ok(std::str::from_utf8(plain).map_or_else(|_| String::from_utf8_lossy(plain), Cow::Borrowed));
         }
         let mut bytes = plain.to_vec();
         loop {
