@@ -234,6 +234,27 @@ async fn what_a_suggested_slave_lacks_its_living_master_answers() {
 }
 
 #[tokio::test]
+async fn a_slave_is_left_on_demand_and_its_bytes_are_no_evidence() {
+    let (master, slave) = cold_master_and_slave().await;
+    let cold = ClientSettings { slave_reads: SlaveReads::ColdCatchUp, ..settings(&master) };
+    let client = Client::new(cold.clone()).unwrap();
+    client.pull(&queue(0), &one(0)).await.unwrap();
+    assert_eq!(bodies(&client.pull(&queue(0), &one(0)).await.unwrap()), ["slave"]);
+    client.leave_slave(&queue(0));
+    for _ in 0..2 {
+        assert_eq!(bodies(&client.pull(&queue(0), &one(0)).await.unwrap()), ["master"]);
+    }
+
+    point(&master, json!({"1": slave.address()}), 6);
+    let client = Client::new(cold).unwrap();
+    for fault in [Fault::Answer(0, "no fields".into()), Fault::Announce(0x8000_0000)] {
+        slave.fault(request::PULL_MESSAGE, fault);
+        let error = client.pull(&queue(0), &one(0)).await.unwrap_err();
+        assert!(matches!(error, Error::SlaveUnreadable { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn another_connection_to_a_slave_has_another_number() {
     let (directory, _) = pair().await;
     let (slave, _) = pair().await;
