@@ -260,6 +260,9 @@ async fn a_master_that_vouches_for_the_boundary_does_not_vouch_for_a_slave() {
     assert!(matches!(fetched, Err(PartitionExit::SourceLost { .. })), "{fetched:?}");
 }
 
+/// Makes a queue show what another does not.
+type Spoil = fn(&MemoryQueue);
+
 /// Reads from offset 10 on, behind a boundary that the last answer vouched for.
 async fn goes_on<S: Source>(source: S, boundary: &Record, trusted: bool) -> Result<Fetched, PartitionExit> {
     let gauge = Arc::new(PartitionGauge::new(Epoch(1), Timestamp(0)));
@@ -303,7 +306,7 @@ impl Source for Beside {
 
 #[tokio::test(start_paused = true)]
 async fn what_only_a_slave_shows_is_judged_by_its_master_and_is_an_outage_without_it() {
-    let spoils: [fn(&MemoryQueue); 3] = [
+    let spoils: [Spoil; 3] = [
         |slave| slave.corrupt(10),
         |slave| slave.hide(10..13),
         |slave| {
@@ -333,13 +336,15 @@ async fn what_only_a_slave_shows_is_judged_by_its_master_and_is_an_outage_withou
     }
 }
 
+/// Whether a read of one record at an offset comes over the second connection.
+type Switches = fn(i64) -> bool;
+
 /// Some of the reads come over another connection, behind which is another life of the queue.
 #[derive(Clone)]
 struct Switching {
     first: MemoryQueue,
     second: MemoryQueue,
-    /// Whether a read of one record from an offset on comes over the second.
-    switches: fn(i64) -> bool,
+    switches: Switches,
 }
 
 impl Queue for Switching {
@@ -362,7 +367,7 @@ impl Source for Switching {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_that_is_asked_for_alone_comes_from_whoever_vouched_for_the_boundary() {
-    let cases: [(fn(&MemoryQueue), fn(i64) -> bool); 4] = [
+    let cases: [(Spoil, Switches); 4] = [
         (|first| first.corrupt(10), |_| true),
         (|first| first.hide(10..13), |_| true),
         // Only the search for the end of the hole.
