@@ -7,6 +7,7 @@ use crate::ids::{Epoch, Incarnation, NodeId, StreamId, Timestamp};
 use crate::name::Name;
 use crate::outcome::{Outcome, Refusal};
 use crate::partition::{MAXIMUM_RESOLVED_FAULTS, Partition, PartitionId, RaisedFault, ResolvedFault};
+use crate::skip::Skip;
 use crate::stream::{StartPosition, Stream};
 
 /// By how much a broker's clock may be behind the cluster's, in milliseconds. Messages are found by the broker's time and
@@ -125,28 +126,23 @@ fn start_of_late_queues(stream: &Stream) -> StartPosition {
 }
 
 fn skip(partition: &mut Partition, fault: &Fault) -> Result<(), Refusal> {
-    if let (Fault::TargetTailGone { to, .. }, Some(checkpoint)) = (fault, partition.checkpoint.as_mut()) {
-        checkpoint.target_next = *to;
-        checkpoint.last_copy = None;
-        return Ok(());
-    }
-    let position = fault.skip_to().ok_or_else(|| Refusal::CannotSkip(fault.clone()))?;
-    if let (Some(checkpoint), Some(begins)) = (&partition.checkpoint, fault.begins_at())
-        && checkpoint.source_next < begins
-    {
-        return Err(Refusal::ProgressBehindFault { agreed: checkpoint.source_next, fault: begins });
-    }
-    match partition.checkpoint.as_mut() {
-        Some(checkpoint) => {
-            if matches!(fault, Fault::DamagedRecord { offset, .. } if *offset < checkpoint.source_next) {
+    let agreed = partition.checkpoint.as_ref().map(|checkpoint| checkpoint.source_next);
+    match (Skip::of(fault, agreed)?, partition.checkpoint.as_mut()) {
+        (Skip::TrustCheckpoint { target_next }, Some(checkpoint)) => {
+            checkpoint.target_next = target_next;
+            checkpoint.last_copy = None;
+        }
+        (Skip::GoOnAt { source_next, was_copied }, Some(checkpoint)) => {
+            if was_copied {
                 // The last record that was copied. Its copy would ask for the same comparison.
                 checkpoint.last_copy = None;
             }
-            checkpoint.source_next = checkpoint.source_next.max(position);
+            checkpoint.source_next = source_next;
             // The record before the new position was never read, so there is nothing to compare it with.
             checkpoint.fingerprint = None;
         }
-        None => partition.start = StartPosition::Offset(position),
+        (Skip::GoOnAt { source_next, .. }, None) => partition.start = StartPosition::Offset(source_next),
+        (Skip::TrustCheckpoint { .. }, None) => return Err(Refusal::CannotSkip(fault.clone())),
     }
     Ok(())
 }
