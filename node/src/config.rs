@@ -80,7 +80,7 @@ pub struct ConnectionSection {
     pub connect_timeout: Duration,
     /// Longest time for one answer, beyond what a long poll adds.
     pub request_timeout: Duration,
-    /// Sending connections per broker, over which target queues are spread.
+    /// Sending connections per broker and thread that copies, over which the thread's target queues are spread.
     pub send_connections: usize,
 }
 

@@ -265,7 +265,8 @@ pub fn code_of(error: &causeway_rocketmq::Error) -> ErrorCode {
         | Failure::ConnectionLost { .. }
         | Failure::BrokerMissing { .. }
         | Failure::SlaveCannotServe { .. }
-        | Failure::SlaveRefuses { .. } => ErrorCode::Unreachable,
+        | Failure::SlaveRefuses { .. }
+        | Failure::SlaveUnreadable { .. } => ErrorCode::Unreachable,
         Failure::Timeout { .. } => ErrorCode::TimedOut,
         Failure::Malformed { .. } => ErrorCode::Malformed,
         Failure::TopicMissing { .. } => ErrorCode::TopicMissing,

@@ -277,7 +277,8 @@ impl StatusBoard {
         partitions.iter().map(|(id, gauge)| (id.clone(), gauge.figures())).collect()
     }
 
-    /// Notes what keeps a whole stream from running (a missing topic, an unreachable instance), or that nothing does.
+    /// Notes what keeps a whole stream from running (a missing topic, an unreachable instance), or that nothing does. With
+    /// the state `running` it keeps nothing from running and is only to be known.
     pub fn set_stream(&self, id: StreamId, condition: Option<Condition>) {
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
         match condition {
@@ -295,7 +296,7 @@ impl StatusBoard {
         }
     }
 
-    /// What keeps a stream from running; none where nothing is known to.
+    /// What was last noted of a whole stream; none where there is nothing to be told.
     #[must_use]
     pub fn stream(&self, id: StreamId) -> Option<Condition> {
         self.streams.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()

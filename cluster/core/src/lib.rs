@@ -19,5 +19,6 @@ pub mod outcome;
 pub mod partition;
 pub mod plan;
 pub mod provenance;
+pub mod skip;
 pub mod state;
 pub mod stream;

@@ -201,16 +201,33 @@ fn a_rewind_goes_back_under_a_new_epoch_and_target_incarnation() {
 }
 
 #[test]
-fn queues_that_appear_later_are_copied_from_their_first_message() {
-    let (mut replica, partition) = Replica::with_partition();
-    let stream = partition.stream;
-    assert_eq!(replica.state.partitions[&partition].start, StartPosition::Latest);
-    let partitions =
-        vec![NewPartition { source: queue(0), target: queue(5) }, NewPartition { source: queue(1), target: queue(1) }];
-    replica.apply(Command::AddPartitions { stream, partitions });
-    assert_eq!(replica.state.partitions[&partition].target, queue(0), "a known queue is left as it is");
-    let new = PartitionId { stream, source: queue(1) };
-    assert_eq!(replica.state.partitions[&new].start, StartPosition::Earliest);
+fn queues_that_are_found_later_lose_no_new_message_and_do_not_copy_what_the_stream_left_out() {
+    let minutes = |minutes: i64| minutes * 60_000;
+    for (start, late) in [
+        (StartPosition::Earliest, StartPosition::Earliest),
+        (StartPosition::Latest, StartPosition::Timestamp(minutes(1_000) - minutes(10))),
+        (StartPosition::Timestamp(77), StartPosition::Timestamp(77)),
+        (StartPosition::Offset(9), StartPosition::Earliest),
+    ] {
+        let mut state = State::default();
+        let mut index = 0;
+        let mut apply = |command, at| {
+            index += 1;
+            state.apply(index, &Envelope { version: CURRENT_VERSION, request: 0, at: Timestamp(at), command })
+        };
+        apply(instance("qingdao"), 0);
+        apply(instance("hohhot"), 0);
+        let Outcome::StreamCreated(id) = apply(stream("orders", start), minutes(1_000)) else { panic!("created") };
+        let found = |queues: &[(u32, u32)]| Command::AddPartitions {
+            stream: id,
+            partitions: queues.iter().map(|(s, t)| NewPartition { source: queue(*s), target: queue(*t) }).collect(),
+        };
+        apply(found(&[(0, 0)]), minutes(1_001));
+        apply(found(&[(0, 5), (1, 1)]), minutes(9_000));
+        let partition = |number| &state.partitions[&PartitionId { stream: id, source: queue(number) }];
+        assert_eq!((partition(0).start, &partition(0).target), (start, &queue(0)), "a known queue is left as it is");
+        assert_eq!((partition(1).start, &partition(1).target), (late, &queue(1)), "{start:?}");
+    }
 }
 
 #[test]

@@ -47,7 +47,7 @@ async fn topics(client: &Client, topic: &str) {
     println!("route after {:?}", client.refresh_route(topic).await);
     for broker in client.brokers().await.unwrap_or_default() {
         println!("limits {:?}", client.broker_limits(&broker.name).await);
-        println!("dispatch behind {:?}", client.dispatch_behind_bytes(&broker.name).await);
+        println!("dispatch behind {:?}", client.dispatched(&broker.name).await);
     }
 }
 

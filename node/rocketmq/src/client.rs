@@ -244,14 +244,38 @@ impl Client {
         })
     }
 
-    /// The address of the master of that name, from what is known or else from the cluster's list.
-    pub(crate) async fn master_named(&self, broker: &str) -> Result<Arc<str>, Error> {
-        if let Some(master) = self.inner.directory.master(broker) {
+    /// The address of the master of that name, from what is known or else from the cluster's list. Where the list cannot be had,
+    /// as at proxies, a master in doubt is tried on.
+    async fn master_named(&self, broker: &str) -> Result<Arc<str>, Error> {
+        if let Some(master) = self.inner.directory.trusted_master(broker) {
             return Ok(master);
         }
-        let brokers = self.brokers().await?;
+        let brokers = match self.brokers().await {
+            Ok(brokers) => brokers,
+            Err(error) => return self.inner.directory.master(broker).ok_or(error),
+        };
         let found = brokers.into_iter().find(|info| &*info.name == broker).and_then(|info| info.master);
         found.ok_or_else(|| Error::BrokerMissing { broker: broker.to_owned(), role: "master" })
+    }
+
+    /// Asks the master of that name. When it cannot be talked to, the next request looks for it in the cluster's list: the routes
+    /// of topics that nobody reads or writes now are not fetched again.
+    pub(crate) async fn ask_master_named(
+        &self,
+        broker: &str,
+        code: i32,
+        fields: Fields,
+    ) -> Result<(Arc<str>, Frame), Error> {
+        let master = self.master_named(broker).await?;
+        match self.ask_success(&master, code, fields).await {
+            Ok(answer) => Ok((master, answer)),
+            Err(error) => {
+                if error.is_connection() {
+                    self.inner.directory.doubt_master(broker);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Asks the master of a queue. When it cannot be reached the route is in doubt.

@@ -43,6 +43,8 @@ struct Cached {
 struct Known {
     info: BrokerInfo,
     avoid_master_until: Option<Instant>,
+    /// The master could not be talked to since an answer named it.
+    master_in_doubt: bool,
 }
 
 /// A cached route and whether it is the caller's turn to refresh it.
@@ -134,7 +136,7 @@ impl Directory {
         let mut changed = Vec::new();
         for info in brokers {
             match known.get_mut(&info.name) {
-                Some(entry) if entry.info == *info => {}
+                Some(entry) if entry.info == *info => entry.master_in_doubt = false,
                 Some(entry) => {
                     if entry.info.master != info.master {
                         // Both ends of the change: the old master, and one that was a slave until now.
@@ -143,9 +145,11 @@ impl Directory {
                         entry.avoid_master_until = None;
                     }
                     entry.info = info.clone();
+                    entry.master_in_doubt = false;
                 }
                 None => {
-                    known.insert(Arc::clone(&info.name), Known { info: info.clone(), avoid_master_until: None });
+                    let entry = Known { info: info.clone(), avoid_master_until: None, master_in_doubt: false };
+                    known.insert(Arc::clone(&info.name), entry);
                 }
             }
         }
@@ -160,6 +164,19 @@ impl Directory {
     /// The master of a broker name.
     pub(crate) fn master(&self, name: &str) -> Option<Arc<str>> {
         lock(&self.brokers).get(name).and_then(|known| known.info.master.clone())
+    }
+
+    /// The master of a broker name, unless it could not be talked to since an answer named it.
+    pub(crate) fn trusted_master(&self, name: &str) -> Option<Arc<str>> {
+        let known = lock(&self.brokers);
+        known.get(name).filter(|known| !known.master_in_doubt).and_then(|known| known.info.master.clone())
+    }
+
+    /// The master of that name could not be talked to: it may be another by now.
+    pub(crate) fn doubt_master(&self, name: &str) {
+        if let Some(known) = lock(&self.brokers).get_mut(name) {
+            known.master_in_doubt = true;
+        }
     }
 
     /// Leaves a master alone for a while, because it could not be reached.

@@ -108,6 +108,14 @@ pub enum Error {
         /// The slave's own words, at most [`MAX_REMARK_BYTES`].
         remark: String,
     },
+    /// Only a slave could be read, and its answer is no answer. Wait for the master, whose answer may be well.
+    #[error("slave {address} answered with malformed data: {reason}")]
+    SlaveUnreadable {
+        /// Host and port.
+        address: String,
+        /// What was wrong with the bytes.
+        reason: String,
+    },
     /// The request is larger than the wire allows; split it.
     #[error("{what} of {size} bytes exceeds the limit of {limit}")]
     TooLarge {

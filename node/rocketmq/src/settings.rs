@@ -34,7 +34,7 @@ pub struct ClientSettings {
     pub producer_group: String,
     /// When a slave may be read instead of its master.
     pub slave_reads: SlaveReads,
-    /// Connections for sending per broker. Queues are spread over them, so that closing one (a cancelled or timed-out
+    /// Connections for sending per broker, of each client. Queues are spread over them, so that closing one (a cancelled or timed-out
     /// send does that) disturbs few others.
     pub send_connections: usize,
 }

@@ -1,9 +1,9 @@
-//! What a decision about a fault means, before it is taken. Pure; mirrors `State::resolve_fault`, which decides.
+//! What a decision about a fault means, before it is taken, in words. Pure; what a skip means is said by [`Skip`].
 
 use causeway_core::fault::Fault;
 use causeway_core::ids::Timestamp;
-use causeway_core::outcome::Refusal;
 use causeway_core::partition::{Partition, RaisedFault};
+use causeway_core::skip::Skip;
 use causeway_core::stream::StartPosition;
 
 use super::answer::Error;
@@ -14,7 +14,7 @@ use super::validate::check_start;
 /// Explains a decision as a dry run.
 ///
 /// # Errors
-/// [`Refusal::CannotSkip`] where the fault names nothing to skip, a fault of the request where the start position
+/// What [`Skip::of`] refuses, a fault of the request where the start position
 /// cannot be meant.
 pub fn explain(
     partition: &Partition,
@@ -54,29 +54,20 @@ fn retry(position: Option<i64>) -> String {
 type Explained = (String, Option<i64>, Option<u64>);
 
 fn skip(fault: &Fault, position: Option<i64>) -> Result<Explained, Error> {
-    if let Fault::TargetTailGone { from, to } = fault
-        && position.is_some()
-    {
-        let effect = format!(
-            "copying goes on at the checkpoint without looking at target offsets {from} to {to}: copies that landed there \
-             after the checkpoint are made once more"
-        );
-        return Ok((effect, position, Some(0)));
-    }
-    let to = fault.skip_to().ok_or_else(|| Error::Refused(Refusal::CannotSkip(fault.clone())))?;
-    if let (Some(agreed), Some(begins)) = (position, fault.begins_at())
-        && agreed < begins
-    {
-        return Err(Error::Refused(Refusal::ProgressBehindFault { agreed, fault: begins }));
-    }
-    // A checkpoint that is already behind the range stays where it is.
-    let next = position.map_or(to, |position| position.max(to));
+    let (next, was_copied) = match Skip::of(fault, position).map_err(Error::Refused)? {
+        Skip::TrustCheckpoint { target_next } => {
+            let effect = format!(
+                "copying goes on at the checkpoint without looking at target offsets before {target_next}: copies that \
+                 landed there after the checkpoint are made once more"
+            );
+            return Ok((effect, position, Some(0)));
+        }
+        Skip::GoOnAt { source_next, was_copied } => (source_next, was_copied),
+    };
     let left_out = match fault {
         // The source does not hold these messages, so they are lost whatever is decided.
         Fault::SourceGap { from, to } | Fault::RetentionWon { from, to } => to.checked_sub(*from),
-        // It was copied before it was damaged.
-        Fault::DamagedRecord { offset, .. } if position.is_some_and(|position| *offset < position) => Some(0),
-        _ => Some(1),
+        _ => Some(i64::from(!was_copied)),
     };
     let left_out = left_out.and_then(|count| u64::try_from(count).ok());
     let what = match left_out {

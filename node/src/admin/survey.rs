@@ -19,6 +19,8 @@
 //! | no partition | `ready` |
 //! | otherwise | the worst state of its partitions, by [`severity`] |
 //!
+//! What is said of the whole stream as `running` is a note: it keeps nothing from running, and is added to the reason.
+//!
 //! A stream is in a state since the first of its partitions is, except `running`: it runs since the last one does.
 
 use std::collections::BTreeMap;
@@ -134,6 +136,11 @@ pub fn stream_condition(stream: &Stream, whole: Option<&Condition>, partitions: 
     }
     let worst = partitions.iter().max_by_key(|condition| severity(condition.state));
     match (whole, worst) {
+        (Some(note), Some(worst)) if note.state == RunState::Running => {
+            let shown = combined(worst.state, partitions);
+            let whys: Vec<&str> = [&shown.why, &note.why].into_iter().filter_map(Option::as_deref).collect();
+            Condition { why: (!whys.is_empty()).then(|| whys.join("; ")), ..shown }
+        }
         (Some(whole), None) => whole.clone(),
         (Some(whole), Some(worst)) if severity(whole.state) >= severity(worst.state) => whole.clone(),
         (None, None) => {

@@ -89,6 +89,23 @@ fn what_keeps_the_whole_stream_yields_only_to_something_worse() {
 }
 
 #[test]
+fn a_note_on_the_whole_stream_is_added_to_what_its_partitions_say() {
+    let note = Condition { code: None, ..condition(RunState::Running, 7, Some("new queues cannot be found")) };
+    let running = condition(RunState::Running, 1, None);
+    let catching = condition(RunState::CatchingUp, 2, None);
+    let blocked = condition(RunState::Blocked, 3, Some("broker-a is unreachable"));
+    for (partitions, state, why) in [
+        (vec![&running], RunState::Running, "new queues cannot be found"),
+        (vec![&running, &catching], RunState::CatchingUp, "new queues cannot be found"),
+        (vec![&blocked], RunState::Blocked, "broker-a is unreachable; new queues cannot be found"),
+    ] {
+        let shown = stream_condition(&orders(), Some(&note), &partitions);
+        assert_eq!((shown.state, shown.why.as_deref()), (state, Some(why)));
+        assert_eq!(shown.since, partitions.last().unwrap().since);
+    }
+}
+
+#[test]
 fn a_paused_stream_is_paused_and_names_what_waits() {
     let mut stream = orders();
     stream.desired = DesiredState::Paused;

@@ -51,23 +51,33 @@ impl Boundary {
 }
 
 /// Looks at the record of the boundary: no fault when it is the one that was copied, or when retention removed it, so that
-/// nothing can be told any more. Also says who answered, as [`Read::answered`]: of anybody else it says nothing.
+/// nothing can be told any more. A slave is never evidence: what speaks against it is an outage of the master. Also says who answered, as [`Read::answered`]: of anybody else it says nothing.
 pub(super) async fn check<Q: Queue>(queue: &Q, boundary: &Boundary) -> Result<(Option<Fault>, (bool, u64)), Trouble> {
     let read = queue.read(boundary.offset, 1, Duration::ZERO).await?;
     Ok((judge(&read, boundary)?, read.answered()))
 }
 
+/// A slave that lags says nothing about the queue.
+pub(super) fn slave_ends_at(maximum: i64) -> Trouble {
+    let why = format!("the slave that answers ends at offset {maximum}, before what was copied from its master");
+    Trouble::new(ErrorCode::Unreachable, why)
+}
+
 fn judge(read: &Read, boundary: &Boundary) -> Result<Option<Fault>, Trouble> {
     let offset = boundary.offset;
     if let Some(record) = read.records.first().filter(|record| record.queue_offset == offset) {
-        return Ok((!boundary.is(record)).then_some(Fault::SourceDiverged { offset }));
+        let has_diverged = !boundary.is(record);
+        if has_diverged && read.from_slave {
+            let why =
+                format!("the slave that answers has another record at offset {offset} than the one that was copied");
+            return Err(Trouble::new(ErrorCode::Unreachable, why));
+        }
+        return Ok(has_diverged.then_some(Fault::SourceDiverged { offset }));
     }
     let (minimum, maximum) = (read.bounds.minimum, read.bounds.maximum);
     if minimum <= offset && maximum <= offset {
         if read.from_slave {
-            let why =
-                format!("the slave that answers ends at offset {maximum}, before what was copied from its master");
-            return Err(Trouble::new(ErrorCode::Unreachable, why));
+            return Err(slave_ends_at(maximum));
         }
         return Ok(Some(Fault::SourceRolledBack { copied: offset.saturating_add(1), maximum }));
     }
@@ -96,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_copy_is_a_witness_too_and_a_slave_that_lags_is_an_outage() {
+    async fn a_copy_is_a_witness_too_and_a_slave_that_lags_or_diverged_is_an_outage() {
         let queue = MemoryQueue::default();
         queue.append_all((0..5).map(message));
         let record = queue.record(4);
@@ -104,8 +114,9 @@ mod tests {
         assert_eq!(check(&queue, &Boundary { offset: 4, witness }).await, Ok((None, (false, 0))));
         let fault = check(&queue, &Boundary { offset: 3, witness }).await;
         assert_eq!(fault, Ok((Some(Fault::SourceDiverged { offset: 3 }), (false, 0))));
-        queue.truncate(4);
         queue.serve_as_slave(true);
+        assert!(check(&queue, &Boundary { offset: 3, witness }).await.is_err());
+        queue.truncate(4);
         assert!(check(&queue, &Boundary { offset: 4, witness }).await.is_err());
     }
 }

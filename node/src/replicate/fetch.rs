@@ -8,6 +8,7 @@
 //!     '--anomaly--> read again, singly, several times; still there, or another each time: a fault with the exact range
 //! ```
 //!
+//! Only a master's answer becomes a fault: what a slave shows is an outage of the master until that has answered itself.
 //! Never follows a broker to another offset: what it suggests is not looked at.
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use tokio::time::{Instant, sleep};
 use super::boundary::{self, Boundary};
 use super::condition::Condition;
 use super::exit::PartitionExit;
-use super::ports::{Bounds, Source};
+use super::ports::{Bounds, Read, Source};
 use super::retry::Retry;
 use super::settings::ReplicateSettings;
 use super::trouble::Trouble;
@@ -61,6 +62,15 @@ pub(super) struct Place {
     pub(super) trusted: bool,
     /// Who answered last: whether it is a slave, and over which connection.
     pub(super) answered: Option<(bool, u64)>,
+}
+
+impl Place {
+    /// Notes who answered. An answer of anybody but the one before is not used: the boundary was not looked at there.
+    fn heard(&mut self, read: &Read) -> Result<(), Setback> {
+        let answered = read.answered();
+        let is_flipped = self.answered.replace(answered).is_some_and(|before| before != answered);
+        if is_flipped { Err(Setback::Flipped) } else { Ok(()) }
+    }
 }
 
 /// What was read.
@@ -136,6 +146,7 @@ pub(super) async fn fetch<S: Source>(reading: Arc<Reading<S>>, mut place: Place)
                 if let Some(fault) = doubts.add(fault, place.next, settings.confirmations) {
                     return Err(PartitionExit::Fault(fault));
                 }
+                reading.source.leave_slave();
                 // Not a success: outages that anomalies interrupt are outages, and their patience ends.
                 sleep(settings.confirmation_wait).await;
                 continue;
@@ -145,6 +156,7 @@ pub(super) async fn fetch<S: Source>(reading: Arc<Reading<S>>, mut place: Place)
             }
             Err(Setback::Trouble(trouble)) => {
                 reading.condition.blocked(&trouble);
+                reading.source.leave_slave();
                 trouble
             }
         };
@@ -177,16 +189,13 @@ async fn attempt<S: Source>(reading: &Reading<S>, place: &mut Place) -> Result<F
     let asked = Instant::now();
     let read = match source.read(place.next, settings.pull_messages, settings.poll_wait).await {
         Err(trouble) if trouble.code == ErrorCode::Malformed => {
-            let records = single(reading, place.next).await?;
+            let records = single(reading, place).await?;
             let bounds = source.bounds().await?;
             return Ok(found(records, *place, bounds));
         }
         read => read?,
     };
-    let answered = read.answered();
-    if place.answered.replace(answered).is_some_and(|before| before != answered) {
-        return Err(Setback::Flipped);
-    }
+    place.heard(&read)?;
     let Bounds { minimum, maximum } = read.bounds;
     let (sound, flaw) = vet(&read.records, place.next);
     if sound > 0 {
@@ -194,23 +203,22 @@ async fn attempt<S: Source>(reading: &Reading<S>, place: &mut Place) -> Result<F
         records.truncate(sound);
         return Ok(found(records, *place, read.bounds));
     }
+    let is_at_end = flaw.is_none() && place.next >= minimum && place.next == maximum.max(minimum);
+    if read.from_slave && !is_at_end {
+        return Err(lacking(place.next, read.bounds).into());
+    }
     if let Some(flaw) = flaw {
-        let records = again(reading, place.next, flaw).await?;
+        let records = again(reading, place, flaw).await?;
         return Ok(found(records, *place, read.bounds));
     }
     if place.next < minimum {
         return Err(Setback::Suspect(Fault::RetentionWon { from: place.next, to: minimum }));
     }
     if place.next > maximum.max(minimum) {
-        if read.from_slave {
-            let why =
-                format!("the slave that answers ends at offset {maximum}, before what was copied from its master");
-            return Err(Trouble::new(ErrorCode::Unreachable, why).into());
-        }
         return Err(Setback::Suspect(Fault::SourceRolledBack { copied: place.next, maximum }));
     }
     if place.next < maximum {
-        let records = again(reading, place.next, Flaw::Hole(maximum)).await?;
+        let records = again(reading, place, Flaw::Hole(maximum)).await?;
         return Ok(found(records, *place, read.bounds));
     }
     if asked.elapsed() < NO_WAIT.min(settings.poll_wait) {
@@ -228,18 +236,43 @@ fn found(records: Vec<Record>, mut place: Place, bounds: Bounds) -> Fetched {
     Fetched { records, place, bounds }
 }
 
+/// A slave answers without what should be at `next`. Its master may hold it.
+fn lacking(next: i64, bounds: Bounds) -> Trouble {
+    let Bounds { minimum, maximum } = bounds;
+    if next > maximum.max(minimum) {
+        return boundary::slave_ends_at(maximum);
+    }
+    let why = format!(
+        "the slave that answers has no sound record at offset {next}, with a queue from {minimum} to {maximum}: only its \
+         master can tell what is there"
+    );
+    Trouble::new(ErrorCode::Unreachable, why)
+}
+
+/// Asks for one record of whoever answered before: of a slave only if its master is gone.
+async fn one<S: Source>(source: &S, place: &mut Place, offset: i64) -> Result<Read, Setback> {
+    source.leave_slave();
+    let read = source.read(offset, 1, Duration::ZERO).await?;
+    place.heard(&read)?;
+    Ok(read)
+}
+
 /// Asks for one record that an answer with many gave in a flawed way.
-async fn again<S: Source>(reading: &Reading<S>, offset: i64, flaw: Flaw) -> Result<Vec<Record>, Setback> {
+async fn again<S: Source>(reading: &Reading<S>, place: &mut Place, flaw: Flaw) -> Result<Vec<Record>, Setback> {
+    let offset = place.next;
     let damaged = |reason: String| Setback::Suspect(Fault::DamagedRecord { offset, reason });
-    let read = reading.source.read(offset, 1, Duration::ZERO).await?;
+    let read = one(&reading.source, place, offset).await?;
     let (sound, second) = vet(&read.records, offset);
     if sound > 0 {
         let mut records = read.records;
         records.truncate(sound);
         return Ok(records);
     }
+    if read.from_slave {
+        return Err(lacking(offset, read.bounds).into());
+    }
     Err(match second.unwrap_or(flaw) {
-        Flaw::Hole(behind) => Setback::Suspect(hole(&reading.source, offset, behind).await?),
+        Flaw::Hole(behind) => Setback::Suspect(hole(&reading.source, place, behind).await?),
         Flaw::Misplaced(other) => damaged(format!("the broker gives the record of offset {other} in its place")),
         Flaw::Checksum => damaged("its body does not match its checksum".to_owned()),
         Flaw::InnerBatch => {
@@ -250,10 +283,10 @@ async fn again<S: Source>(reading: &Reading<S>, offset: i64, flaw: Flaw) -> Resu
 }
 
 /// Asks for one record after an answer could not be read. When the record alone cannot be read either, it is damaged.
-async fn single<S: Source>(reading: &Reading<S>, offset: i64) -> Result<Vec<Record>, Setback> {
-    match again(reading, offset, Flaw::Hole(offset.saturating_add(1))).await {
+async fn single<S: Source>(reading: &Reading<S>, place: &mut Place) -> Result<Vec<Record>, Setback> {
+    match again(reading, place, Flaw::Hole(place.next.saturating_add(1))).await {
         Err(Setback::Trouble(trouble)) if trouble.code == ErrorCode::Malformed => {
-            Err(Setback::Suspect(damaged(&reading.source, offset, trouble).await?))
+            Err(Setback::Suspect(damaged(&reading.source, place.next, trouble).await?))
         }
         answered => answered,
     }
@@ -267,9 +300,9 @@ async fn damaged<S: Source>(source: &S, offset: i64, trouble: Trouble) -> Result
 
 /// What a hole is: messages that retention removed meanwhile, or a range that is missing. A broker removes messages
 /// first and moves the beginning of its queues later, so the bounds that came with an answer may be older than the hole.
-/// They are the master's: while it is away, a hole that a slave shows is an outage, because the master may lack nothing.
-async fn hole<S: Source>(source: &S, from: i64, behind: i64) -> Result<Fault, Trouble> {
-    let to = end_of_hole(source, from, behind).await?;
+async fn hole<S: Source>(source: &S, place: &mut Place, behind: i64) -> Result<Fault, Setback> {
+    let from = place.next;
+    let to = end_of_hole(source, place, behind).await?;
     let Bounds { minimum, maximum } = source.bounds().await?;
     if from < minimum && minimum <= maximum {
         return Ok(Fault::RetentionWon { from, to: minimum });
@@ -277,14 +310,14 @@ async fn hole<S: Source>(source: &S, from: i64, behind: i64) -> Result<Fault, Tr
     Ok(Fault::SourceGap { from, to })
 }
 
-/// The first offset behind a hole at `from`; the record at `behind`, if there is one, is known to be there.
+/// The first offset behind a hole at the place; the record at `behind`, if there is one, is known to be there.
 ///
 /// Only an offset that was asked for itself is known to be missing: a broker that cannot read a message passes over the
 /// rest of its log file without trying, so the record that an answer jumps to says nothing about those before it. So
 /// they are asked for one by one, and jumps only bound that from above. Where [`PROBES`] offsets or [`LONGEST_SEARCH`]
 /// are not enough, the hole is said to end at the first that was not asked for: a decision must not pass over it.
-async fn end_of_hole<S: Source>(source: &S, from: i64, behind: i64) -> Result<i64, Trouble> {
-    let began = Instant::now();
+async fn end_of_hole<S: Source>(source: &S, place: &mut Place, behind: i64) -> Result<i64, Setback> {
+    let (began, from) = (Instant::now(), place.next);
     let first = from.saturating_add(1);
     let mut end = behind.max(first);
     let mut probe = first;
@@ -293,15 +326,15 @@ async fn end_of_hole<S: Source>(source: &S, from: i64, behind: i64) -> Result<i6
             tracing::warn!(from, asked_to = probe, behind = end, "the end of a hole was not reached");
             return Ok(probe);
         }
-        match source.read(probe, 1, Duration::ZERO).await {
+        match one(source, place, probe).await {
             Ok(read) => {
                 if let Some(record) = read.records.first().filter(|record| record.queue_offset >= probe) {
                     end = end.min(record.queue_offset);
                 }
             }
             // Something is there, though it cannot be read.
-            Err(trouble) if trouble.code == ErrorCode::Malformed => return Ok(probe),
-            Err(trouble) => return Err(trouble),
+            Err(Setback::Trouble(trouble)) if trouble.code == ErrorCode::Malformed => return Ok(probe),
+            Err(setback) => return Err(setback),
         }
         probe = probe.saturating_add(1);
     }

@@ -1,7 +1,7 @@
 //! Reading over a source that answers as stock brokers do where it cannot read its own messages.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use causeway_core::error_code::ErrorCode;
@@ -13,7 +13,7 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 use super::boundary::Boundary;
 use super::condition::Condition;
 use super::exit::PartitionExit;
-use super::fetch::{LONGEST_SEARCH, PROBES, Place, Reading, fetch};
+use super::fetch::{Fetched, LONGEST_SEARCH, PROBES, Place, Reading, fetch};
 use super::memory::{MemoryQueue, message};
 use super::ports::{Bounds, Queue, Read, Source};
 use super::settings::ReplicateSettings;
@@ -258,4 +258,133 @@ async fn a_master_that_vouches_for_the_boundary_does_not_vouch_for_a_slave() {
     let place = Place { next: 10, boundary, older: None, trusted: false, answered: None };
     let fetched = fetch(Arc::new(reading), place).await;
     assert!(matches!(fetched, Err(PartitionExit::SourceLost { .. })), "{fetched:?}");
+}
+
+/// Makes a queue show what another does not.
+type Spoil = fn(&MemoryQueue);
+
+/// Reads from offset 10 on, behind a boundary that the last answer vouched for.
+async fn goes_on<S: Source>(source: S, boundary: &Record, trusted: bool) -> Result<Fetched, PartitionExit> {
+    let gauge = Arc::new(PartitionGauge::new(Epoch(1), Timestamp(0)));
+    let condition = Arc::new(Condition::new(gauge));
+    let reading = Reading { source, settings: Arc::new(ReplicateSettings::default()), condition, seed: 7 };
+    let answered = trusted.then_some((false, 0));
+    let place = Place { next: 10, boundary: Some(Boundary::of(boundary)), older: None, trusted, answered };
+    timeout(Duration::from_secs(3_600), fetch(Arc::new(reading), place)).await.expect("it ends")
+}
+
+/// A slave answers in its master's place: until it is left, or as long as the master is gone.
+#[derive(Clone)]
+struct Beside {
+    master: MemoryQueue,
+    slave: MemoryQueue,
+    is_left: Arc<AtomicBool>,
+    master_lives: bool,
+}
+
+impl Queue for Beside {
+    async fn read(&self, offset: i64, maximum_messages: u32, wait: Duration) -> Result<Read, Trouble> {
+        let reads_master = self.master_lives && self.is_left.load(Ordering::Relaxed);
+        let queue = if reads_master { &self.master } else { &self.slave };
+        queue.read(offset, maximum_messages, wait).await
+    }
+
+    async fn bounds(&self) -> Result<Bounds, Trouble> {
+        self.master.bounds().await
+    }
+}
+
+impl Source for Beside {
+    async fn offset_at(&self, timestamp: i64) -> Result<i64, Trouble> {
+        self.master.offset_at(timestamp).await
+    }
+
+    fn leave_slave(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_a_slave_shows_is_judged_by_its_master_and_is_an_outage_without_it() {
+    let spoils: [Spoil; 3] = [
+        |slave| slave.corrupt(10),
+        |slave| slave.hide(10..13),
+        |slave| {
+            slave.truncate(9);
+            slave.append_all((500..520).map(message));
+        },
+    ];
+    for (spoil, master_lives) in spoils.into_iter().flat_map(|spoil| [(spoil, true), (spoil, false)]) {
+        let (master, slave) = (MemoryQueue::default(), MemoryQueue::default());
+        for queue in [&master, &slave] {
+            queue.append_all((0..20).map(message));
+        }
+        slave.serve_as_slave(true);
+        spoil(&slave);
+        let (boundary, expected) = (master.record(9), master.record(10));
+        let source = Beside { master, slave, is_left: Arc::default(), master_lives };
+        match goes_on(source, &boundary, false).await {
+            Ok(fetched) => {
+                assert!(master_lives, "a slave's records were not sound");
+                assert_eq!((fetched.records.first(), fetched.place.answered), (Some(&expected), Some((false, 0))));
+            }
+            Err(PartitionExit::SourceLost { code: ErrorCode::Unreachable, why }) => {
+                assert!(!master_lives && why.contains("slave"), "{why}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Whether a read of one record at an offset comes over the second connection.
+type Switches = fn(i64) -> bool;
+
+/// Some of the reads come over another connection, behind which is another life of the queue.
+#[derive(Clone)]
+struct Switching {
+    first: MemoryQueue,
+    second: MemoryQueue,
+    switches: Switches,
+}
+
+impl Queue for Switching {
+    async fn read(&self, offset: i64, maximum_messages: u32, wait: Duration) -> Result<Read, Trouble> {
+        let switches = maximum_messages == 1 && (self.switches)(offset);
+        let queue = if switches { &self.second } else { &self.first };
+        queue.read(offset, maximum_messages, wait).await
+    }
+
+    async fn bounds(&self) -> Result<Bounds, Trouble> {
+        self.first.bounds().await
+    }
+}
+
+impl Source for Switching {
+    async fn offset_at(&self, timestamp: i64) -> Result<i64, Trouble> {
+        self.first.offset_at(timestamp).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_asked_for_alone_comes_from_whoever_vouched_for_the_boundary() {
+    let cases: [(Spoil, Switches); 4] = [
+        (|first| first.corrupt(10), |_| true),
+        (|first| first.hide(10..13), |_| true),
+        // Only the search for the end of the hole.
+        (|first| first.hide(10..13), |offset| offset > 10),
+        (|first| first.make_undecodable(15), |_| true),
+    ];
+    for (case, (spoil, switches)) in cases.into_iter().enumerate() {
+        let (first, second) = (MemoryQueue::default(), MemoryQueue::default());
+        first.append_all((0..20).map(message));
+        second.append_all((500..520).map(message));
+        second.hide(11..18);
+        second.reconnect();
+        let boundary = first.record(9);
+        spoil(&first);
+        let ended = goes_on(Switching { first, second, switches }, &boundary, true).await;
+        let is_refused =
+            matches!(ended, Err(PartitionExit::SourceLost { .. } | PartitionExit::Fault(Fault::SourceDiverged { .. })));
+        assert!(is_refused, "case {case}: {ended:?}");
+    }
 }

@@ -61,6 +61,10 @@ pub(super) trait Queue: Clone + Send + Sync + 'static {
 pub(super) trait Source: Queue {
     /// The first offset stored at or after a time (ms since 1970, by the broker's clock), or the end of the queue.
     fn offset_at(&self, timestamp: i64) -> impl Future<Output = Result<i64, Trouble>> + Send;
+
+    /// For a while no slave is read in place of a living master, whatever the master suggests. Nothing to do for a
+    /// queue without slaves.
+    fn leave_slave(&self) {}
 }
 
 /// The queue that copies go to. Reads of it are answered by its master only.

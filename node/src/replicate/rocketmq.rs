@@ -36,6 +36,10 @@ impl Source for SourceQueue {
     async fn offset_at(&self, timestamp: i64) -> Result<i64, Trouble> {
         Ok(self.client.offset_at(&self.queue, timestamp).await?)
     }
+
+    fn leave_slave(&self) {
+        self.client.leave_slave(&self.queue);
+    }
 }
 
 impl Queue for TargetQueue {

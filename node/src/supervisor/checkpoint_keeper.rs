@@ -103,7 +103,7 @@ async fn round<P: Proposer>(keeping: &Keeping<P>) -> Round {
     match timeout(PATIENCE, keeping.proposer.propose(command)).await {
         Ok(Ok(Outcome::Recorded { .. })) => {
             for partition in keeping.progress.settle(&keeping.proposer.view(), clock::now()) {
-                tracing::info!(%partition, "progress was refused: another ownership is current");
+                tracing::info!(%partition, "progress was refused: another ownership is current, or it was behind what was agreed");
             }
             return if reports < MAXIMUM_REPORTS { Round::Agreed } else { Round::Full };
         }

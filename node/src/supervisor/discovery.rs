@@ -2,7 +2,8 @@
 //!
 //! Each stream is looked at when it appears or one of its instances changes, and then every interval; after a failure
 //! sooner, with a pause that doubles. What keeps a stream from getting any partition is shown as the stream's condition and
-//! heals by itself; once it has partitions, they show what keeps them from running. [`discover`] is the loop, [`Discovery`] the actor that owns its life, [`schedule`](super::schedule) decides
+//! heals by itself; once it has partitions, they show what keeps them from running, and that new queues are not found is
+//! a note on the stream. [`discover`] is the loop, [`Discovery`] the actor that owns its life, [`schedule`](super::schedule) decides
 //! when, [`topic`](super::topic) talks to the instances, [`queue_mapping`](super::queue_mapping) decides what maps to what.
 //! Never removes a partition: a queue that is not in a route may only be away for a while.
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use causeway_core::command::Command;
 use causeway_core::error_code::ErrorCode;
-use causeway_core::ids::StreamId;
+use causeway_core::ids::{StreamId, Timestamp};
 use causeway_core::outcome::Outcome;
 use causeway_core::partition::QueueId;
 use causeway_core::state::State;
@@ -91,14 +92,18 @@ fn show<P: Proposer>(discovering: &Discovering<P>, stream: StreamId, trouble: Op
     if let Some(Trouble { code, why }) = trouble.as_ref().filter(|_| news) {
         tracing::warn!(stream = %agreed.spec.name, %code, %why, "the queues of a stream cannot be looked for");
     }
-    let runs = view.partitions_of(stream).next().is_some();
-    let condition = trouble.filter(|_| !runs).map(|Trouble { code, why }| Condition {
-        state: RunState::Blocked,
-        since: clock::now(),
-        why: Some(why),
-        code: Some(code),
-    });
+    let has_partitions = view.partitions_of(stream).next().is_some();
+    let condition = trouble.map(|trouble| condition_of(trouble, has_partitions, clock::now()));
     discovering.board.set_stream(stream, condition);
+}
+
+/// Trouble blocks a stream that has no partition. Beside partitions it is only a note: they go on without it.
+fn condition_of(Trouble { code, why }: Trouble, has_partitions: bool, since: Timestamp) -> Condition {
+    if has_partitions {
+        let why = format!("new queues of its source topic cannot be found: {why}");
+        return Condition { state: RunState::Running, since, why: Some(why), code: None };
+    }
+    Condition { state: RunState::Blocked, since, why: Some(why), code: Some(code) }
 }
 
 async fn look<P: Proposer>(discovering: Discovering<P>, stream: StreamId) -> (StreamId, Option<Trouble>) {
@@ -167,5 +172,20 @@ impl<P: Proposer> Actor for Discovery<P> {
     fn started(&mut self, context: &mut Self::Context) {
         let loop_ = discover(self.discovering.clone());
         context.spawn(loop_.into_actor(self).map(|(), _, context| context.stop()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_blocks_a_stream_without_partitions_and_is_a_note_beside_them() {
+        let trouble = || Trouble { code: ErrorCode::Unreachable, why: "hohhot:9876 is unreachable".to_owned() };
+        let alone = condition_of(trouble(), false, Timestamp(1));
+        assert_eq!((alone.state, alone.code), (RunState::Blocked, Some(ErrorCode::Unreachable)));
+        let beside = condition_of(trouble(), true, Timestamp(1));
+        assert_eq!((beside.state, beside.code), (RunState::Running, None));
+        assert!(beside.why.is_some_and(|why| why.ends_with("hohhot:9876 is unreachable")));
     }
 }

@@ -127,7 +127,8 @@ impl ProgressBoard {
     }
 
     /// The collection was agreed on; `view` shows it. Answers the partitions whose report was refused: another
-    /// ownership or life of a queue is current, so their runs are about to be stopped.
+    /// ownership or life of a queue is current, so their runs are about to be stopped; or a run that was started again under
+    /// the same epoch reports less than was agreed already, which heals as soon as it has passed that.
     pub fn settle(&self, view: &State, now: Timestamp) -> Vec<PartitionId> {
         let mut partitions = self.lock();
         let mut refused = Vec::new();

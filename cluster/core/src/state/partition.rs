@@ -7,17 +7,20 @@ use crate::ids::{Epoch, Incarnation, NodeId, StreamId, Timestamp};
 use crate::name::Name;
 use crate::outcome::{Outcome, Refusal};
 use crate::partition::{MAXIMUM_RESOLVED_FAULTS, Partition, PartitionId, RaisedFault, ResolvedFault};
-use crate::stream::StartPosition;
+use crate::skip::Skip;
+use crate::stream::{StartPosition, Stream};
+
+/// By how much a broker's clock may be behind the cluster's, in milliseconds. Messages are found by the broker's time and
+/// streams are created in the cluster's: so much before its creation a `latest` stream looks in queues found late.
+const CLOCK_MARGIN_MILLISECONDS: i64 = 10 * 60_000;
 
 impl State {
     pub(super) fn add_partitions(&mut self, id: StreamId, new: &[NewPartition]) -> Result<Outcome, Refusal> {
         let missing = || Refusal::NoSuchPartition(id.to_string());
         let stream = self.stream_by_id(id).ok_or_else(missing)?;
-        let (generation, start) = (stream.generation, stream.spec.start);
-        // Queues that appear after the stream began have only new messages: to start them at "latest" would lose
-        // whatever was produced before they were discovered.
-        let first_discovery = self.partitions_of(id).next().is_none();
-        let start = if first_discovery { start } else { StartPosition::Earliest };
+        let is_first_discovery = self.partitions_of(id).next().is_none();
+        let start = if is_first_discovery { stream.spec.start } else { start_of_late_queues(stream) };
+        let generation = stream.generation;
         for partition in new {
             let key = PartitionId { stream: id, source: partition.source.clone() };
             self.partitions.entry(key).or_insert_with(|| Partition {
@@ -104,29 +107,42 @@ impl State {
     }
 }
 
+/// Where queues begin that were found after the stream's first ones.
+///
+/// Such a queue may be new, or as old as the others: its broker was not registered, or a name server that had just
+/// started did not name it. Nothing tells which. So none is begun where messages are lost if it is new, nor, as far as
+/// that can be helped, where messages from before the stream are copied if it is old.
+fn start_of_late_queues(stream: &Stream) -> StartPosition {
+    match stream.spec.start {
+        // The end of a new queue is behind messages that were produced before it was found.
+        StartPosition::Latest => {
+            StartPosition::Timestamp(stream.created_at.0.saturating_sub(CLOCK_MARGIN_MILLISECONDS))
+        }
+        // What was meant holds for any queue.
+        StartPosition::Timestamp(time) => StartPosition::Timestamp(time),
+        // An offset was read off the queues that existed: in a new one it would leave out messages that nobody meant.
+        StartPosition::Earliest | StartPosition::Offset(_) => StartPosition::Earliest,
+    }
+}
+
 fn skip(partition: &mut Partition, fault: &Fault) -> Result<(), Refusal> {
-    if let (Fault::TargetTailGone { to, .. }, Some(checkpoint)) = (fault, partition.checkpoint.as_mut()) {
-        checkpoint.target_next = *to;
-        checkpoint.last_copy = None;
-        return Ok(());
-    }
-    let position = fault.skip_to().ok_or_else(|| Refusal::CannotSkip(fault.clone()))?;
-    if let (Some(checkpoint), Some(begins)) = (&partition.checkpoint, fault.begins_at())
-        && checkpoint.source_next < begins
-    {
-        return Err(Refusal::ProgressBehindFault { agreed: checkpoint.source_next, fault: begins });
-    }
-    match partition.checkpoint.as_mut() {
-        Some(checkpoint) => {
-            if matches!(fault, Fault::DamagedRecord { offset, .. } if *offset < checkpoint.source_next) {
+    let agreed = partition.checkpoint.as_ref().map(|checkpoint| checkpoint.source_next);
+    match (Skip::of(fault, agreed)?, partition.checkpoint.as_mut()) {
+        (Skip::TrustCheckpoint { target_next }, Some(checkpoint)) => {
+            checkpoint.target_next = target_next;
+            checkpoint.last_copy = None;
+        }
+        (Skip::GoOnAt { source_next, was_copied }, Some(checkpoint)) => {
+            if was_copied {
                 // The last record that was copied. Its copy would ask for the same comparison.
                 checkpoint.last_copy = None;
             }
-            checkpoint.source_next = checkpoint.source_next.max(position);
+            checkpoint.source_next = source_next;
             // The record before the new position was never read, so there is nothing to compare it with.
             checkpoint.fingerprint = None;
         }
-        None => partition.start = StartPosition::Offset(position),
+        (Skip::GoOnAt { source_next, .. }, None) => partition.start = StartPosition::Offset(source_next),
+        (Skip::TrustCheckpoint { .. }, None) => return Err(Refusal::CannotSkip(fault.clone())),
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::client::{Client, body_json, located};
 use crate::error::{Class, Error};
 use crate::route::{BrokerInfo, brokers_from_json};
 use crate::wire::code::request;
-use crate::wire::frame::{Fields, Frame};
+use crate::wire::frame::Fields;
 
 /// What a broker is configured to. `None` where it did not say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -115,27 +115,20 @@ impl Client {
 
     /// What the master of that name tells about itself; `None` where it does not tell.
     pub async fn broker_runtime(&self, broker: &str) -> Result<Option<BrokerRuntime>, Error> {
-        let master = self.master_named(broker).await?;
-        let asked = self.ask_success(&master, request::GET_BROKER_RUNTIME_INFO, Fields::new()).await;
-        let Some(answer) = told(asked)? else { return Ok(None) };
+        let asked = self.ask_master_named(broker, request::GET_BROKER_RUNTIME_INFO, Fields::new()).await;
+        let Some((master, answer)) = told(asked)? else { return Ok(None) };
         Ok(Some(BrokerRuntime::from_json(&body_json(&master, &answer)?)))
-    }
-
-    /// Bytes that are stored but not yet visible to consumers on the master of that name; `None` where it does not tell.
-    pub async fn dispatch_behind_bytes(&self, broker: &str) -> Result<Option<u64>, Error> {
-        Ok(self.broker_runtime(broker).await?.and_then(|told| told.dispatch_behind_bytes))
     }
 
     /// What the master of that name is configured to; `None` where it does not tell.
     pub async fn broker_limits(&self, broker: &str) -> Result<Option<BrokerLimits>, Error> {
-        let master = self.master_named(broker).await?;
-        let asked = self.ask_success(&master, request::GET_BROKER_CONFIG, Fields::new()).await;
-        Ok(told(asked)?.map(|answer| BrokerLimits::from_properties(&String::from_utf8_lossy(&answer.body))))
+        let asked = self.ask_master_named(broker, request::GET_BROKER_CONFIG, Fields::new()).await;
+        Ok(told(asked)?.map(|(_, answer)| BrokerLimits::from_properties(&String::from_utf8_lossy(&answer.body))))
     }
 }
 
 /// Turns "you may not" and "I do not know that request" into "not told".
-pub(super) fn told(asked: Result<Frame, Error>) -> Result<Option<Frame>, Error> {
+pub(super) fn told<T>(asked: Result<T, Error>) -> Result<Option<T>, Error> {
     match asked {
         Ok(answer) => Ok(Some(answer)),
         Err(error) => match error.class() {
@@ -194,8 +187,8 @@ mod tests {
     #[test]
     fn a_refusal_by_right_or_ignorance_is_not_told() {
         for code in [3, 16] {
-            assert!(told(Err(Error::refused("b:1", code, None))).unwrap().is_none());
+            assert!(told::<()>(Err(Error::refused("b:1", code, None))).unwrap().is_none());
         }
-        assert!(told(Err(Error::refused("b:1", 1, None))).is_err());
+        assert!(told::<()>(Err(Error::refused("b:1", 1, None))).is_err());
     }
 }

@@ -34,9 +34,8 @@ struct Table {
 impl Client {
     /// How far the log of the master of that name is stored and shown; `None` where it does not tell.
     pub async fn dispatched(&self, broker: &str) -> Result<Option<Dispatched>, Error> {
-        let master = self.master_named(broker).await?;
-        let asked = self.ask_success(&master, request::GET_BROKER_RUNTIME_INFO, Fields::new()).await;
-        let Some(answer) = told(asked)? else { return Ok(None) };
+        let asked = self.ask_master_named(broker, request::GET_BROKER_RUNTIME_INFO, Fields::new()).await;
+        let Some((master, answer)) = told(asked)? else { return Ok(None) };
         let Some(table) = Table::read(&body_json(&master, &answer)?) else { return Ok(None) };
         let mut hidden = table.behind;
         if table.unflushed > 0 {

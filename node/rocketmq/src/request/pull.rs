@@ -135,7 +135,8 @@ impl Client {
     ///
     /// Answers within `wait` and 10 s (or the request timeout, if that is longer). A master that cannot be reached is left alone
     /// for 5 s while a slave serves. A slave must have `slaveReadEnable`; otherwise it is [`Error::SlaveRefuses`]. A slave that does
-    /// not hold the offset is [`Error::SlaveCannotServe`], never [`Pull::OffsetMoved`]. With [`SlaveReads::ColdCatchUp`] a slave that a living
+    /// not hold the offset is [`Error::SlaveCannotServe`], never [`Pull::OffsetMoved`]; one whose answer cannot be read is
+    /// [`Error::SlaveUnreadable`], never [`Error::Malformed`]. With [`SlaveReads::ColdCatchUp`] a slave that a living
     /// master suggests is asked for messages only: what it does not have, its master is asked for in the same call.
     pub async fn pull(&self, queue: &Queue, request: &PullRequest) -> Result<Pull, Error> {
         Ok(self.pull_with_connection(queue, request).await?.0)
@@ -154,6 +155,14 @@ impl Client {
             self.inner.directory.doubt(&queue.topic);
         }
         pulled
+    }
+
+    /// For a while the slaves of a queue are not read in place of its living master, whatever it suggests: what one of them showed
+    /// cannot be relied on.
+    pub fn leave_slave(&self, queue: &Queue) {
+        if self.inner.settings.slave_reads == SlaveReads::ColdCatchUp {
+            self.inner.suggestions.leave(queue);
+        }
     }
 
     async fn pull_by_policy(&self, queue: &Queue, request: &PullRequest, entry: &BrokerRoute) -> Result<Answer, Error> {
@@ -221,7 +230,11 @@ impl Client {
         for slave in slaves {
             let pulled = self.pull_from(queue, request, slave, true).await;
             let next_may_help = pulled.as_ref().is_err_and(|error| {
-                error.is_connection() || matches!(error, Error::SlaveCannotServe { .. } | Error::SlaveRefuses { .. })
+                error.is_connection()
+                    || matches!(
+                        error,
+                        Error::SlaveCannotServe { .. } | Error::SlaveRefuses { .. } | Error::SlaveUnreadable { .. }
+                    )
             });
             last = Some(pulled);
             if !next_may_help {
@@ -231,7 +244,21 @@ impl Client {
         last
     }
 
+    /// Asks one broker. What is wrong with a slave's answer says nothing about the queue.
     async fn pull_from(
+        &self,
+        queue: &Queue,
+        request: &PullRequest,
+        address: &Arc<str>,
+        from_slave: bool,
+    ) -> Result<Answer, Error> {
+        match self.pull_once(queue, request, address, from_slave).await {
+            Err(Error::Malformed { address, reason }) if from_slave => Err(Error::SlaveUnreadable { address, reason }),
+            answered => answered,
+        }
+    }
+
+    async fn pull_once(
         &self,
         queue: &Queue,
         request: &PullRequest,

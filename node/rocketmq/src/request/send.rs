@@ -26,8 +26,6 @@ const NO_DEFAULT_TOPIC: &str = "CAUSEWAY_CREATES_TOPICS_ITSELF";
 const DIVERTING: [&str; 6] =
     ["DELAY", "TIMER_DELIVER_MS", "TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DEL_UNIQKEY", "TRAN_MSG"];
 
-const RETRY_TOPIC_PREFIX: &str = "%RETRY%";
-
 /// Asked before every write of a send's bytes, directly before the last ones too. It must be quick and must not block.
 pub type Permit = Arc<dyn Fn() -> bool + Send + Sync>;
 
@@ -52,7 +50,7 @@ pub struct OutgoingBatch {
 /// The messages of a send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// Inner messages as [`crate::wire::batch`] encodes them. Not for retry topics.
+    /// Inner messages as [`crate::wire::batch`] encodes them.
     Batch(Bytes),
     /// One message. An empty body is refused by most brokers here, while a batch may hold empty ones.
     Single {
@@ -132,11 +130,7 @@ fn encode(queue: &Queue, message: &OutgoingBatch, group: &str) -> Result<Frame, 
     if sys_flag::for_resend(message.sys_flag) != message.sys_flag {
         return Err(Refusal::Illegal(format!("sysFlag {:#x} has bits that hide or corrupt a copy", message.sys_flag)));
     }
-    let is_retry = queue.topic.starts_with(RETRY_TOPIC_PREFIX);
     let (code, body, flag, properties) = match &message.content {
-        Content::Batch(_) if is_retry => {
-            return Err(Refusal::Illegal("brokers take no batch for a retry topic".to_owned()));
-        }
         Content::Batch(messages) => (SEND_BATCH_MESSAGE, messages, 0, ""),
         Content::Single { body, properties, flag } => (SEND_MESSAGE_V2, body, *flag, checked(properties)?),
     };
@@ -153,10 +147,6 @@ fn encode(queue: &Queue, message: &OutgoingBatch, group: &str) -> Result<Frame, 
     fields.push("i", properties);
     fields.push("j", message.reconsume_times);
     fields.push("k", false);
-    if is_retry {
-        // A retry message above this count would land in the dead-letter topic instead.
-        fields.push("l", i32::MAX);
-    }
     fields.push("m", code == SEND_BATCH_MESSAGE);
     fields.push("n", &queue.broker);
     if code == SEND_BATCH_MESSAGE {
@@ -197,7 +187,6 @@ mod tests {
         assert_eq!((frame.code, &frame.body[..]), (320, &b"inner"[..]));
         let value = |name| frame.fields.get(name);
         assert_eq!(value("i"), None);
-        assert_eq!(value("l"), None);
         assert_eq!((value("m"), value("e"), value("n")), (Some("true"), Some("3"), Some("b")));
         assert_ne!(value("c"), Some("TBW102"));
     }
@@ -224,12 +213,5 @@ mod tests {
         }
         let compressed = OutgoingBatch { sys_flag: sys_flag::COMPRESSED | 0x200, ..batch() };
         assert!(encode(&queue("t"), &compressed, "g").is_ok());
-    }
-
-    #[test]
-    fn a_retry_message_is_single_and_stays_out_of_the_dead_letter_topic() {
-        assert!(matches!(encode(&queue("%RETRY%g"), &batch(), "g"), Err(Refusal::Illegal(_))));
-        let frame = encode(&queue("%RETRY%g"), &single(b""), "g").unwrap();
-        assert_eq!(frame.fields.get("l"), Some("2147483647"));
     }
 }

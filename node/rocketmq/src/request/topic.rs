@@ -130,8 +130,8 @@ impl Client {
 
     /// Creates a topic, or changes its settings, on the master of one broker name.
     pub async fn create_topic_on(&self, broker: &str, topic: &str, settings: &TopicSettings) -> Result<(), Error> {
-        let master = self.master_named(broker).await?;
-        self.ask_success(&master, request::UPDATE_AND_CREATE_TOPIC, settings.fields(topic)?).await.map(drop)
+        let fields = settings.fields(topic)?;
+        self.ask_master_named(broker, request::UPDATE_AND_CREATE_TOPIC, fields).await.map(drop)
     }
 
     async fn masters(&self) -> Result<Vec<(Arc<str>, Arc<str>)>, Error> {

@@ -27,6 +27,8 @@ pub struct Store {
     pub broker: String,
     /// Answer of route requests by topic; a topic without one gets a route to this stub.
     pub routes: HashMap<String, Value>,
+    /// Brokers' addresses by id in the cluster list, in place of this stub's own.
+    pub listed: Option<Value>,
     /// The broker id that answers to pulls name as the one to be asked next.
     pub suggested: u64,
     /// Bodies of route answers that are not JSON at all, by topic.
@@ -60,6 +62,7 @@ impl Store {
             address,
             broker: "stub".to_owned(),
             routes: HashMap::new(),
+            listed: None,
             suggested: 0,
             raw_routes: HashMap::new(),
             topics: BTreeMap::new(),
@@ -163,8 +166,8 @@ impl Store {
     }
 
     fn cluster(&self, asked: &Frame) -> Frame {
-        let broker =
-            json!({"brokerName": self.broker, "cluster": "stub", "brokerAddrs": {"0": self.address.to_string()}});
+        let addresses = self.listed.clone().unwrap_or_else(|| json!({"0": self.address.to_string()}));
+        let broker = json!({"brokerName": self.broker, "cluster": "stub", "brokerAddrs": addresses});
         let name = &self.broker;
         with_json(asked, &json!({"brokerAddrTable": {name: broker}, "clusterAddrTable": {"stub": [name]}}))
     }

@@ -50,14 +50,14 @@ async fn brokers_tell_their_limits_and_a_proxy_does_not() {
     let (_stub, client) = pair().await;
     assert_eq!(client.brokers().await.unwrap().len(), 1);
     assert_eq!(client.broker_limits("stub").await.unwrap().unwrap().maximum_message_bytes, Some(4_194_304));
-    assert_eq!(client.dispatch_behind_bytes("stub").await.unwrap(), Some(0));
-    assert_eq!(client.broker_runtime("stub").await.unwrap().unwrap().version.as_deref(), Some("V5_3_3"));
+    let runtime = client.broker_runtime("stub").await.unwrap().unwrap();
+    assert_eq!((runtime.dispatch_behind_bytes, runtime.version.as_deref()), (Some(0), Some("V5_3_3")));
     let proxy = Stub::start(StubOptions { is_proxy: true, ..StubOptions::default() }).await.unwrap();
     proxy.store().create_topic("t", 1);
     let client = Client::new(settings(&proxy)).unwrap();
     client.route("t").await.unwrap();
     assert_eq!(client.broker_limits("stub").await.unwrap(), None);
-    assert_eq!(client.dispatch_behind_bytes("stub").await.unwrap(), None);
+    assert_eq!(client.dispatched("stub").await.unwrap(), None);
     assert_eq!(client.broker_runtime("stub").await.unwrap(), None);
     assert_eq!(client.topic_settings("t").await.unwrap_err().class(), Some(Class::NotSupported));
 }

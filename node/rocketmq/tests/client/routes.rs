@@ -95,6 +95,42 @@ async fn a_moved_master_is_followed_and_changes_the_generation() {
 }
 
 #[tokio::test]
+async fn a_master_that_moved_while_nobody_used_its_routes_is_found_in_the_cluster_list() {
+    let (directory, client) = pair().await;
+    let (old, _) = pair().await;
+    let (promoted, _) = pair().await;
+    point(&directory, json!({"0": old.address(), "1": promoted.address()}), 6);
+    client.route("t").await.unwrap();
+    client.broker_limits("stub").await.unwrap();
+    assert_eq!(old.requests(request::GET_BROKER_CONFIG), 1);
+
+    drop(old);
+    point(&directory, json!({"1": promoted.address()}), 6);
+    directory.store().listed = Some(json!({"1": promoted.address()}));
+    client.refresh_route("t").await.unwrap();
+    assert!(client.broker_limits("stub").await.unwrap_err().is_connection());
+    let missing = Error::BrokerMissing { broker: "stub".into(), role: "master" };
+    assert_eq!(client.broker_limits("stub").await, Err(missing), "the list names no master yet");
+
+    directory.store().listed = Some(json!({"0": promoted.address()}));
+    client.broker_limits("stub").await.unwrap();
+    client.broker_runtime("stub").await.unwrap();
+    client.dispatched("stub").await.unwrap();
+    assert_eq!(promoted.requests(request::GET_BROKER_RUNTIME_INFO), 2);
+}
+
+#[tokio::test]
+async fn where_no_list_is_to_be_had_a_lost_master_is_tried_on() {
+    let proxy = Stub::start(StubOptions { is_proxy: true, ..StubOptions::default() }).await.unwrap();
+    proxy.store().create_topic("t", 1);
+    let proxied = Client::new(settings(&proxy)).unwrap();
+    proxied.route("t").await.unwrap();
+    proxy.fault(request::GET_BROKER_CONFIG, Fault::Close);
+    assert!(proxied.broker_limits("stub").await.unwrap_err().is_connection());
+    assert_eq!(proxied.broker_limits("stub").await, Ok(None));
+}
+
+#[tokio::test]
 async fn a_slave_is_read_only_while_the_master_is_gone_and_says_so() {
     let (directory, _) = pair().await;
     let (slave, _) = pair().await;
@@ -194,6 +230,27 @@ async fn what_a_suggested_slave_lacks_its_living_master_answers() {
     let client = Client::new(cold).unwrap();
     for _ in 0..2 {
         assert_eq!(bodies(&client.pull(&queue(0), &one(0)).await.unwrap()), ["master"]);
+    }
+}
+
+#[tokio::test]
+async fn a_slave_is_left_on_demand_and_its_bytes_are_no_evidence() {
+    let (master, slave) = cold_master_and_slave().await;
+    let cold = ClientSettings { slave_reads: SlaveReads::ColdCatchUp, ..settings(&master) };
+    let client = Client::new(cold.clone()).unwrap();
+    client.pull(&queue(0), &one(0)).await.unwrap();
+    assert_eq!(bodies(&client.pull(&queue(0), &one(0)).await.unwrap()), ["slave"]);
+    client.leave_slave(&queue(0));
+    for _ in 0..2 {
+        assert_eq!(bodies(&client.pull(&queue(0), &one(0)).await.unwrap()), ["master"]);
+    }
+
+    point(&master, json!({"1": slave.address()}), 6);
+    let client = Client::new(cold).unwrap();
+    for fault in [Fault::Answer(0, "no fields".into()), Fault::Announce(0x8000_0000)] {
+        slave.fault(request::PULL_MESSAGE, fault);
+        let error = client.pull(&queue(0), &one(0)).await.unwrap_err();
+        assert!(matches!(error, Error::SlaveUnreadable { .. }), "{error:?}");
     }
 }
 

@@ -48,8 +48,8 @@ pub(super) const KEYS: &[Key] = &[
         4,
         1,
         64,
-        "Sending connections per broker. Target queues are spread over them, so that one lost connection disturbs few \
-         of them.",
+        "Sending connections per broker and thread that copies. The thread's target queues are spread over them, so \
+         that one lost connection disturbs few of them.",
     ),
     integer(
         "schedule.checkpoint_interval_ms",

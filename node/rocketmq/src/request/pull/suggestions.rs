@@ -51,7 +51,7 @@ impl Suggestions {
         }
     }
 
-    /// The suggested slave had nothing, could not be asked, or sent the reader back.
+    /// The suggested slave had nothing, could not be asked, sent the reader back, or showed what its master has to confirm.
     pub(super) fn leave(&self, queue: &Queue) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(queue.clone(), Suggestion::LeftAloneUntil(Instant::now() + LEFT_ALONE));
