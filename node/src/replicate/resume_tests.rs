@@ -281,3 +281,38 @@ async fn a_dead_owners_copies_are_counted_though_they_are_shown_late() {
     assert_eq!(exit, PartitionExit::Stopped);
     assert_eq!(scene.run.gauge.zombie_writes.load(Ordering::Relaxed), 10);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_under_the_living_connection_is_found_though_no_message_arrives() {
+    for left in [70, 0] {
+        let scene = Scene::new(100);
+        let loss = async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            // The topic was deleted and created again, or the broker dropped its tail.
+            scene.sink.queue.truncate(left);
+        };
+        let (exit, ()) = tokio::join!(scene.play_for(200), loss);
+        match exit {
+            PartitionExit::TargetRewound { checkpoint, lost: 30 } => assert_eq!(checkpoint.source_next, 70),
+            PartitionExit::Fault(Fault::TargetLost { .. }) => assert_eq!(left, 0),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_that_others_have_filled_up_is_found_though_the_target_did_not_answer_at_once() {
+    for failures in [1, 25] {
+        let scene = Scene::new(100);
+        let loss = async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            scene.sink.queue.truncate(70);
+            scene.sink.append_foreign(50);
+            scene.sink.queue.fail_reads(failures);
+            scene.source.append_all((100..110).map(message));
+        };
+        let (exit, ()) = tokio::join!(scene.play(), loss);
+        let PartitionExit::TargetRewound { checkpoint, lost: 30 } = exit else { panic!("{failures}: {exit:?}") };
+        assert_eq!(checkpoint.source_next, 70);
+    }
+}
