@@ -1,6 +1,8 @@
 //! Ends that somebody decides on: what is agreed on before they are told, and that copying goes on after the decision.
 
-use causeway_core::fault::Fault;
+use causeway_core::fault::{Fault, Resolution};
+use causeway_core::ids::Timestamp;
+use causeway_core::partition::ResolvedFault;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::exit::PartitionExit;
@@ -78,9 +80,11 @@ async fn a_record_that_was_damaged_after_it_was_copied_stops_once_and_can_be_pas
     scene.source.append_all((100..120).map(message));
     let exit = scene.play().await;
     assert!(matches!(exit, PartitionExit::Fault(Fault::DamagedRecord { offset: 99, .. })), "{exit:?}");
-    // What a skip makes of the checkpoint.
-    let checkpoint = scene.run.partition.checkpoint.as_mut().unwrap();
-    (checkpoint.fingerprint, checkpoint.last_copy) = (None, None);
+    // What a skip makes of the partition.
+    let PartitionExit::Fault(fault) = exit else { panic!() };
+    scene.run.partition.checkpoint.as_mut().unwrap().fingerprint = None;
+    let passed = ResolvedFault { fault, resolution: Resolution::Skip, at: Timestamp(0) };
+    scene.run.partition.resolved.push(passed);
     assert_eq!(scene.play().await, PartitionExit::Stopped);
     assert_eq!(scene.copied(), scene.bodies(0));
 }

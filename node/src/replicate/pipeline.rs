@@ -15,13 +15,14 @@ use std::sync::Arc;
 
 use causeway_core::checkpoint::Checkpoint;
 use causeway_core::error_code::ErrorCode;
+use causeway_core::fault::{Fault, Resolution};
 use causeway_core::ids::{InstanceIdentity, RuleVersion};
-use causeway_core::partition::{Partition, PartitionId};
+use causeway_core::partition::{Partition, PartitionId, ResolvedFault};
 use causeway_core::provenance::{Stamp, StreamKey};
 use causeway_core::stream::StreamSpec;
 use causeway_rules::tag::TagExpression;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::batching::{Batcher, Limits};
 use super::budget::{Charge, ReadAheadBudget};
@@ -127,17 +128,21 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         }
         let known = Known {
             durable: self.recorder.durable().clone(),
-            acknowledged: self.recorder.acknowledged(),
+            reached: self.recorder.reached().clone(),
             verified: self.sink.verified_connection(),
-            complete_to: (!self.recorder.waits()).then(|| self.sink.complete_to()),
+            complete_to: self.sink.complete_to(),
             watches: self.sink.watches(),
             had_owner: self.run.partition.checkpoint.is_some(),
+            passed_over: passed_over(&self.run.partition),
         };
         let mut look = Look::new(cause, known);
         let (connection, resumed) = loop {
+            let (began, read_to) = (Instant::now(), look.read_to());
             match stop.unless_stopped(look.attempt(&self.sink.sink, &self.own, &settings)).await? {
                 Ok(looked) => break looked,
-                Err(Halt::Trouble(trouble)) => self.sink.wait(&trouble).await?,
+                // One that got somewhere is no failure before it failed.
+                Err(Halt::Trouble(trouble)) if look.read_to() > read_to => self.sink.wait(&trouble).await?,
+                Err(Halt::Trouble(trouble)) => self.sink.wait_since(began, &trouble).await?,
                 Err(Halt::Exit(exit)) => return Err(self.leave(exit).await),
             }
         };
@@ -147,6 +152,10 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         if cause != Cause::Connection || self.source.position() != resumed.source_next {
             let [boundary, older] = resumed.boundaries;
             self.source.seek(resumed.source_next, boundary, older);
+        }
+        if self.recorder.waits() {
+            // The source's silence does not end an outage of the target while copies wait for durability.
+            self.show();
         }
         Ok(())
     }
@@ -289,6 +298,16 @@ async fn first_checkpoint<S: Source, K: Sink>(
     run.stop.unless_stopped(run.progress.wait_committed(&checkpoint)).await?;
     tracing::info!(partition = %run.id, source_next = place.source_next, at = clock::now().0, "copying begins");
     Ok(checkpoint)
+}
+
+/// The damaged records that somebody decided to pass over after they were copied, or instead.
+fn passed_over(partition: &Partition) -> Vec<i64> {
+    let damaged = partition.resolved.iter().filter(|past| past.resolution == Resolution::Skip);
+    let offset = |past: &ResolvedFault| match past.fault {
+        Fault::DamagedRecord { offset, .. } => Some(offset),
+        _ => None,
+    };
+    damaged.filter_map(offset).collect()
 }
 
 /// Does something, and something else as long as that takes.

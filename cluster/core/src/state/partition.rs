@@ -107,7 +107,6 @@ impl State {
 fn skip(partition: &mut Partition, fault: &Fault) -> Result<(), Refusal> {
     if let (Fault::TargetTailGone { to, .. }, Some(checkpoint)) = (fault, partition.checkpoint.as_mut()) {
         checkpoint.target_next = *to;
-        checkpoint.last_copy = None;
         return Ok(());
     }
     let position = fault.skip_to().ok_or_else(|| Refusal::CannotSkip(fault.clone()))?;
@@ -118,12 +117,9 @@ fn skip(partition: &mut Partition, fault: &Fault) -> Result<(), Refusal> {
     }
     match partition.checkpoint.as_mut() {
         Some(checkpoint) => {
-            if matches!(fault, Fault::DamagedRecord { offset, .. } if *offset < checkpoint.source_next) {
-                // The last record that was copied. Its copy would ask for the same comparison.
-                checkpoint.last_copy = None;
-            }
             checkpoint.source_next = checkpoint.source_next.max(position);
-            // The record before the new position was never read, so there is nothing to compare it with.
+            // The record before the new position was never read, or it is the damaged one: it is compared with nothing.
+            // The last copy stays, because it proves what the target holds.
             checkpoint.fingerprint = None;
         }
         None => partition.start = StartPosition::Offset(position),
