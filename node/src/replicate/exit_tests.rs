@@ -1,5 +1,6 @@
 //! Ends that somebody decides on: what is agreed on before they are told, and that copying goes on after the decision.
 
+use causeway_core::error_code::ErrorCode;
 use causeway_core::fault::{Fault, Resolution};
 use causeway_core::ids::Timestamp;
 use causeway_core::partition::ResolvedFault;
@@ -9,6 +10,7 @@ use super::exit::PartitionExit;
 use super::memory::{MemoryQueue, MemorySink, message};
 use super::pipeline::{Run, run};
 use super::pipeline_tests::{Scene, a_run};
+use crate::status::RunState;
 
 const GAP: Fault = Fault::SourceGap { from: 40, to: 44 };
 
@@ -87,4 +89,27 @@ async fn a_record_that_was_damaged_after_it_was_copied_stops_once_and_can_be_pas
     scene.run.partition.resolved.push(passed);
     assert_eq!(scene.play().await, PartitionExit::Stopped);
     assert_eq!(scene.copied(), scene.bodies(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agreement_that_does_not_come_is_shown() {
+    let begins = a_run();
+    let _never_begins = tokio::time::timeout(Duration::from_secs(20), until_the_end(begins.clone())).await;
+    let faulted = a_run();
+    let watched = async {
+        let before = Duration::from_secs(4);
+        sleep(before).await;
+        assert_ne!(faulted.gauge.condition().state, RunState::Blocked, "agreements take a moment");
+        sleep(Duration::from_secs(10)).await;
+    };
+    tokio::select! {
+        (exit, _) = until_the_end(faulted.clone()) => panic!("{exit:?}"),
+        () = agrees_late(&faulted, Duration::from_secs(600)) => unreachable!(),
+        () = watched => {}
+    }
+    for run in [begins, faulted] {
+        let condition = run.gauge.condition();
+        assert_eq!((condition.state, condition.code), (RunState::Blocked, Some(ErrorCode::Unavailable)));
+        assert!(condition.why.unwrap().contains("agreed"));
+    }
 }

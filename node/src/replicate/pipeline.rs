@@ -11,7 +11,9 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use causeway_core::checkpoint::Checkpoint;
 use causeway_core::error_code::ErrorCode;
@@ -42,7 +44,6 @@ use super::stop::StopSignal;
 use super::tail::{Halt, OwnCopies};
 use super::transform::Transform;
 use super::trouble::Trouble;
-use crate::clock;
 use crate::status::PartitionGauge;
 
 /// What a target takes when its broker does not tell: Apache's default `maxMessageSize`.
@@ -50,6 +51,9 @@ const USUAL_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A send never asks more of the target than this, whatever it says, so that a frame stays below RocketMQ's 16 MiB.
 const LARGEST_MESSAGE_BYTES: usize = 15 * 1024 * 1024;
+
+/// Agreements take a disk barrier or two; one that takes longer than this is shown.
+const USUAL_AGREEMENT: Duration = Duration::from_secs(5);
 
 /// One run of a partition, apart from its two ends.
 #[derive(Clone)]
@@ -181,7 +185,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
     /// Waits until the progress of this run is agreed on.
     async fn agree_on_progress(&self) -> Result<(), PartitionExit> {
         match self.run.progress.newest() {
-            Some(newest) => self.run.stop.unless_stopped(self.run.progress.wait_committed(&newest)).await,
+            Some(newest) => agreed(&self.run, &self.condition, &newest).await,
             None => Ok(()),
         }
     }
@@ -230,7 +234,12 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         };
         let checkpoint = match run.partition.checkpoint.clone() {
             Some(known) => Checkpoint { epoch: run.partition.epoch, rule_version: run.rule_version, ..known },
-            None => first_checkpoint(&run, &source, &sink, &own, &mut writer).await?,
+            None => {
+                let first = first_checkpoint(&run, &source, &sink, &own, &mut writer).await?;
+                agreed(&run, &condition, &first).await?;
+                tracing::info!(partition = %run.id, source_next = first.source_next, "copying begins");
+                first
+            }
         };
         let stamp = |topic: &str| {
             let epoch = run.partition.epoch;
@@ -261,7 +270,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
     }
 }
 
-/// Finds the first place and waits until it is agreed on.
+/// Finds the first place, and leaves it to be agreed on.
 async fn first_checkpoint<S: Source, K: Sink>(
     run: &Run,
     source: &S,
@@ -295,9 +304,17 @@ async fn first_checkpoint<S: Source, K: Sink>(
         last_copy: place.last_copy,
     };
     run.progress.store(checkpoint.clone());
-    run.stop.unless_stopped(run.progress.wait_committed(&checkpoint)).await?;
-    tracing::info!(partition = %run.id, source_next = place.source_next, at = clock::now().0, "copying begins");
     Ok(checkpoint)
+}
+
+/// Waits until progress of this run is agreed on, for as long as it takes, and shows it when it takes long.
+async fn agreed(run: &Run, condition: &Condition, progress: &Checkpoint) -> Result<(), PartitionExit> {
+    let mut agreement = pin!(run.progress.wait_committed(progress));
+    if run.stop.unless_stopped(timeout(USUAL_AGREEMENT, agreement.as_mut())).await?.is_ok() {
+        return Ok(());
+    }
+    condition.blocked(&Trouble::new(ErrorCode::Unavailable, "the cluster has not agreed on the progress for a while"));
+    run.stop.unless_stopped(agreement).await
 }
 
 /// The damaged records that somebody decided to pass over after they were copied, or instead.
