@@ -449,14 +449,14 @@ mod tests {
             batcher.stage(piece).unwrap();
         }
         assert_eq!((batcher.position(), batcher.is_empty(), batcher.holds(usize::MAX)), (Some(0), false, true));
-        assert_eq!(batcher.staged_bytes(), records.iter().map(Record::encoded_len).sum());
+        assert_eq!(batcher.staged_bytes(), records.iter().map(Record::encoded_len).sum::<usize>());
         let sends = drain(&mut batcher);
         assert_eq!(sends.iter().map(offsets).collect::<Vec<_>>(), [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
         let lasts: Vec<_> = sends.iter().map(|ready| ready.last.as_ref().unwrap().queue_offset).collect();
         assert_eq!(lasts, [2, 5, 6]);
         assert_eq!(
             sends.iter().map(|ready| ready.source_bytes).sum::<usize>(),
-            records.iter().map(Record::encoded_len).sum()
+            records.iter().map(Record::encoded_len).sum::<usize>()
         );
         assert_eq!((batcher.position(), batcher.is_empty(), batcher.staged_bytes()), (None, true, 0));
         batcher.stage(&records).unwrap();

@@ -5,9 +5,12 @@
 //! | full SUCCESS | the checkpoint advances to it, and past everything before it | advances |
 //! | stored, but not flushed or not on a slave | the checkpoint waits for the next full one | advances |
 //! | nothing sent, all left out | advances unless it waits | advances |
+//! | none: the tail shows it after a restart or an unknown outcome | advances unless it waits | advances |
 //!
 //! A later full SUCCESS covers the earlier bytes, because a broker's log is flushed and copied in order; a new
-//! connection, perhaps to another master, reads the tail first. A checkpoint is never ahead of the target.
+//! connection, perhaps to another master, reads the tail first. A checkpoint is never ahead of what the target showed or
+//! acknowledged. How a copy was acknowledged is known to the run that sent it alone: what the next run finds counts, and
+//! where a weaker master loses it later, the last copy of the checkpoint is missed and it is copied again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -51,9 +54,9 @@ impl Recorder {
         &self.durable
     }
 
-    /// The target offset behind the last copy that was acknowledged, durable or not.
-    pub(super) fn acknowledged(&self) -> i64 {
-        self.reached.target_next
+    /// What is copied, durable or not.
+    pub(super) fn reached(&self) -> &Checkpoint {
+        &self.reached
     }
 
     /// The first source offset that is not copied yet.
@@ -68,10 +71,11 @@ impl Recorder {
 
     /// The target's tail was read: copying goes on there.
     pub(super) fn resumed(&mut self, resumed: &Resumed) {
-        if resumed.source_next > self.durable.source_next {
-            self.reached.fingerprint = None;
-        } else {
+        if resumed.source_next == self.durable.source_next {
             self.reached.fingerprint = self.durable.fingerprint;
+        } else if resumed.source_next != self.reached.source_next {
+            // The record before it is another one.
+            self.reached.fingerprint = None;
         }
         self.reached.source_next = resumed.source_next;
         self.reached.target_next = resumed.target_next.max(self.durable.target_next);

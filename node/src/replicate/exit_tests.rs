@@ -1,12 +1,16 @@
 //! Ends that somebody decides on: what is agreed on before they are told, and that copying goes on after the decision.
 
-use causeway_core::fault::Fault;
+use causeway_core::error_code::ErrorCode;
+use causeway_core::fault::{Fault, Resolution};
+use causeway_core::ids::Timestamp;
+use causeway_core::partition::ResolvedFault;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::exit::PartitionExit;
 use super::memory::{MemoryQueue, MemorySink, message};
 use super::pipeline::{Run, run};
 use super::pipeline_tests::{Scene, a_run};
+use crate::status::RunState;
 
 const GAP: Fault = Fault::SourceGap { from: 40, to: 44 };
 
@@ -78,9 +82,34 @@ async fn a_record_that_was_damaged_after_it_was_copied_stops_once_and_can_be_pas
     scene.source.append_all((100..120).map(message));
     let exit = scene.play().await;
     assert!(matches!(exit, PartitionExit::Fault(Fault::DamagedRecord { offset: 99, .. })), "{exit:?}");
-    // What a skip makes of the checkpoint.
-    let checkpoint = scene.run.partition.checkpoint.as_mut().unwrap();
-    (checkpoint.fingerprint, checkpoint.last_copy) = (None, None);
+    // What a skip makes of the partition.
+    let PartitionExit::Fault(fault) = exit else { panic!() };
+    scene.run.partition.checkpoint.as_mut().unwrap().fingerprint = None;
+    let passed = ResolvedFault { fault, resolution: Resolution::Skip, at: Timestamp(0) };
+    scene.run.partition.resolved.push(passed);
     assert_eq!(scene.play().await, PartitionExit::Stopped);
     assert_eq!(scene.copied(), scene.bodies(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agreement_that_does_not_come_is_shown() {
+    let begins = a_run();
+    let _never_begins = tokio::time::timeout(Duration::from_secs(20), until_the_end(begins.clone())).await;
+    let faulted = a_run();
+    let watched = async {
+        let before = Duration::from_secs(4);
+        sleep(before).await;
+        assert_ne!(faulted.gauge.condition().state, RunState::Blocked, "agreements take a moment");
+        sleep(Duration::from_secs(10)).await;
+    };
+    tokio::select! {
+        (exit, _) = until_the_end(faulted.clone()) => panic!("{exit:?}"),
+        () = agrees_late(&faulted, Duration::from_secs(600)) => unreachable!(),
+        () = watched => {}
+    }
+    for run in [begins, faulted] {
+        let condition = run.gauge.condition();
+        assert_eq!((condition.state, condition.code), (RunState::Blocked, Some(ErrorCode::Unavailable)));
+        assert!(condition.why.unwrap().contains("agreed"));
+    }
 }

@@ -11,12 +11,15 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use causeway_core::checkpoint::Checkpoint;
 use causeway_core::error_code::ErrorCode;
+use causeway_core::fault::{Fault, Resolution};
 use causeway_core::ids::{InstanceIdentity, RuleVersion};
-use causeway_core::partition::{Partition, PartitionId};
+use causeway_core::partition::{Partition, PartitionId, ResolvedFault};
 use causeway_core::provenance::{Stamp, StreamKey};
 use causeway_core::stream::StreamSpec;
 use causeway_rules::tag::TagExpression;
@@ -41,7 +44,6 @@ use super::stop::StopSignal;
 use super::tail::{Halt, OwnCopies};
 use super::transform::Transform;
 use super::trouble::Trouble;
-use crate::clock;
 use crate::status::PartitionGauge;
 
 /// What a target takes when its broker does not tell: Apache's default `maxMessageSize`.
@@ -49,6 +51,9 @@ const USUAL_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A send never asks more of the target than this, whatever it says, so that a frame stays below RocketMQ's 16 MiB.
 const LARGEST_MESSAGE_BYTES: usize = 15 * 1024 * 1024;
+
+/// Agreements take a disk barrier or two; one that takes longer than this is shown.
+const USUAL_AGREEMENT: Duration = Duration::from_secs(5);
 
 /// One run of a partition, apart from its two ends.
 #[derive(Clone)]
@@ -128,17 +133,21 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         }
         let known = Known {
             durable: self.recorder.durable().clone(),
-            acknowledged: self.recorder.acknowledged(),
+            reached: self.recorder.reached().clone(),
             verified: self.sink.verified_connection(),
-            complete_to: (!self.recorder.waits()).then(|| self.sink.complete_to()),
+            complete_to: self.sink.complete_to(),
             watches: self.sink.watches(),
             had_owner: self.run.partition.checkpoint.is_some(),
+            passed_over: passed_over(&self.run.partition),
         };
         let mut look = Look::new(cause, known);
         let (connection, resumed) = loop {
+            let (began, read_to) = (Instant::now(), look.read_to());
             match stop.unless_stopped(look.attempt(&self.sink.sink, &self.own, &settings)).await? {
                 Ok(looked) => break looked,
-                Err(Halt::Trouble(trouble)) => self.sink.wait(&trouble).await?,
+                // One that got somewhere is no failure before it failed.
+                Err(Halt::Trouble(trouble)) if look.read_to() > read_to => self.sink.wait(&trouble).await?,
+                Err(Halt::Trouble(trouble)) => self.sink.wait_since(began, &trouble).await?,
                 Err(Halt::Exit(exit)) => return Err(self.leave(exit).await),
             }
         };
@@ -148,6 +157,10 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             self.batcher.restart(resumed.behind_last_copy());
             let [boundary, older] = resumed.boundaries;
             self.source.seek(resumed.source_next, boundary, older);
+        }
+        if self.recorder.waits() {
+            // The source's silence does not end an outage of the target while copies wait for durability.
+            self.show();
         }
         Ok(())
     }
@@ -173,7 +186,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
     /// Waits until the progress of this run is agreed on.
     async fn agree_on_progress(&self) -> Result<(), PartitionExit> {
         match self.run.progress.newest() {
-            Some(newest) => self.run.stop.unless_stopped(self.run.progress.wait_committed(&newest)).await,
+            Some(newest) => agreed(&self.run, &self.condition, &newest).await,
             None => Ok(()),
         }
     }
@@ -222,7 +235,12 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         };
         let checkpoint = match run.partition.checkpoint.clone() {
             Some(known) => Checkpoint { epoch: run.partition.epoch, rule_version: run.rule_version, ..known },
-            None => first_checkpoint(&run, &source, &sink, &own, &mut writer).await?,
+            None => {
+                let first = first_checkpoint(&run, &source, &sink, &own, &mut writer).await?;
+                agreed(&run, &condition, &first).await?;
+                tracing::info!(partition = %run.id, source_next = first.source_next, "copying begins");
+                first
+            }
         };
         let stamp = |topic: &str| {
             let epoch = run.partition.epoch;
@@ -252,7 +270,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
     }
 }
 
-/// Finds the first place and waits until it is agreed on.
+/// Finds the first place, and leaves it to be agreed on.
 async fn first_checkpoint<S: Source, K: Sink>(
     run: &Run,
     source: &S,
@@ -286,9 +304,27 @@ async fn first_checkpoint<S: Source, K: Sink>(
         last_copy: place.last_copy,
     };
     run.progress.store(checkpoint.clone());
-    run.stop.unless_stopped(run.progress.wait_committed(&checkpoint)).await?;
-    tracing::info!(partition = %run.id, source_next = place.source_next, at = clock::now().0, "copying begins");
     Ok(checkpoint)
+}
+
+/// Waits until progress of this run is agreed on, for as long as it takes, and shows it when it takes long.
+async fn agreed(run: &Run, condition: &Condition, progress: &Checkpoint) -> Result<(), PartitionExit> {
+    let mut agreement = pin!(run.progress.wait_committed(progress));
+    if run.stop.unless_stopped(timeout(USUAL_AGREEMENT, agreement.as_mut())).await?.is_ok() {
+        return Ok(());
+    }
+    condition.blocked(&Trouble::new(ErrorCode::Unavailable, "the cluster has not agreed on the progress for a while"));
+    run.stop.unless_stopped(agreement).await
+}
+
+/// The damaged records that somebody decided to pass over after they were copied, or instead.
+fn passed_over(partition: &Partition) -> Vec<i64> {
+    let damaged = partition.resolved.iter().filter(|past| past.resolution == Resolution::Skip);
+    let offset = |past: &ResolvedFault| match past.fault {
+        Fault::DamagedRecord { offset, .. } => Some(offset),
+        _ => None,
+    };
+    damaged.filter_map(offset).collect()
 }
 
 /// Does something, and something else as long as that takes.

@@ -10,7 +10,8 @@
 //! The same path after a crash, a takeover, an unknown outcome and a new connection. `last_copy` proves that nothing
 //! acknowledged is lost; `target_next` only says where copies can stand that are not known yet. Whatever the tail shows
 //! counts as progress even though nothing is known of its acknowledgement: if a weaker master loses it later, the search
-//! back finds that. Never sends anything.
+//! back finds that. Over the connection that acknowledged everything, the newest copy is looked for instead of the durable
+//! one, and only what is behind it is read: what waits for durability may be long. Never sends anything.
 
 use causeway_core::checkpoint::{Checkpoint, LastCopy};
 use causeway_core::fault::Fault;
@@ -48,16 +49,19 @@ pub(super) enum Cause {
 pub(super) struct Known {
     /// What is durable.
     pub(super) durable: Checkpoint,
-    /// The target offset behind the last copy that was acknowledged, durable or not.
-    pub(super) acknowledged: i64,
+    /// What is copied, durable or not.
+    pub(super) reached: Checkpoint,
     /// The connection over which it was acknowledged.
     pub(super) verified: Option<u64>,
-    /// While every send is answered and no copy waits for durability, the run knows every copy below this target offset.
-    pub(super) complete_to: Option<i64>,
+    /// While every send is answered, the run knows every copy below this target offset, and has counted those that stand
+    /// there twice.
+    pub(super) complete_to: i64,
     /// Whether what stands behind that is looked through for a dead owner's copies.
     pub(super) watches: bool,
     /// Whether this run is not the first of its partition, so that an earlier one may have sent something.
     pub(super) had_owner: bool,
+    /// Source offsets of damaged records that somebody decided to pass over: they are compared with nothing.
+    pub(super) passed_over: Vec<i64>,
 }
 
 /// Where copying goes on.
@@ -73,7 +77,7 @@ pub(super) struct Resumed {
     pub(super) boundaries: [Option<Boundary>; 2],
     /// The end of the target queue: where the next copy is expected.
     pub(super) end: i64,
-    /// Copies that stand at the target twice, or will.
+    /// Copies that stand at the target twice, or will, and were not counted before.
     pub(super) doubled: u64,
     /// Whether somebody else writes to the target queue.
     pub(super) shared: bool,
@@ -93,13 +97,20 @@ pub(super) struct Look {
     known: Known,
     connection: Option<u64>,
     waited: bool,
+    /// Whether the run knows every copy below `complete_to`, so that only what is behind has to be read.
+    complete: bool,
     tail: Tail,
 }
 
 impl Look {
     pub(super) fn new(cause: Cause, known: Known) -> Self {
-        let tail = Tail::behind(&known.durable);
-        Self { cause, known, connection: None, waited: false, tail }
+        let tail = Tail::behind(&known.durable, 0);
+        Self { cause, known, connection: None, waited: false, complete: false, tail }
+    }
+
+    /// How far the target was read: an attempt that failed further on got somewhere.
+    pub(super) fn read_to(&self) -> i64 {
+        self.tail.next
     }
 
     /// Looks once, and says over which connection and where copying goes on.
@@ -112,29 +123,37 @@ impl Look {
         // Connected first, so that whatever is sent over a later connection is noticed.
         let connection = sink.connect().await?;
         if self.connection.replace(connection) != Some(connection) {
-            self.tail = Tail::behind(&self.known.durable);
+            // Behind another connection there may be a master that lacks what waits for durability.
+            let is_same = self.known.verified == Some(connection) || self.known.reached == self.known.durable;
+            self.begin(self.cause == Cause::Connection && is_same);
             self.waited = false;
         }
         let end = self.settled_end(sink, connection, settings).await?;
         let minimum = sink.bounds().await?.minimum;
-        let durable = &self.known.durable;
-        let mut last = None;
-        if let Some(copy) = durable.last_copy {
-            match own.standing(sink, copy).await? {
-                Standing::Stands(found) => last = Some(found),
-                Standing::Retired => {}
-                Standing::Gone | Standing::NotShown => {
-                    return Err(rewind(sink, own, durable, minimum, end, settings).await?);
-                }
-            }
-        }
         let went_back_to = if let Cause::Stray { from, .. } = self.cause { from.min(end) } else { end };
-        if went_back_to < durable.target_next {
-            return Err(match durable.last_copy {
-                None => rewind(sink, own, durable, minimum, end, settings).await?,
-                Some(copy) => others_lost(durable, copy.target_offset.saturating_add(1).max(minimum).min(end)),
-            });
-        }
+        let last = loop {
+            let base = self.base();
+            let standing = match base.last_copy {
+                Some(copy) => Some(own.standing(sink, copy).await?),
+                None => None,
+            };
+            let is_gone = matches!(standing, Some(Standing::Gone | Standing::NotShown));
+            if (is_gone || went_back_to < base.target_next) && *base != self.known.durable {
+                // Some of what waits for durability is lost: what is durable says how much.
+                self.begin(false);
+                continue;
+            }
+            if is_gone {
+                return Err(rewind(sink, own, base, minimum, end, settings).await?);
+            }
+            if went_back_to < base.target_next {
+                return Err(match base.last_copy {
+                    None => rewind(sink, own, base, minimum, end, settings).await?,
+                    Some(copy) => others_lost(base, copy.target_offset.saturating_add(1).max(minimum).min(end)),
+                });
+            }
+            break if let Some(Standing::Stands(found)) = standing { Some(found) } else { None };
+        };
         if let Some(complete_to) = self.complete_to() {
             self.tail.next =
                 self.tail.next.max(if self.known.watches { complete_to } else { end }).max(minimum).min(end);
@@ -145,6 +164,21 @@ impl Look {
         let tail = &mut self.tail;
         own.scan(sink, tail.next, end, |seen| tail.see(seen)).await?;
         Ok((connection, self.resumed(last, end)))
+    }
+
+    /// Begins to read, behind what the run knows to be there.
+    fn begin(&mut self, complete: bool) {
+        self.complete = complete;
+        let counted_to = match self.cause {
+            Cause::Stray { from, .. } => self.known.complete_to.min(from),
+            _ => self.known.complete_to,
+        };
+        self.tail = Tail::behind(self.base(), counted_to);
+    }
+
+    /// What is taken for granted where it stands.
+    fn base(&self) -> &Checkpoint {
+        if self.complete { &self.known.reached } else { &self.known.durable }
     }
 
     /// Waits until whatever was sent before either stands at the target or never will.
@@ -167,7 +201,7 @@ impl Look {
         self.waited = true;
         let expected = match self.cause {
             Cause::Start => self.known.durable.target_next,
-            Cause::Unknown | Cause::Connection => self.known.acknowledged,
+            Cause::Unknown | Cause::Connection => self.known.reached.target_next,
             Cause::Stray { to, .. } => to,
         };
         let end = sink.bounds().await?.maximum;
@@ -179,25 +213,25 @@ impl Look {
     }
 
     fn complete_to(&self) -> Option<i64> {
-        self.known.complete_to.filter(|_| self.cause == Cause::Connection)
+        self.complete.then_some(self.known.complete_to)
     }
 
     fn resumed(&self, last: Option<OwnCopy>, end: i64) -> Resumed {
-        let (durable, tail) = (&self.known.durable, &self.tail);
-        let before = durable.source_next.saturating_sub(1);
-        let remembered = durable
-            .fingerprint
-            .map(|fingerprint| Boundary { offset: before, witness: Witness::Fingerprint(fingerprint) });
-        // Without a fingerprint the copy itself says what its source record was.
-        let known = remembered.or_else(|| last.map(boundary).filter(|last| last.offset == before));
+        let (base, tail) = (self.base(), &self.tail);
+        let before = base.source_next.saturating_sub(1);
+        let remembered =
+            base.fingerprint.map(|fingerprint| Boundary { offset: before, witness: Witness::Fingerprint(fingerprint) });
+        // Without a fingerprint the copy itself says what its source record was, also where that stands further back.
+        let is_compared = |copy: &Boundary| !self.known.passed_over.contains(&copy.offset);
+        let known = remembered.or_else(|| last.map(boundary).filter(is_compared));
         let behind = tail
             .newest
             .map(|copy| copy.place.target_offset.saturating_add(1))
             .or(self.complete_to().map(|offset| offset.min(end)));
         Resumed {
             source_next: tail.source_next,
-            target_next: behind.map_or(durable.target_next, |behind| behind.max(durable.target_next)),
-            last_copy: tail.newest.map(|copy| copy.place).or(durable.last_copy),
+            target_next: behind.map_or(base.target_next, |behind| behind.max(base.target_next)),
+            last_copy: tail.newest.map(|copy| copy.place).or(base.last_copy),
             boundaries: match tail.newest {
                 Some(newest) => [Some(boundary(newest)), known],
                 None => [known, None],
@@ -214,15 +248,17 @@ struct Tail {
     /// The target offset to be read next.
     next: i64,
     newest: Option<OwnCopy>,
+    /// Those that stand twice below this target offset were counted before.
+    counted_to: i64,
     doubled: u64,
     shared: bool,
     source_next: i64,
 }
 
 impl Tail {
-    fn behind(durable: &Checkpoint) -> Self {
-        let (next, source_next) = (durable.target_next, durable.source_next);
-        Self { next, newest: None, doubled: 0, shared: false, source_next }
+    fn behind(base: &Checkpoint, counted_to: i64) -> Self {
+        let (next, source_next) = (base.target_next, base.source_next);
+        Self { next, newest: None, counted_to, doubled: 0, shared: false, source_next }
     }
 
     fn see(&mut self, seen: Option<OwnCopy>) {
@@ -234,7 +270,7 @@ impl Tail {
         // The copy before it is missing: the target lost that one and stored this one later.
         let behind_a_hole = copy.accounts_from > self.source_next;
         if behind_a_hole || copy.place.source_offset < self.source_next {
-            self.doubled = self.doubled.saturating_add(1);
+            self.doubled = self.doubled.saturating_add(u64::from(copy.place.target_offset >= self.counted_to));
         } else {
             self.source_next = copy.place.source_offset.saturating_add(1);
             self.newest = Some(copy);

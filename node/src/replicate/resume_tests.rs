@@ -15,6 +15,7 @@ use super::exit::PartitionExit;
 use super::memory::{Message, Step, message};
 use super::pipeline_tests::Scene;
 use super::settings::ReplicateSettings;
+use crate::status::RunState;
 
 /// A scene that sends ten messages at a time.
 fn by_tens(messages: u64) -> Scene {
@@ -280,4 +281,125 @@ async fn a_dead_owners_copies_are_counted_though_they_are_shown_late() {
     let (exit, ()) = tokio::join!(scene.play(), zombie);
     assert_eq!(exit, PartitionExit::Stopped);
     assert_eq!(scene.run.gauge.zombie_writes.load(Ordering::Relaxed), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_under_the_living_connection_is_found_though_no_message_arrives() {
+    for left in [70, 0] {
+        let scene = Scene::new(100);
+        let loss = async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            // The topic was deleted and created again, or the broker dropped its tail.
+            scene.sink.queue.truncate(left);
+        };
+        let (exit, ()) = tokio::join!(scene.play_for(200), loss);
+        match exit {
+            PartitionExit::TargetRewound { checkpoint, lost: 30 } => assert_eq!(checkpoint.source_next, 70),
+            PartitionExit::Fault(Fault::TargetLost { .. }) => assert_eq!(left, 0),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Appends copies that stand there already once more.
+fn double(scene: &Scene, from: usize) {
+    let old = scene.sink.queue.records().split_off(from);
+    let again = |copy: causeway_rocketmq::wire::record::Record| Message {
+        body: copy.body,
+        properties: copy.properties,
+        ..Message::default()
+    };
+    scene.sink.queue.append_all(old.into_iter().map(again));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_copies_wait_for_durability_a_look_reads_only_what_is_new_and_counts_it_once() {
+    let scene = confirmed(2_000);
+    scene.sink.play([Step::Weak; 200]);
+    let looks = async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(scene.copied().len(), 2_000);
+        double(&scene, 1_990);
+        let reads = scene.sink.queue.reads();
+        tokio::time::sleep(Duration::from_secs(130)).await;
+        let reads = scene.sink.queue.reads() - reads;
+        // Another master may lack what waits, so all of it is read.
+        scene.sink.reconnect();
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        reads
+    };
+    let (exit, reads) = tokio::join!(scene.play_for(200), looks);
+    assert_eq!(exit, PartitionExit::Stopped);
+    assert!((3..=6).contains(&reads), "{reads}");
+    assert_eq!(scene.run.gauge.zombie_writes.load(Ordering::Relaxed), 10);
+    assert_eq!(scene.checkpoint().source_next, 0, "it waits");
+    scene.source.append_all((2_000..2_001).map(message));
+    assert_eq!(scene.again().play().await, PartitionExit::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_that_are_lost_while_they_wait_for_durability_are_copied_again() {
+    for left in [35, 5] {
+        let scene = confirmed(60);
+        scene.sink.play([Step::Store, Step::Weak, Step::Weak, Step::Weak, Step::Weak, Step::Weak]);
+        let loss = async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            assert_eq!((scene.copied().len(), scene.checkpoint().source_next), (60, 10));
+            scene.sink.queue.truncate(left);
+        };
+        let (exit, ()) = tokio::join!(scene.play_for(200), loss);
+        if left == 5 {
+            assert!(matches!(exit, PartitionExit::TargetRewound { lost: 5, .. }), "{exit:?}");
+        } else {
+            assert_eq!(exit, PartitionExit::Stopped);
+            assert_eq!(scene.copied(), scene.bodies(0));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_that_others_have_filled_up_is_found_though_the_target_did_not_answer_at_once() {
+    for failures in [1, 25] {
+        let scene = Scene::new(100);
+        let loss = async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            scene.sink.queue.truncate(70);
+            scene.sink.append_foreign(50);
+            scene.sink.queue.fail_reads(failures);
+            scene.source.append_all((100..110).map(message));
+        };
+        let (exit, ()) = tokio::join!(scene.play(), loss);
+        let PartitionExit::TargetRewound { checkpoint, lost: 30 } = exit else { panic!("{failures}: {exit:?}") };
+        assert_eq!(checkpoint.source_next, 70);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_hole_that_was_skipped_the_source_is_compared_with_the_last_copy() {
+    let scene = Scene::new(100);
+    scene.source.hide(40..44);
+    assert_eq!(scene.play().await, PartitionExit::Fault(Fault::SourceGap { from: 40, to: 44 }));
+    let mut scene = scene.again();
+    // What a skip makes of the checkpoint.
+    let checkpoint = scene.run.partition.checkpoint.as_mut().unwrap();
+    (checkpoint.source_next, checkpoint.fingerprint) = (44, None);
+    // The source is another one by now.
+    scene.source.corrupt(39);
+    assert_eq!(scene.play().await, PartitionExit::Fault(Fault::SourceDiverged { offset: 39 }));
+    assert_eq!(scene.copied().len(), 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_target_is_over_when_it_answers_though_copies_wait_for_durability() {
+    let scene = confirmed(20);
+    scene.sink.play([Step::Weak; 2]);
+    let outage = async {
+        tokio::time::sleep(Duration::from_secs(55)).await;
+        scene.sink.queue.fail_reads(5);
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!(scene.run.gauge.condition().state, RunState::Blocked);
+    };
+    let (exit, ()) = tokio::join!(scene.play(), outage);
+    assert_eq!(exit, PartitionExit::Stopped);
+    assert_eq!(scene.run.gauge.condition().state, RunState::Running);
 }

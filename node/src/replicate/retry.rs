@@ -16,7 +16,9 @@ pub(super) struct Retry {
     longest: Duration,
     patience: Duration,
     next: Duration,
+    /// When the first attempt of the row of failures began.
     since: Option<Instant>,
+    /// When the last wait ended.
     last: Option<Instant>,
     random: u64,
 }
@@ -42,11 +44,17 @@ impl Retry {
 
     /// Waits before the next attempt. `false` when attempts have failed for longer than the patience.
     pub(super) async fn wait(&mut self) -> bool {
-        // A failure long after the last one is the first of a new row, even if nobody said that things went well.
-        if self.last.is_some_and(|last| last.elapsed() > self.patience) {
+        self.wait_since(Instant::now()).await
+    }
+
+    /// The same after an attempt that took its time: it began then.
+    pub(super) async fn wait_since(&mut self, began: Instant) -> bool {
+        // An attempt that began long after the last failure is the first of a new row, even if nobody said that things
+        // went well. One that only took long is not.
+        if self.last.is_some_and(|last| began.saturating_duration_since(last) > self.patience) {
             self.succeeded();
         }
-        let since = *self.since.get_or_insert_with(Instant::now);
+        let since = *self.since.get_or_insert(began);
         if since.elapsed() >= self.patience {
             return false;
         }
@@ -92,5 +100,18 @@ mod tests {
         assert!(*waits.last().unwrap() >= settings.retry_longest / 2);
         retry.succeeded();
         assert!(retry.wait().await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_that_take_longer_than_the_patience_end_too_and_a_failure_long_after_is_a_new_row() {
+        let settings = ReplicateSettings::default();
+        let mut retry = Retry::new(&settings, 7);
+        let long = settings.patience + Duration::from_secs(2);
+        assert!(retry.wait().await);
+        sleep(long).await;
+        assert!(retry.wait().await, "nothing failed meanwhile");
+        let began = Instant::now();
+        sleep(long).await;
+        assert!(!retry.wait_since(began).await);
     }
 }

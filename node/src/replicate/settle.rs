@@ -14,7 +14,8 @@ use super::trouble::Trouble;
 /// Returns the end of the queue when everything that was stored by now can be read.
 ///
 /// A queue that ends before `expected`, which the target acknowledged, has lost something; but a target that answers over
-/// the connection that acknowledged it (`must_show`) has rather not shown it yet, and is waited for.
+/// the connection that acknowledged it (`must_show`) has rather not shown it yet, and is waited for as long as a failure
+/// is. What it does not show by then, though it says that it shows everything, it has lost.
 pub(super) async fn settle<K: Sink>(
     sink: &K,
     expected: i64,
@@ -34,11 +35,12 @@ pub(super) async fn settle<K: Sink>(
             Some(now) => now.shown >= *stored.get_or_insert(now.stored),
             None => before == Some(end) || waited_enough,
         };
+        let is_over = waited >= settings.settle_own.saturating_add(settings.patience);
         // Twice, because a broker puts its numbers together one after the other.
-        if shown && shown_before && (end >= expected || (waited_enough && !must_show)) {
+        if shown && shown_before && (end >= expected || is_over || (waited_enough && !must_show)) {
             return Ok(end);
         }
-        if waited >= settings.settle_own.saturating_add(settings.patience) {
+        if is_over {
             let why = format!("the target does not show what it has stored: its queue ends at {end} of {expected}");
             return Err(Trouble::new(ErrorCode::Busy, why));
         }

@@ -3,7 +3,7 @@
 //! | what became of the send | what follows |
 //! |---|---|
 //! | stored at the expected offset | acknowledged |
-//! | stored above it | what stands between is looked at: copies of ours there were written by a dead owner, and where the last one is gone the target lost it and was filled up again |
+//! | stored above it | what stands between is looked at: copies of ours there were written by a dead owner, and where the last one does not stand the tail is read: the target lost it and was filled up again |
 //! | stored below it | the target lost what stood there: the tail is read |
 //! | stored in another queue | a fault: order is lost, and sending again would store it twice |
 //! | provably not stored: busy, full, forbidden, unreachable | blocked, tried again; spends no message |
@@ -258,7 +258,7 @@ impl<K: Sink> Writer<K> {
             return Err(Interruption::Resume(Cause::Stray { from: offset, to: end }));
         }
         if offset > self.expected {
-            if self.last_copy_is_gone().await {
+            if !self.last_copy_stands().await {
                 return Err(Interruption::Resume(Cause::Stray { from: offset, to: end }));
             }
             if self.watches() {
@@ -272,11 +272,23 @@ impl<K: Sink> Writer<K> {
         Ok(())
     }
 
-    /// Whether something else stands in the place of the last copy: the target lost it under the living connection, and
-    /// others have filled the queue up again. Where that cannot be told now, the next look tells it.
-    async fn last_copy_is_gone(&self) -> bool {
-        let Some(copy) = self.last_copy else { return false };
-        self.own.standing(&self.sink, copy).await == Ok(Standing::Gone)
+    /// Whether the last copy stands in its place. If something else does, the target lost it under the living connection,
+    /// and others have filled the queue up again. Where that cannot be told in time, the tail has to: once the next copy is
+    /// the last one, nobody asks for this one again.
+    async fn last_copy_stands(&self) -> bool {
+        let Some(copy) = self.last_copy else { return true };
+        let began = Instant::now();
+        loop {
+            match self.own.standing(&self.sink, copy).await {
+                Ok(Standing::Stands(_) | Standing::Retired) => return true,
+                Ok(Standing::Gone) => return false,
+                // What stands before an answered send may not be shown yet.
+                Ok(Standing::NotShown) | Err(_) if began.elapsed() < self.settings.settle_own => {
+                    sleep(self.settings.settle_poll).await;
+                }
+                Ok(Standing::NotShown) | Err(_) => return false,
+            }
+        }
     }
 
     /// Counts copies of ours that stand where none should. They are reported, and nothing depends on them: the order of
@@ -311,8 +323,13 @@ impl<K: Sink> Writer<K> {
 
     /// Shows what is wrong and waits before the next attempt; ends the run when that has been long enough.
     pub(super) async fn wait(&mut self, trouble: &Trouble) -> Result<(), PartitionExit> {
+        self.wait_since(Instant::now(), trouble).await
+    }
+
+    /// The same after an attempt that took its time: it began then.
+    pub(super) async fn wait_since(&mut self, began: Instant, trouble: &Trouble) -> Result<(), PartitionExit> {
         self.condition.blocked(trouble);
-        if self.stop.unless_stopped(self.retry.wait()).await? {
+        if self.stop.unless_stopped(self.retry.wait_since(began)).await? {
             return Ok(());
         }
         Err(PartitionExit::sink_lost(trouble.clone()))

@@ -17,7 +17,7 @@ use causeway_rocketmq::wire::record::Record;
 
 use super::boundary::Witness;
 use super::exit::PartitionExit;
-use super::ports::Queue;
+use super::ports::{Bounds, Queue};
 use super::trouble::Trouble;
 
 /// Messages asked for at once.
@@ -98,8 +98,7 @@ impl OwnCopies {
                 return Err(gone(read.bounds.minimum));
             }
             let Some(first) = read.records.first() else {
-                let why = format!("the target returns nothing at offset {next} although its queue goes on to {to}");
-                return Err(Trouble::new(ErrorCode::InstanceRefused, why).into());
+                return Err(nothing_at(next, to).into());
             };
             if first.queue_offset != next {
                 return Err(gone(first.queue_offset.max(next.saturating_add(1))));
@@ -142,7 +141,15 @@ impl OwnCopies {
                     next = next.max(record.queue_offset.saturating_add(1));
                 }
                 if next == before {
-                    break;
+                    let Bounds { minimum, maximum } = read.bounds;
+                    if minimum > next {
+                        next = minimum;
+                    } else if read.records.is_empty() && maximum > next {
+                        // What it held back may be the very copy that is looked for.
+                        return Err(nothing_at(next, maximum));
+                    } else {
+                        break;
+                    }
                 }
             }
             stretch.into_iter().rev().for_each(|copy| row.go_back_to(copy));
@@ -168,6 +175,11 @@ impl OwnCopies {
         let why = format!("the target does not return its message at offset {offset}");
         Err(Trouble::new(ErrorCode::InstanceRefused, why))
     }
+}
+
+fn nothing_at(offset: i64, end: i64) -> Trouble {
+    let why = format!("the target returns nothing at offset {offset} although its queue goes on to {end}");
+    Trouble::new(ErrorCode::InstanceRefused, why)
 }
 
 /// What stands where a copy was acknowledged.
@@ -301,6 +313,18 @@ mod tests {
         assert_eq!(newest(0, i64::MAX).await, Some(4));
         assert_eq!(newest(0, 3).await, Some(2));
         assert_eq!(newest(5, i64::MAX).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_search_backwards_passes_over_what_retention_removed_and_not_over_what_is_held_back() {
+        let queue = MemoryQueue::default();
+        queue.append_all((0..600).map(|offset| copy(key(2), 4, 1, offset)));
+        let newest = async || own().newest(&queue, 0, 600, 1_000, |_| true).await;
+        let offset = |found: Option<OwnCopy>| found.map(|found| found.place.source_offset);
+        queue.retain_from(300);
+        assert_eq!(newest().await.map(offset), Ok(Some(599)));
+        queue.hide(400..600);
+        assert_eq!(newest().await.map_err(|trouble| trouble.code), Err(ErrorCode::InstanceRefused));
     }
 
     #[tokio::test]

@@ -128,17 +128,11 @@ fn start_of_late_queues(stream: &Stream) -> StartPosition {
 fn skip(partition: &mut Partition, fault: &Fault) -> Result<(), Refusal> {
     let agreed = partition.checkpoint.as_ref().map(|checkpoint| checkpoint.source_next);
     match (Skip::of(fault, agreed)?, partition.checkpoint.as_mut()) {
-        (Skip::TrustCheckpoint { target_next }, Some(checkpoint)) => {
-            checkpoint.target_next = target_next;
-            checkpoint.last_copy = None;
-        }
-        (Skip::GoOnAt { source_next, was_copied }, Some(checkpoint)) => {
-            if was_copied {
-                // The last record that was copied. Its copy would ask for the same comparison.
-                checkpoint.last_copy = None;
-            }
+        (Skip::TrustCheckpoint { target_next }, Some(checkpoint)) => checkpoint.target_next = target_next,
+        (Skip::GoOnAt { source_next, .. }, Some(checkpoint)) => {
             checkpoint.source_next = source_next;
-            // The record before the new position was never read, so there is nothing to compare it with.
+            // The record before the new position was never read, or it is the damaged one: it is compared with nothing.
+            // The last copy stays, because it proves what the target holds.
             checkpoint.fingerprint = None;
         }
         (Skip::GoOnAt { source_next, .. }, None) => partition.start = StartPosition::Offset(source_next),
