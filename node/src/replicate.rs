@@ -6,6 +6,8 @@
 //! Nothing here knows of Raft or of other nodes: what was agreed comes in with the job, progress goes out by a cell.
 
 mod batching;
+#[cfg(test)]
+mod batching_tests;
 mod boundary;
 mod budget;
 mod condition;
