@@ -305,9 +305,13 @@ impl Client {
     }
 }
 
+/// Room for the fields of a pull, the most frequent request.
+const LIKELY_FIELDS: usize = 16;
+const LIKELY_BYTES: usize = 512;
+
 /// Fields that name a queue. `bname` is for proxies, which have no queues of their own.
 pub(crate) fn queue_fields(queue: &Queue) -> Fields {
-    let mut fields = Fields::new();
+    let mut fields = Fields::with_capacity(LIKELY_BYTES, LIKELY_FIELDS);
     fields.push("topic", &queue.topic);
     fields.push("queueId", queue.id);
     fields.push("bname", &queue.broker);

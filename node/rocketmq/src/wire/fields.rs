@@ -49,7 +49,7 @@ impl Fields {
     }
 
     /// No field, with room for text of so many bytes in so many fields.
-    pub(super) fn with_capacity(bytes: usize, count: usize) -> Self {
+    pub(crate) fn with_capacity(bytes: usize, count: usize) -> Self {
         Self { text: String::with_capacity(bytes), ends: Vec::with_capacity(count) }
     }
 
