@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// What the allocator may keep instead of giving it back to the kernel: a few read-ahead buffers.
-const KEPT_BYTES: usize = 8 * 1024 * 1024;
+/// Half of what the allocator may keep on each thread instead of giving it back to the kernel: a few batches.
+const KEPT_BYTES: usize = 1024 * 1024;
 
 fn main() -> ExitCode {
     // Copying allocates a buffer for every answer and frees it a moment later. glibc hands such memory back to the kernel

@@ -23,7 +23,7 @@ use super::transform::Transform;
 const KEPT_BUFFER: usize = 64 * 1024;
 
 /// The most room that is made for a batch before it is known how long it gets, in bytes.
-const LARGEST_ROOM: usize = 256 * 1024;
+const LARGEST_ROOM: usize = 64 * 1024;
 
 /// How large a send may be.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,24 @@ pub(super) struct Limits {
     pub(super) message_bytes: usize,
     /// Whether born timestamps are exact or carried.
     pub(super) born_timestamp: BornTimestamp,
+}
+
+/// What is kept of the last record of a send. Not the record: it would keep the memory of its whole answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Last {
+    /// Its source offset.
+    pub(super) offset: i64,
+    /// How it is recognised.
+    pub(super) fingerprint: u64,
+    /// When the source stored it, ms since 1970.
+    pub(super) store_timestamp: i64,
+}
+
+impl Last {
+    pub(super) fn of(record: &Record) -> Self {
+        let (offset, store_timestamp) = (record.queue_offset, record.store_timestamp);
+        Self { offset, fingerprint: record.fingerprint(), store_timestamp }
+    }
 }
 
 /// A send, and what it stands for.
@@ -54,7 +72,7 @@ pub(super) struct Ready {
     /// Source offset of the last that is sent.
     pub(super) last_copied: Option<i64>,
     /// The last record that was used, copied or left out.
-    pub(super) last: Option<Record>,
+    pub(super) last: Option<Last>,
     /// Records that the filter left out.
     pub(super) filtered: u64,
     /// Records that had passed the target.
@@ -158,7 +176,7 @@ impl Batcher {
             }
         }
         if let Some(last) = records.last().filter(|_| self.open.first.is_some()) {
-            self.open.last = Some(last.clone());
+            self.open.last = Some(Last::of(last));
         }
         Ok(())
     }
@@ -239,7 +257,7 @@ impl Batcher {
         }
         let mut ready = std::mem::take(&mut self.open);
         if let Some(last) = last {
-            ready.last = Some(last.clone());
+            ready.last = Some(Last::of(last));
         }
         if let Some(shared) = self.shared.take() {
             self.previous = self.batch.len();

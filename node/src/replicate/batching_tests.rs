@@ -137,7 +137,7 @@ fn what_arrives_in_pieces_is_packed_like_what_arrives_at_once() {
     assert_eq!(batcher.staged_bytes(), records.iter().map(Record::encoded_len).sum::<usize>());
     let sends = drain(&mut batcher);
     assert_eq!(sends.iter().map(offsets).collect::<Vec<_>>(), [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
-    let lasts: Vec<_> = sends.iter().map(|ready| ready.last.as_ref().unwrap().queue_offset).collect();
+    let lasts: Vec<_> = sends.iter().map(|ready| ready.last.unwrap().offset).collect();
     assert_eq!(lasts, [2, 5, 6]);
     assert_eq!(
         sends.iter().map(|ready| ready.source_bytes).sum::<usize>(),

@@ -88,9 +88,9 @@ impl Recorder {
 
     /// Records were copied, or all left out.
     pub(super) fn record(&mut self, ready: &Ready, ack: Option<Ack>) {
-        let Some(last) = &ready.last else { return };
-        self.reached.source_next = last.queue_offset.saturating_add(1);
-        self.reached.fingerprint = Some(last.fingerprint());
+        let Some(last) = ready.last else { return };
+        self.reached.source_next = last.offset.saturating_add(1);
+        self.reached.fingerprint = Some(last.fingerprint);
         if let (Some(ack), Some(source_offset)) = (ack, ready.last_copied) {
             self.reached.target_next = ack.offset.saturating_add(ready.messages);
             self.reached.last_copy =

@@ -313,7 +313,7 @@ mod tests {
             }
         }
         let ready = reader.next(&mut staged).await.unwrap();
-        assert_eq!((ready.first, ready.last.map(|last| last.queue_offset)), (Some(0), Some(ready.messages - 1)));
+        assert_eq!((ready.first, ready.last.map(|last| last.offset)), (Some(0), Some(ready.messages - 1)));
         assert!(queue.reads() <= 20);
     }
 }
