@@ -10,6 +10,7 @@ mod batching;
 mod batching_tests;
 mod boundary;
 mod budget;
+mod buffers;
 mod condition;
 #[cfg(test)]
 mod crash_tests;
@@ -54,6 +55,7 @@ use causeway_rocketmq::{Client, Queue};
 use tokio::sync::Mutex;
 
 pub use budget::ReadAheadBudget;
+pub use buffers::Buffers;
 pub use exit::PartitionExit;
 pub use progress::ProgressCell;
 pub use settings::ReplicateSettings;
@@ -89,6 +91,8 @@ pub struct PartitionJob {
     pub progress: Arc<ProgressCell>,
     /// Bytes that all runs of the node read ahead.
     pub budget: Arc<ReadAheadBudget>,
+    /// Buffers that all runs of the node share.
+    pub buffers: Arc<Buffers>,
     /// One for each target queue of the node: one batch in flight.
     pub target_lock: Arc<Mutex<()>>,
     /// Asks the run to end.
@@ -118,6 +122,7 @@ pub async fn run(job: PartitionJob) -> PartitionExit {
         gauge: job.gauge,
         progress: job.progress,
         budget: job.budget,
+        buffers: job.buffers,
         target_lock: job.target_lock,
         stop: job.stop,
         settings: job.settings,

@@ -159,6 +159,7 @@ impl Supervision {
             shared: Shared {
                 instances: Arc::clone(instances),
                 budget: Arc::new(ReadAheadBudget::new(settings.node_read_ahead_bytes)),
+                buffers: Arc::default(),
                 settings,
             },
             board: Arc::clone(board),

@@ -1,12 +1,15 @@
 //! Turns records into sends: filters, transforms, and packs as many as one send may hold.
 //!
 //! Pure. Records are packed when they arrive, while their bytes are still in the processor's caches, and what is packed
-//! waits here until it is sent: [`Batcher::stage`] takes records in, [`Batcher::take`] gives sends out. Everything in a batch shares compression bits, reconsume count and born timestamp, so a batch ends where the
-//! first two change, and where the third does if the stream wants it exact. Each body is copied once, into the batch;
-//! the batch's buffer is used again. A message that fits no batch is sent alone. Empty bodies always go in a batch,
-//! because brokers refuse them alone. Never changes the order, and never leaves out a record that is to be copied.
+//! waits here until it is sent: [`Batcher::stage`] takes records in, [`Batcher::take`] gives sends out, and
+//! [`Batcher::give_back`] lets the memory of one that was sent be used again. Everything in a batch shares compression
+//! bits, reconsume count and born timestamp, so a batch ends where the first two change, and where the third does if the
+//! stream wants it exact. Each body is copied once, into the batch. A message that fits no batch is sent alone. Empty
+//! bodies always go in a batch, because brokers refuse them alone. Never changes the order, and never leaves out a record
+//! that is to be copied.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use causeway_core::fault::Fault;
@@ -16,14 +19,9 @@ use causeway_rocketmq::wire::record::Record;
 use causeway_rocketmq::wire::sys_flag;
 use causeway_rocketmq::{Content, OutgoingBatch};
 
+use super::buffers::Buffers;
 use super::filter::{Filter, Past, Verdict};
 use super::transform::Transform;
-
-/// A buffer larger than this is given up when there is nothing to send.
-const KEPT_BUFFER: usize = 64 * 1024;
-
-/// The most room that is made for a batch before it is known how long it gets, in bytes.
-const LARGEST_ROOM: usize = 64 * 1024;
 
 /// How large a send may be.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +93,7 @@ pub(super) struct Batcher {
     filter: Filter,
     transform: Transform,
     limits: Limits,
+    buffers: Arc<Buffers>,
     /// Sends that are complete, the next one first.
     closed: VecDeque<Ready>,
     closed_bytes: usize,
@@ -102,9 +101,8 @@ pub(super) struct Batcher {
     open: Ready,
     batch: Batch,
     shared: Option<Shared>,
-    /// Bytes of the last batch and of the largest.
+    /// Bytes of the last batch.
     previous: usize,
-    largest: usize,
     /// Records below this source offset are sent one by one.
     alone_below: i64,
 }
@@ -120,22 +118,19 @@ enum Added {
 }
 
 impl Batcher {
-    pub(super) fn new(filter: Filter, transform: Transform, limits: Limits) -> Self {
-        let batch = Batch::new(limits.message_bytes);
-        let (closed, closed_bytes, open) = (VecDeque::new(), 0, Ready::default());
-        let alone_below = i64::MIN;
+    pub(super) fn new(filter: Filter, transform: Transform, limits: Limits, buffers: Arc<Buffers>) -> Self {
         Self {
             filter,
             transform,
             limits,
-            closed,
-            closed_bytes,
-            open,
-            batch,
+            buffers,
+            closed: VecDeque::new(),
+            closed_bytes: 0,
+            open: Ready::default(),
+            batch: Batch::new(limits.message_bytes),
             shared: None,
             previous: 0,
-            largest: 0,
-            alone_below,
+            alone_below: i64::MIN,
         }
     }
 
@@ -154,11 +149,10 @@ impl Batcher {
         self.alone_below = offset;
     }
 
-    /// Gives up a large buffer, because there is nothing to send for a while.
-    pub(super) fn rest(&mut self) {
-        if self.largest > KEPT_BUFFER {
-            (self.previous, self.largest) = (0, 0);
-            self.batch = Batch::new(self.limits.message_bytes);
+    /// Lets the memory of a send be used again: it was answered.
+    pub(super) fn give_back(&self, sent: Ready) {
+        if let Some(Content::Batch(bytes)) = sent.message.map(|message| message.content) {
+            self.buffers.give_back(bytes);
         }
     }
 
@@ -193,8 +187,8 @@ impl Batcher {
                     self.close(before);
                 }
                 loop {
-                    if self.shared.is_none() {
-                        self.batch.make_room(self.previous.min(LARGEST_ROOM));
+                    if self.shared.is_none() && self.batch.capacity() == 0 {
+                        self.batch.begin(self.buffers.take(self.previous));
                     }
                     match add(&mut self.transform, &mut self.batch, &mut self.shared, &self.limits, record, &past)? {
                         Added::Batch => break,
@@ -261,7 +255,6 @@ impl Batcher {
         }
         if let Some(shared) = self.shared.take() {
             self.previous = self.batch.len();
-            self.largest = self.largest.max(self.previous);
             ready.message = Some(outgoing(Content::Batch(self.batch.take()), shared));
         }
         ready.bytes = ready.message.as_ref().map_or(0, |message| match &message.content {

@@ -1,5 +1,7 @@
 //! How records become sends: [`super::batching`].
 
+use std::sync::Arc;
+
 use causeway_core::ids::{ClusterId, Epoch, Generation, Incarnation, InstanceIdentity, StreamId};
 use causeway_core::provenance::{PROPERTY, Provenance, Stamp, StreamKey};
 use proptest::prelude::*;
@@ -27,7 +29,7 @@ fn filtering(limits: Limits, tags: &str) -> Batcher {
     let key = StreamKey { cluster: ClusterId(1), stream: StreamId(2), generation: Generation(0) };
     let stamp = |topic: &str| Stamp::new(key, Epoch(3), InstanceIdentity(0xa), "b", topic, 0, Incarnation(0));
     let filter = Filter::new(tags.parse().unwrap(), InstanceIdentity(0xb));
-    Batcher::new(filter, Transform::new("orders", stamp), limits)
+    Batcher::new(filter, Transform::new("orders", stamp), limits, Arc::default())
 }
 
 fn records(messages: impl IntoIterator<Item = Message>) -> Vec<Record> {

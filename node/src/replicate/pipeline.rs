@@ -28,6 +28,7 @@ use tokio::time::{Instant, timeout};
 
 use super::batching::{Batcher, Limits};
 use super::budget::{Charge, ReadAheadBudget};
+use super::buffers::Buffers;
 use super::condition::Condition;
 use super::durability::Recorder;
 use super::exit::PartitionExit;
@@ -68,6 +69,7 @@ pub(super) struct Run {
     pub(super) gauge: Arc<PartitionGauge>,
     pub(super) progress: Arc<ProgressCell>,
     pub(super) budget: Arc<ReadAheadBudget>,
+    pub(super) buffers: Arc<Buffers>,
     pub(super) target_lock: Arc<Mutex<()>>,
     pub(super) stop: StopSignal,
     pub(super) settings: Arc<ReplicateSettings>,
@@ -120,6 +122,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             self.source.sent_within(began.elapsed());
             self.recorder.record(&ready, ack); // advances by the durability policy, even if all were left out
             self.source.release(ready.source_bytes);
+            self.batcher.give_back(ready);
             self.show();
         }
     }
@@ -195,11 +198,8 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         let waits = self.recorder.waits();
         self.source.held_back = waits;
         let at_end = self.source.is_at_end(&self.batcher);
-        if at_end {
-            if !self.source.reads_slave() {
-                self.recorder.at_end();
-            }
-            self.batcher.rest();
+        if at_end && !self.source.reads_slave() {
+            self.recorder.at_end();
         }
         self.condition.flowing(self.source.backlog(self.recorder.reached_next()), waits);
     }
@@ -262,7 +262,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             own,
             condition,
             source: Reader::new(Arc::new(reading), Arc::clone(&run.gauge), charge),
-            batcher: Batcher::new(filter, transform, limits),
+            batcher: Batcher::new(filter, transform, limits, Arc::clone(&run.buffers)),
             sink: writer,
             recorder: Recorder::new(run.spec.run.durability, progress, gauge, checkpoint),
             run,

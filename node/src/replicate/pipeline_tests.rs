@@ -61,6 +61,7 @@ pub(super) fn a_run() -> Run {
         target_identity: InstanceIdentity(0xb),
         gauge,
         progress: Arc::new(ProgressCell::default()),
+        buffers: Arc::default(),
         budget: Arc::new(ReadAheadBudget::new(1024 * 1024)),
         target_lock: Arc::new(Mutex::new(())),
         stop: StopSignal::default(),

@@ -245,7 +245,8 @@ mod tests {
             message_bytes: 1024 * 1024,
             born_timestamp: BornTimestamp::Carried,
         };
-        Batcher::new(Filter::new("*".parse().unwrap(), InstanceIdentity(0xb)), Transform::new("orders", stamp), limits)
+        let filter = Filter::new("*".parse().unwrap(), InstanceIdentity(0xb));
+        Batcher::new(filter, Transform::new("orders", stamp), limits, Arc::default())
     }
 
     fn queue(messages: u64) -> MemoryQueue {

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use crate::connect::{Instances, Purpose};
 use crate::replicate::{
-    self, PartitionExit, PartitionJob, ProgressCell, ReadAheadBudget, ReplicateSettings, StopSignal,
+    self, Buffers, PartitionExit, PartitionJob, ProgressCell, ReadAheadBudget, ReplicateSettings, StopSignal,
 };
 use crate::status::PartitionGauge;
 
@@ -55,6 +55,8 @@ pub struct Shared {
     pub instances: Arc<Instances>,
     /// Bytes that all runs together may read ahead.
     pub budget: Arc<ReadAheadBudget>,
+    /// Buffers that all runs use in turn.
+    pub buffers: Arc<Buffers>,
     /// How messages are copied.
     pub settings: Arc<ReplicateSettings>,
 }
@@ -102,6 +104,7 @@ pub async fn launch(launch: Launch) -> PartitionExit {
         gauge,
         progress,
         budget: shared.budget,
+        buffers: shared.buffers,
         target_lock,
         stop,
         settings: shared.settings,

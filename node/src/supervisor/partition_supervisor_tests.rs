@@ -76,6 +76,7 @@ impl Rig {
             proposer: cluster.clone(),
             shared: Shared {
                 instances: Arc::new(Instances::new(cluster.watch(), secrets, config.connection)),
+                buffers: Arc::default(),
                 budget: Arc::new(ReadAheadBudget::new(config.replication.node_read_ahead_bytes)),
                 settings: Arc::new(config.replication),
             },

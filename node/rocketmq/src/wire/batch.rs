@@ -41,7 +41,7 @@ pub fn encoded_len(body_length: usize, properties_length: usize) -> usize {
     OVERHEAD_BYTES.saturating_add(body_length).saturating_add(properties_length)
 }
 
-/// A batch under construction. It keeps its buffer from one batch to the next.
+/// A batch under construction.
 #[derive(Debug)]
 pub struct Batch {
     buffer: BytesMut,
@@ -118,9 +118,17 @@ impl Batch {
         Ok(needed)
     }
 
-    /// Makes room for so many bytes at once, in the buffer of an earlier batch where nobody holds that any more.
-    pub fn make_room(&mut self, bytes: usize) {
-        self.buffer.reserve(bytes.min(self.left()));
+    /// Begins a new batch in a buffer, whose content and that of the batch so far are forgotten.
+    pub fn begin(&mut self, mut buffer: BytesMut) {
+        buffer.clear();
+        self.buffer = buffer;
+        self.count = 0;
+    }
+
+    /// Bytes that its buffer has room for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity()
     }
 
     /// Encoded bytes so far.
@@ -147,10 +155,10 @@ impl Batch {
         self.count == 0
     }
 
-    /// The encoded messages; the batch is empty again.
+    /// The encoded messages, with the whole buffer; the batch is empty again.
     pub fn take(&mut self) -> Bytes {
         self.count = 0;
-        self.buffer.split().freeze()
+        std::mem::take(&mut self.buffer).freeze()
     }
 }
 
