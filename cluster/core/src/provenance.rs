@@ -151,6 +151,8 @@ pub struct Stamp {
     before_chain: Vec<u8>,
     /// From the source, which ends the chain, up to the queue.
     after_passed: Vec<u8>,
+    /// Both in one piece, for a message that was produced at the source, as most are.
+    produced: Vec<u8>,
 }
 
 impl Stamp {
@@ -170,7 +172,9 @@ impl Stamp {
         push_hex(&mut after_passed, source.0);
         let after = format!(";{};{};{}.{};", escape(broker), escape(topic), queue, incarnation);
         after_passed.extend_from_slice(after.as_bytes());
-        Self { before_chain: before.into_bytes(), after_passed }
+        let before_chain = before.into_bytes();
+        let produced = [before_chain.as_slice(), after_passed.as_slice()].concat();
+        Self { before_chain, after_passed, produced }
     }
 
     /// Appends the property value for the record at the last of the source offsets that the copy accounts for; the others
@@ -183,12 +187,16 @@ impl Stamp {
         accounts_for: RangeInclusive<i64>,
         born_timestamp: i64,
     ) {
-        out.extend_from_slice(&self.before_chain);
-        for identity in passed {
-            push_hex(out, identity.0);
-            out.push(b',');
+        if passed.is_empty() {
+            out.extend_from_slice(&self.produced);
+        } else {
+            out.extend_from_slice(&self.before_chain);
+            for identity in passed {
+                push_hex(out, identity.0);
+                out.push(b',');
+            }
+            out.extend_from_slice(&self.after_passed);
         }
-        out.extend_from_slice(&self.after_passed);
         push_decimal(out, *accounts_for.end());
         let left_out = accounts_for.end().saturating_sub(*accounts_for.start());
         if left_out > 0 {

@@ -29,9 +29,12 @@ use crate::status::PartitionGauge;
 const WORTH_SENDING: usize = 256 * 1024;
 
 /// A target that answers a send within this is near. While a batch is on its way to one, no more is read ahead than one
-/// further batch that is worth sending: it is sent while its bytes are still in the processor's caches. For a target that
-/// is far away everything is read ahead that there is room for, because larger batches are what makes up for the distance.
+/// further batch that is worth sending: it is sent while its bytes are still in the processor's caches. For a target
+/// that is far away everything is read ahead that there is room for: larger batches make up for the distance.
 const NEAR: Duration = Duration::from_millis(10);
+
+/// A target that took longer so many times in a row is far away; a near one may take its time now and then.
+const FAR: u32 = 4;
 
 /// Records that are staged wait no longer than this for more: the source may not answer for a while.
 const LONGEST_GATHERING: Duration = Duration::from_millis(20);
@@ -52,8 +55,8 @@ pub(super) struct Reader<S> {
     /// Why reading ended; told when nothing is staged.
     ended: Option<PartitionExit>,
     bounds: Option<Bounds>,
-    /// Staged source bytes at which reading ahead rests.
-    enough: usize,
+    /// Sends in a row that were not answered as a near target does.
+    slow_sends: u32,
     /// Whether the checkpoint waits for durability, so that "everything was copied" is not the whole truth.
     pub(super) held_back: bool,
 }
@@ -69,7 +72,7 @@ impl<S: Source> Reader<S> {
             fetching: None,
             ended: None,
             bounds: None,
-            enough: usize::MAX,
+            slow_sends: 0,
             held_back: false,
         }
     }
@@ -90,17 +93,20 @@ impl<S: Source> Reader<S> {
     /// Waits for a send. Its records stay charged until [`Self::release`].
     pub(super) async fn next(&mut self, staged: &mut Batcher) -> Result<Ready, PartitionExit> {
         loop {
-            let gathered = if self.is_worth_sending(staged) {
-                true
-            } else if !staged.is_empty() {
-                timeout(LONGEST_GATHERING, self.step(staged)).await.is_err()
-            } else if let Some(exit) = self.ended.take() {
-                return Err(exit);
-            } else {
-                self.step(staged).await;
-                false
+            while staged.is_empty() {
+                match self.ended.take() {
+                    Some(exit) => return Err(exit),
+                    None => self.step(staged).await,
+                }
+            }
+            let gathering = async {
+                while !self.is_worth_sending(staged) {
+                    self.step(staged).await;
+                }
             };
-            if gathered && let Some(ready) = staged.take() {
+            // Whether it got worth sending or was waited for long enough: what there is, is sent.
+            let _gathered = timeout(LONGEST_GATHERING, gathering).await;
+            if let Some(ready) = staged.take() {
                 return Ok(ready);
             }
         }
@@ -109,7 +115,8 @@ impl<S: Source> Reader<S> {
     /// Reads ahead as long as there is room. Never ends; whoever drives it gives it up when the send was answered.
     pub(super) async fn read_ahead(&mut self, staged: &mut Batcher) -> Infallible {
         loop {
-            let rests = staged.staged_bytes() >= self.enough || !self.has_room();
+            let enough = if self.slow_sends < FAR { WORTH_SENDING } else { usize::MAX };
+            let rests = staged.staged_bytes() >= enough || !self.has_room();
             if self.ended.is_some() || (self.fetching.is_none() && rests) {
                 return pending().await;
             }
@@ -119,7 +126,7 @@ impl<S: Source> Reader<S> {
 
     /// A send took so long to be answered.
     pub(super) fn sent_within(&mut self, time: Duration) {
-        self.enough = if time <= NEAR { WORTH_SENDING } else { usize::MAX };
+        self.slow_sends = if time <= NEAR { 0 } else { self.slow_sends.saturating_add(1) };
     }
 
     /// Records of so many bytes are done with.
@@ -281,14 +288,17 @@ mod tests {
         let queue = MemoryQueue::default();
         queue.append_all((0..400).map(|_| Message { body: Bytes::from(vec![7; 4_000]), ..Message::default() }));
         let mut ahead = Vec::new();
-        for answered_in in [NEAR, NEAR * 2] {
+        for (slow_sends, last) in [(FAR, NEAR), (FAR - 1, NEAR * 2), (FAR, NEAR * 2)] {
             let (mut reader, mut staged) = (reader(&queue, 16 * 1024 * 1024), batcher());
-            reader.sent_within(answered_in);
+            (1..slow_sends).for_each(|_| reader.sent_within(NEAR * 2));
+            reader.sent_within(last);
             assert!(timeout(Duration::from_secs(1), reader.read_ahead(&mut staged)).await.is_err());
             ahead.push(staged.staged_bytes());
         }
-        assert!((WORTH_SENDING..2 * WORTH_SENDING).contains(&ahead[0]), "{ahead:?}");
-        assert!(ahead[1] > 1_600_000, "{ahead:?}");
+        for near in &ahead[..2] {
+            assert!((WORTH_SENDING..2 * WORTH_SENDING).contains(near), "{ahead:?}");
+        }
+        assert!(ahead[2] > 1_600_000, "{ahead:?}");
     }
 
     #[tokio::test(start_paused = true)]

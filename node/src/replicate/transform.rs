@@ -91,7 +91,8 @@ impl Transform {
 
     fn write_with(&mut self, record: &Record, past: &Past<'_>, without_topic: bool, out: &mut BytesMut) {
         self.remembered.clear();
-        properties::splice(&record.properties, &[PROPERTY, ORIGINAL_PROPERTY], &mut self.remembered, out);
+        let own: &[&str] = if matches!(past, Past::Unmarked) { &[] } else { &[PROPERTY, ORIGINAL_PROPERTY] };
+        properties::splice(&record.properties, own, &mut self.remembered, out);
         let none: &[InstanceIdentity] = &[];
         let (passed, born) = match past {
             Past::Unmarked | Past::Produced => (none, record.born_timestamp),

@@ -87,19 +87,31 @@ fn pair(entry: &[u8]) -> Option<(&[u8], &[u8])> {
 /// added to `remembered`. What is appended ends with \x02 or is empty.
 pub fn splice(properties: &[u8], private: &[&str], remembered: &mut Remembered, out: &mut BytesMut) {
     out.reserve(properties.len().saturating_add(1));
+    // What is kept is mostly one stretch, so it is appended in stretches: from `kept` to where something is taken off.
+    let (mut kept, mut position) = (0_usize, 0_usize);
     for entry in entries(properties) {
-        let Some((name, value)) = pair(entry) else { continue };
-        if private.iter().any(|own| own.as_bytes() == name) {
-            continue;
-        }
-        match reserved(name, value) {
-            Disposition::Keep => {
-                out.extend_from_slice(entry);
-                out.put_u8(END);
+        let begin = position;
+        position = position.saturating_add(entry.len()).saturating_add(1);
+        let disposition = match pair(entry) {
+            None => Disposition::Strip,
+            Some((name, _)) if private.iter().any(|own| own.as_bytes() == name) => Disposition::Strip,
+            Some((name, value)) => {
+                let disposition = reserved(name, value);
+                if disposition == Disposition::StripAndRemember {
+                    remembered.add(name, value);
+                }
+                disposition
             }
-            Disposition::Strip => {}
-            Disposition::StripAndRemember => remembered.add(name, value),
+        };
+        if disposition != Disposition::Keep {
+            out.extend_from_slice(properties.get(kept..begin).unwrap_or_default());
+            kept = position;
         }
+    }
+    let last = properties.get(kept..).unwrap_or_default();
+    out.extend_from_slice(last);
+    if last.last().is_some_and(|byte| *byte != END) {
+        out.put_u8(END);
     }
 }
 

@@ -170,7 +170,9 @@ impl RecordIter {
         if reader.remaining() != 0 {
             return Err(bad("size"));
         }
-        self.topic = Some(Arc::clone(&record.topic));
+        if self.topic.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &record.topic)) {
+            self.topic = Some(Arc::clone(&record.topic));
+        }
         self.position = position.saturating_add(size);
         Ok(record)
     }
