@@ -102,7 +102,7 @@ pub enum Fatal {
         reason: String,
     },
     /// The operating system gave no thread or timer.
-    #[error("the replica's thread cannot be started")]
+    #[error("the replica's thread cannot be started: {0}")]
     Thread(#[source] std::io::Error),
 }
 

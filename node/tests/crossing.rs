@@ -137,6 +137,47 @@ async fn a_topic_crosses_and_a_restarted_node_goes_on_without_duplicates() {
 }
 
 #[tokio::test]
+async fn a_copy_of_the_data_directory_starts_and_goes_on_behind_what_the_original_copied_later() {
+    let (source, target) = (stub().await, stub().await);
+    source.store().create_topic("orders", 2);
+    produce(&source, 2, 0..30);
+    let folder = tempfile::tempdir().unwrap();
+    let (original, backup) = (folder.path().join("data"), folder.path().join("backup"));
+    let node = Node::start(config(&original)).await.unwrap();
+    register(&node, "qingdao", 1, &source).await;
+    register(&node, "hohhot", 2, &target).await;
+    create_stream(&node).await;
+    until("the backlog is copied", || bodies(&target, 2) == bodies(&source, 2)).await;
+    node.stop().await.unwrap();
+    copy_directory(&original, &backup);
+
+    let node = Node::start(config(&original)).await.unwrap();
+    produce(&source, 2, 30..60);
+    until("what follows is copied", || bodies(&target, 2) == bodies(&source, 2)).await;
+    node.stop().await.unwrap();
+    std::fs::remove_dir_all(&original).unwrap();
+
+    produce(&source, 2, 60..90);
+    let node = Node::start(config(&backup)).await.unwrap();
+    assert!(node.first_token().is_none(), "tokens are in the copy");
+    until("it goes on", || bodies(&target, 2).iter().all(|queue| queue.len() >= 90)).await;
+    node.stop().await.unwrap();
+    assert_eq!(bodies(&target, 2), bodies(&source, 2), "each once, in order");
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn sends_whose_outcome_is_unknown_are_neither_lost_nor_doubled() {
     let (source, target) = (stub().await, stub().await);
     source.store().create_topic("orders", 2);

@@ -292,6 +292,20 @@ mod tests {
         assert_eq!(Db::open(&settings(directory.path(), 1)).unwrap().identity().cluster, Some(ClusterId(7)));
         std::fs::remove_dir_all(directory.path().join("database")).unwrap();
         assert!(matches!(Db::open(&settings(directory.path(), 1)), Err(Error::Wiped { node: NodeId(1), .. })));
+        // A new id alone is no way back: the directory stays what it was.
+        assert!(matches!(Db::open(&settings(directory.path(), 2)), Err(Error::WrongNode { .. })));
+        let elsewhere = directory.path().join("new");
+        assert_eq!(Db::open(&settings(&elsewhere, 2)).unwrap().identity().node, NodeId(2));
+    }
+
+    #[test]
+    fn a_copy_of_the_whole_directory_takes_the_place_of_a_lost_database() {
+        let (directory, copied) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        filled(directory.path());
+        copy(directory.path(), copied.path());
+        let db = Db::open(&settings(copied.path(), 1)).unwrap();
+        let held: Vec<_> = (1..=db.raft.last_index()).map(|index| db.raft.read(index).unwrap().unwrap()).collect();
+        assert_eq!(held, entries(1, 50, 700));
     }
 
     #[test]

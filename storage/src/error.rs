@@ -9,7 +9,7 @@ use causeway_core::ids::{ClusterId, NodeId};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused: permissions, space, a broken disk.
-    #[error("cannot {action} {}", path.display())]
+    #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// What was tried.
         action: &'static str,
@@ -44,8 +44,8 @@ pub enum Error {
     },
     /// The directory was used before and its database is gone: this node's votes are forgotten votes.
     #[error(
-        "the database of {} is gone although the directory was used by node {node}: \
-         a node that lost its data must come back under a new id",
+        "the database of {} is gone although the directory was used by node {node}: put a copy of the whole directory \
+         in its place, or begin anew with a new node.id and a new node.data_directory",
         directory.display()
     )]
     Wiped {
@@ -87,7 +87,7 @@ pub enum Error {
         reason: String,
     },
     /// The database reported a failure that is not a damaged value.
-    #[error("the database failed to {action}")]
+    #[error("the database failed to {action}: {source}")]
     Database {
         /// What was tried.
         action: &'static str,
@@ -148,5 +148,20 @@ impl Error {
 
     pub(crate) fn unstorable(place: impl Into<String>, reason: impl ToString) -> Self {
         Self::Unstorable { place: place.into(), reason: reason.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Error;
+
+    #[test]
+    fn what_the_operating_system_said_is_told() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        for error in [Error::io("write", Path::new("f"))(full()), Error::database("open")(sled::Error::Io(full()))] {
+            assert!(error.to_string().contains(&full().to_string()), "{error}");
+        }
     }
 }

@@ -9,8 +9,8 @@ pub(super) const KEYS: &[Key] = &[
         1,
         1,
         i64::MAX,
-        "The node's number in its cluster. A number is never used again: a node that lost its data directory comes \
-         back under a new one.",
+        "The node's number in its cluster. A number is never used again: a node that lost its data comes back under a \
+         new one, in a new data directory.",
     ),
     text("node.name", Form::Name, "node-1", "The node's name in tables, logs and metrics."),
     text("node.region", Form::Name, "default", "The label of the region that the node stands in."),
