@@ -64,7 +64,9 @@ pub enum Fatal {
     #[error(transparent)]
     Storage(#[from] causeway_storage::Error),
     /// A newer Causeway wrote this. To skip it would make this node's state differ from the others'.
-    #[error("{place} has command version {found}, this version knows up to {supported}")]
+    #[error(
+        "{place} was written by a newer Causeway: it has command version {found}, this one knows up to {supported}"
+    )]
     UnknownVersion {
         /// The log entry or snapshot.
         place: String,
@@ -139,8 +141,8 @@ impl Fatal {
                 | Storage::WrongCluster { .. }
                 | Storage::Wiped { .. },
             ) => ErrorCode::DataDirectory,
+            Self::Storage(Storage::NewerFormat { .. }) | Self::UnknownVersion { .. } => ErrorCode::WrittenByNewer,
             Self::Storage(_) | Self::NoSnapshot { .. } => ErrorCode::StorageFailed,
-            Self::UnknownVersion { .. } => ErrorCode::Unsupported,
             Self::Undecodable { .. } | Self::Raft { .. } | Self::Panicked { .. } | Self::Thread(_) => {
                 ErrorCode::Internal
             }
@@ -151,5 +153,23 @@ impl Fatal {
 impl From<Fatal> for Error {
     fn from(fatal: Fatal) -> Self {
         Self::Fatal(Arc::new(fatal))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use causeway_core::error_code::ErrorCode;
+
+    use super::Fatal;
+
+    #[test]
+    fn what_a_newer_version_wrote_has_a_code_of_its_own() {
+        let newer = causeway_storage::Error::NewerFormat { path: "data".into(), found: 2, supported: 1 };
+        let unknown = Fatal::UnknownVersion { place: "log entry 3".into(), found: 2, supported: 1 };
+        for fatal in [Fatal::Storage(newer), unknown] {
+            assert_eq!(fatal.code(), ErrorCode::WrittenByNewer);
+            assert!(fatal.to_string().contains("written by a newer Causeway"), "{fatal}");
+        }
+        assert_eq!(Fatal::Storage(causeway_storage::Error::BarrierBroken).code(), ErrorCode::StorageFailed);
     }
 }

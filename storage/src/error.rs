@@ -61,7 +61,10 @@ pub enum Error {
         directory: PathBuf,
     },
     /// A newer Causeway wrote this.
-    #[error("{} has format {found}, this version reads up to {supported}", path.display())]
+    #[error(
+        "{} was written by a newer Causeway: it has format {found}, this one reads up to {supported}",
+        path.display()
+    )]
     NewerFormat {
         /// The directory or file.
         path: PathBuf,

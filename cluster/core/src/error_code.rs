@@ -114,6 +114,8 @@ error_codes! {
     DataDirectory = 505,
     /// The node failed in a way that is a defect of Causeway.
     Internal = 506,
+    /// What lies in the data directory was written by a newer Causeway.
+    WrittenByNewer = 507,
 }
 
 impl fmt::Display for ErrorCode {

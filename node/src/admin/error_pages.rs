@@ -63,6 +63,7 @@ pages! {
     StorageFailed = "0504",
     DataDirectory = "0505",
     Internal = "0506",
+    WrittenByNewer = "0507",
 }
 
 /// What a code means, in a few words: the page's heading.

@@ -85,7 +85,8 @@ impl Exit {
             | Code::RepeatedFailure
             | Code::StorageFailed
             | Code::DataDirectory
-            | Code::Internal => Self::Failed,
+            | Code::Internal
+            | Code::WrittenByNewer => Self::Failed,
         }
     }
 }
