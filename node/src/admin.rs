@@ -33,7 +33,7 @@ pub mod topic_name;
 pub mod validate;
 
 pub use seam::AdminContext;
-pub use server::{AdminServer, Error, start};
+pub use server::{AdminServer, Error, bind, start};
 
 #[cfg(test)]
 mod docs_tests;

@@ -1,7 +1,7 @@
 //! One running node: everything that `causeway run` starts, as a value that a program can start and stop.
 //!
 //! ```text
-//! start: data directory and Raft -> secrets -> instances -> HTTP -> supervision
+//! start: data directory and Raft -> HTTP address -> secrets -> instances -> HTTP -> supervision -> first token
 //! stop:  HTTP -> runs end, sends in flight answered -> last checkpoints -> connections -> Raft and data directory
 //! ```
 //!

@@ -296,8 +296,10 @@ async fn a_start_that_fails_says_why_and_leaves_nothing_behind() {
     same_port.http.listen = node.address();
     let Err(error) = Node::start(same_port).await else { panic!("two nodes on one port") };
     assert!(matches!(error, Error::Http(_)), "{error}");
+    assert_eq!(error.code(), ErrorCode::AddressUnusable, "{error}");
 
     let started = Node::start(config(other.path())).await.unwrap();
+    assert!(started.first_token().is_some(), "the start that failed drew no token that nobody saw");
     started.stop().await.unwrap();
     node.stop().await.unwrap();
 }

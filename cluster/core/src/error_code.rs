@@ -116,6 +116,8 @@ error_codes! {
     Internal = 506,
     /// What lies in the data directory was written by a newer Causeway.
     WrittenByNewer = 507,
+    /// The node cannot listen at its address.
+    AddressUnusable = 508,
 }
 
 impl fmt::Display for ErrorCode {

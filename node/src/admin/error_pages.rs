@@ -64,6 +64,7 @@ pages! {
     DataDirectory = "0505",
     Internal = "0506",
     WrittenByNewer = "0507",
+    AddressUnusable = "0508",
 }
 
 /// What a code means, in a few words: the page's heading.

@@ -24,6 +24,7 @@ use super::seam::{AdminContext, Site};
 use super::survey::survey;
 use super::{auth, error_pages, guard, instances, page, partitions, status, streams};
 use crate::clock;
+use crate::supervisor::lifeline::Lifeline;
 
 /// Threads that answer requests.
 const WORKERS: usize = 2;
@@ -67,7 +68,7 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::UnsafeBind(_) => ErrorCode::UnsafeBind,
-            Self::Bind { .. } => ErrorCode::InvalidConfiguration,
+            Self::Bind { .. } => ErrorCode::AddressUnusable,
             Self::Thread(_) => ErrorCode::Internal,
         }
     }
@@ -96,22 +97,38 @@ impl AdminServer {
     }
 }
 
-/// Starts the API.
+/// An address that is taken for the API. Who connects waits until [`start`].
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Takes the address of the API.
 ///
 /// # Errors
-/// [`Error`] when the address is not a loopback one, is taken, or there is no thread.
-pub fn start(context: AdminContext, listen: SocketAddr) -> Result<AdminServer, Error> {
+/// [`Error`] when the address is not a loopback one, or is in use.
+pub fn bind(listen: SocketAddr) -> Result<Bound, Error> {
     if !listen.ip().is_loopback() {
         return Err(Error::UnsafeBind(listen));
     }
-    let bind = |source| Error::Bind { address: listen, source };
-    let listener = TcpListener::bind(listen).map_err(bind)?;
-    let address = listener.local_addr().map_err(bind)?;
+    let failed = |source| Error::Bind { address: listen, source };
+    let listener = TcpListener::bind(listen).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(Bound { listener, address })
+}
+
+/// Starts the API. The lifeline is dropped when it has ended, or no longer looks at the streams.
+///
+/// # Errors
+/// [`Error`] when the listener cannot be used, or there is no thread.
+pub fn start(context: AdminContext, bound: Bound, lifeline: Lifeline) -> Result<AdminServer, Error> {
+    let Bound { listener, address } = bound;
     let (sender, receiver) = std::sync::mpsc::sync_channel(1);
     let run = move || {
         actix_web::rt::System::new().block_on(async move {
             let site = Data::new(Site::new(context));
-            let looking = actix_web::rt::spawn(look(site.clone()));
+            let looking = actix_web::rt::spawn(look(site.clone(), lifeline));
             let factory = move || {
                 App::new()
                     .configure(|config| routes(config, &site))
@@ -146,7 +163,7 @@ pub fn start(context: AdminContext, listen: SocketAddr) -> Result<AdminServer, E
     let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(run);
     let thread = thread.map_err(|error| Error::Thread(error.to_string()))?;
     let started = receiver.recv().map_err(|_| Error::Thread("it ended at once".to_owned()))?;
-    let handle = started.map_err(bind)?;
+    let handle = started.map_err(|source| Error::Bind { address, source })?;
     Ok(AdminServer { address, handle, thread: Mutex::new(Some(thread)) })
 }
 
@@ -203,7 +220,7 @@ pub(super) fn page_of<'a, T: 'a, V: Serialize>(
 }
 
 /// Looks at the streams once a second for as long as the server runs.
-async fn look(site: Data<Site>) {
+async fn look(site: Data<Site>, _lifeline: Lifeline) {
     let mut interval = tokio::time::interval(LOOK_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

@@ -6,12 +6,20 @@ use std::time::Duration;
 
 use causeway_core::error_code::ErrorCode;
 use causeway_core::name::Name;
+use tokio::sync::watch;
 
-use super::{Error, page_of, start};
+use super::{AdminServer, Error, bind, page_of, start};
 use crate::admin::model::change::ListQuery;
 use crate::admin::tests::{Fixture, TOKEN, name};
+use crate::supervisor::lifeline::Lifeline;
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+/// A server on an address, and what tells that it ended.
+fn started(fixture: &Fixture, listen: SocketAddr) -> (AdminServer, watch::Receiver<Option<&'static str>>) {
+    let (ending, ended) = watch::channel(None);
+    (start(fixture.context(), bind(listen).unwrap(), Lifeline::new("HTTP interface", &ending)).unwrap(), ended)
+}
 
 /// Sends bytes and reads until the server closes.
 fn talk(address: SocketAddr, bytes: &[u8]) -> String {
@@ -36,33 +44,35 @@ async fn talk_aside(address: SocketAddr, bytes: Vec<u8>) -> String {
 #[actix_web::test]
 async fn it_answers_where_it_says_and_ends_when_told() {
     let fixture = Fixture::with_two_streams();
-    let server = start(fixture.context(), LOOPBACK).unwrap();
+    let (server, ended) = started(&fixture, LOOPBACK);
     assert!(talk_aside(server.address, get("/healthz")).await.starts_with("HTTP/1.1 200"));
     let status = talk_aside(server.address, get("/v1/status")).await;
     assert!(status.contains("\"name\":\"orders\""), "{status}");
+    assert_eq!(*ended.borrow(), None);
     server.stop().await;
+    assert_eq!(*ended.borrow(), Some("HTTP interface"), "its end is noticed");
     server.stop().await;
     assert!(TcpStream::connect(server.address).is_err());
-    start(fixture.context(), server.address).unwrap().stop().await;
+    started(&fixture, server.address).0.stop().await;
 }
 
-#[actix_web::test]
-async fn only_loopback_addresses_are_bound_and_a_taken_one_is_told() {
-    let fixture = Fixture::with_two_streams();
+#[test]
+fn only_loopback_addresses_are_bound_and_a_taken_one_is_told() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
-        let error = start(fixture.context(), address.parse().unwrap()).map(|_| ()).unwrap_err();
+        let error = bind(address.parse().unwrap()).unwrap_err();
         assert!(matches!(error, Error::UnsafeBind(_)), "{address}");
         assert_eq!(error.code(), ErrorCode::UnsafeBind);
     }
     let taken = TcpListener::bind(LOOPBACK).unwrap();
-    let error = start(fixture.context(), taken.local_addr().unwrap()).map(|_| ()).unwrap_err();
+    let error = bind(taken.local_addr().unwrap()).unwrap_err();
     assert!(matches!(error, Error::Bind { .. }));
+    assert_eq!(error.code(), ErrorCode::AddressUnusable);
 }
 
 #[actix_web::test]
 async fn clients_that_misbehave_are_answered_and_closed() {
     let fixture = Fixture::with_two_streams();
-    let server = start(fixture.context(), LOOPBACK).unwrap();
+    let (server, _ended) = started(&fixture, LOOPBACK);
     let announced = format!(
         "POST /v1/streams HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 2147483648\r\n\r\n"
     );

@@ -53,6 +53,8 @@ pub(super) struct Assembly {
     sampling: AbortHandle,
     supervision: Supervision,
     http: AdminServer,
+    /// Which part has ended, if one has.
+    ended: watch::Receiver<Option<&'static str>>,
 }
 
 /// The actors.
@@ -62,7 +64,6 @@ struct Supervision {
     partitions: Addr<PartitionSupervisor<Handle>>,
     _controller: Addr<Controller<Handle>>,
     _discovery: Addr<Discovery<Handle>>,
-    ended: watch::Receiver<Option<&'static str>>,
 }
 
 impl Assembly {
@@ -79,14 +80,21 @@ impl Assembly {
     }
 
     async fn start_on(config: NodeConfig, cluster: Handle) -> Result<Self, Error> {
+        // Whatever may fail comes before the first token is agreed on: nobody would see it, and it is drawn once.
+        let bound = admin::bind(config.http.listen)?;
         let secrets = Arc::new(SecretStore::open(&config.node.data_directory)?);
-        let first_token = first_start::introduce(&cluster, &config).await?;
+        first_start::introduce(&cluster, &config).await?;
         let instances = Arc::new(Instances::new(cluster.watch(), Arc::clone(&secrets), config.connection));
         let board = Arc::new(StatusBoard::default());
         let rates = Arc::new(RateHistory::new());
-        let http = admin::start(context(&config, &cluster, &instances, &board, &rates, secrets), config.http.listen)?;
-        let sampling = actix_rt::spawn(sampler::sample(cluster.clone(), Arc::clone(&board), Arc::clone(&rates)));
-        let supervision = match Supervision::start(&config, &cluster, &instances, &board) {
+        let (ending, ended) = watch::channel(None);
+        let context = context(&config, &cluster, &instances, &board, &rates, secrets);
+        let http = admin::start(context, bound, Lifeline::new("HTTP interface", &ending))?;
+        let sampling = actix_rt::spawn({
+            let (cluster, lifeline) = (cluster.clone(), Lifeline::new("sampler", &ending));
+            sampler::sample(move || cluster.view(), Arc::clone(&board), Arc::clone(&rates), lifeline)
+        });
+        let supervision = match Supervision::start(&config, &cluster, &instances, &board, &ending) {
             Ok(supervision) => supervision,
             Err(error) => {
                 http.stop().await;
@@ -95,7 +103,18 @@ impl Assembly {
         };
         tracing::info!(node = %config.node.name, data = %config.node.data_directory.display(), http = %http.address, "node started");
         let sampling = sampling.abort_handle();
-        Ok(Self { config, cluster, first_token, instances, board, rates, sampling, supervision, http })
+        let first_token = None;
+        let mut assembly =
+            Self { config, cluster, first_token, instances, board, rates, sampling, supervision, http, ended };
+        match first_start::first_token(&assembly.cluster).await {
+            Ok(token) => assembly.first_token = token,
+            Err(error) => {
+                // What failed is told; that stopping failed too says nothing more.
+                let _ = assembly.stop().await;
+                return Err(error);
+            }
+        }
+        Ok(assembly)
     }
 
     /// What the program that started the node may use.
@@ -112,10 +131,9 @@ impl Assembly {
 
     /// Returns when a part that the node cannot do without has ended.
     pub(super) async fn failed(&mut self) -> Error {
-        let ended = &mut self.supervision.ended;
         tokio::select! {
             error = self.cluster.ended() => error.into(),
-            part = ended.wait_for(Option::is_some) => Error::PartEnded {
+            part = self.ended.wait_for(Option::is_some) => Error::PartEnded {
                 part: part.ok().and_then(|part| *part).unwrap_or("supervision"),
             },
         }
@@ -140,8 +158,8 @@ impl Supervision {
         cluster: &Handle,
         instances: &Arc<Instances>,
         board: &Arc<StatusBoard>,
+        ending: &watch::Sender<Option<&'static str>>,
     ) -> Result<Self, Error> {
-        let (ending, ended) = watch::channel(None);
         let arbiters = arbiters()?;
         let me = config.node.id;
         let progress = Arc::new(ProgressBoard::default());
@@ -151,7 +169,7 @@ impl Supervision {
             progress: Arc::clone(&progress),
             interval: config.schedule.checkpoint_interval,
         };
-        let keeper = CheckpointKeeper::new(keeping, Lifeline::new("checkpoint keeper", &ending)).start();
+        let keeper = CheckpointKeeper::new(keeping, Lifeline::new("checkpoint keeper", ending)).start();
         let settings = Arc::new(config.replication.clone());
         let equipment = Equipment {
             me,
@@ -166,18 +184,18 @@ impl Supervision {
             progress,
             arbiters: arbiters.iter().map(Arbiter::handle).collect(),
             launcher: Arc::new(|start| launch(start).boxed_local()),
-            lifeline: Lifeline::new("partition supervisor", &ending),
+            lifeline: Lifeline::new("partition supervisor", ending),
         };
         let partitions = PartitionSupervisor::new(equipment).start();
-        let controller = Controller::new(me, cluster.clone(), Lifeline::new("controller", &ending)).start();
+        let controller = Controller::new(me, cluster.clone(), Lifeline::new("controller", ending)).start();
         let discovering = Discovering {
             proposer: cluster.clone(),
             instances: Arc::clone(instances),
             board: Arc::clone(board),
             interval: config.schedule.discovery_interval,
         };
-        let discovery = Discovery::new(discovering, Lifeline::new("discovery", &ending)).start();
-        Ok(Self { arbiters, keeper, partitions, _controller: controller, _discovery: discovery, ended })
+        let discovery = Discovery::new(discovering, Lifeline::new("discovery", ending)).start();
+        Ok(Self { arbiters, keeper, partitions, _controller: controller, _discovery: discovery })
     }
 
     /// Ends all runs, then reports what they did last.

@@ -1,5 +1,5 @@
-//! What a starting node proposes before anything runs: the cluster's identifier, its own start, the first token, and
-//! the instances of its configuration.
+//! What a starting node proposes: the cluster's identifier, its own start and the instances of its configuration before
+//! anything runs, and the first token when everything does.
 //!
 //! Each step looks at what was agreed first and is harmless when it is repeated, so a crash in between costs nothing
 //! but the token: it is kept nowhere, so one that was agreed on and never shown is replaced only by an operator.
@@ -27,8 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Makes the cluster know itself and this node. Answers the first token if it was created now.
-pub(super) async fn introduce(cluster: &Handle, config: &NodeConfig) -> Result<Option<Zeroizing<String>>, Error> {
+/// Makes the cluster know itself, this node and the instances of its configuration.
+pub(super) async fn introduce(cluster: &Handle, config: &NodeConfig) -> Result<(), Error> {
     if cluster.view().cluster.is_none() {
         let command = Command::Initialise { cluster: ClusterId(random()?) };
         match agree(cluster, "initialise the cluster", command).await {
@@ -39,14 +39,14 @@ pub(super) async fn introduce(cluster: &Handle, config: &NodeConfig) -> Result<O
     }
     let NodeSection { id: node, name, region, .. } = config.node.clone();
     agree(cluster, "start the node", Command::NodeStarted { node, name, region }).await?;
-    let token = first_token(cluster).await?;
     for instance in &config.instances {
         register(cluster, instance).await?;
     }
-    Ok(token)
+    Ok(())
 }
 
-async fn first_token(cluster: &Handle) -> Result<Option<Zeroizing<String>>, Error> {
+/// The first token, if it was created now. The last step of a start: it is lost with whatever fails behind it.
+pub(super) async fn first_token(cluster: &Handle) -> Result<Option<Zeroizing<String>>, Error> {
     if !cluster.view().tokens.is_empty() {
         return Ok(None);
     }

@@ -158,7 +158,7 @@ fn listen(address: SocketAddr) -> (Check, bool) {
         }
         Err(error) => {
             let found = format!("{address} cannot be listened on: {error}");
-            (Check { what, code: Some(ErrorCode::Unavailable), found }, false)
+            (Check { what, code: Some(ErrorCode::AddressUnusable), found }, false)
         }
     }
 }

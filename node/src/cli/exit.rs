@@ -86,7 +86,8 @@ impl Exit {
             | Code::StorageFailed
             | Code::DataDirectory
             | Code::Internal
-            | Code::WrittenByNewer => Self::Failed,
+            | Code::WrittenByNewer
+            | Code::AddressUnusable => Self::Failed,
         }
     }
 }
