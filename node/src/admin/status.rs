@@ -21,12 +21,12 @@ use super::model::status::{
     StreamFigures, StreamStatus,
 };
 use super::seam::{AdminContext, Site};
-use super::survey::{StreamSurvey, rpo_seconds, seconds_between, severity, survey, survey_one};
+use super::survey::{StreamSurvey, severity, survey, survey_one};
 use super::{server, streams};
 use crate::clock;
 use crate::status::{PartitionFigures, RunState};
 use crate::telemetry::ScrapeOptions;
-use crate::telemetry::rates::{RatePoint, lag_messages, lag_seconds};
+use crate::telemetry::rates::{RatePoint, checkpoint_age_seconds, lag_messages, lag_seconds, worst_rpo_seconds};
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -168,9 +168,6 @@ pub(super) fn figures(context: &AdminContext, survey: &StreamSurvey<'_>, now: Ti
     let all_known = known.len() == survey.partitions.len();
     let totals = context.rates.totals(survey.agreed.id).unwrap_or_default();
     let rates = context.rates.rates(survey.agreed.id);
-    let worst_rpo =
-        || known.iter().map(|figures| rpo_seconds(figures, now)).try_fold(0.0_f64, |worst, rpo| Some(worst.max(rpo?)));
-    let oldest_checkpoint = known.iter().filter_map(|figures| figures.checkpoint_at).min();
     StreamFigures {
         read_messages: totals.read_messages,
         copied_messages: totals.written_messages,
@@ -184,8 +181,8 @@ pub(super) fn figures(context: &AdminContext, survey: &StreamSurvey<'_>, now: Ti
         copied_bytes_per_second: rates.map(|rates| rates.written_bytes),
         lag_messages: if all_known { lag_messages(&known) } else { None },
         lag_seconds: if all_known { lag_seconds(&known, now) } else { None },
-        rpo_seconds: if all_known && !known.is_empty() { worst_rpo() } else { None },
-        checkpoint_age_seconds: oldest_checkpoint.map(|at| seconds_between(at, now)),
+        rpo_seconds: if all_known { worst_rpo_seconds(&known, now) } else { None },
+        checkpoint_age_seconds: if all_known { checkpoint_age_seconds(&known, now) } else { None },
     }
 }
 

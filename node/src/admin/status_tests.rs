@@ -1,6 +1,6 @@
 //! Sums and worsts: what is unknown for one is unknown for all, and a paused stream does not darken the map.
 
-use causeway_core::ids::Timestamp;
+use causeway_core::ids::{Epoch, Timestamp};
 
 use super::{answer, flows};
 use crate::admin::history::History;
@@ -19,12 +19,18 @@ async fn a_figure_that_one_partition_does_not_know_is_unknown_for_the_stream() {
     let view = fixture.context().cluster.view();
     let ids: Vec<_> = view.partitions.keys().filter(|id| id.stream.0 == 3).cloned().collect();
     running_gauge(&fixture, &ids[0], 100, 90);
+    let board = &fixture.context().board;
+    board.partition(&ids[0], Epoch(1), NOW).set_checkpointed(Timestamp(NOW.0 - 3000));
     let figures = status(&fixture).streams.remove(0).figures;
     assert_eq!((figures.lag_messages, figures.lag_seconds, figures.rpo_seconds), (None, None, None));
+    assert_eq!(figures.checkpoint_age_seconds, None);
     running_gauge(&fixture, &ids[1], 50, 45);
     let figures = status(&fixture).streams.remove(0).figures;
     assert_eq!(figures.lag_messages, Some(15));
     assert!(figures.lag_seconds.is_some_and(|seconds| (seconds - 2.0).abs() < 1e-9));
+    assert_eq!(figures.checkpoint_age_seconds, None, "the second has none yet");
+    board.partition(&ids[1], Epoch(1), NOW).set_checkpointed(Timestamp(NOW.0 - 1000));
+    assert_eq!(status(&fixture).streams.remove(0).figures.checkpoint_age_seconds, Some(3.0));
 }
 
 #[actix_web::test]

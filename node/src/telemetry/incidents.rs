@@ -59,8 +59,8 @@ impl Incidents {
         }
     }
 
-    pub(super) fn errors(&self) -> Vec<(ErrorCode, u64)> {
-        self.errors.iter().map(|(code, count)| (*code, *count)).collect()
+    pub(super) fn errors(&self) -> BTreeMap<ErrorCode, u64> {
+        self.errors.clone()
     }
 
     pub(super) fn source_gaps(&self, stream: StreamId) -> u64 {

@@ -85,6 +85,8 @@ metrics! {
         "Bytes read ahead and not yet acknowledged by the target.";
     PARTITION_STATE = Gauge "causeway_partition_state", "partitions", &["stream", "source", "target", "state"],
         "How many partitions of the stream are in this state; 0 where none is.";
+    STREAM_STATE = Gauge "causeway_stream_state", "1", &["stream", "source", "target", "state"],
+        "1 for the state that the stream is in, also where it has no partition yet; 0 for the others.";
     CHECKPOINT_AGE = Gauge "causeway_checkpoint_age_seconds", "seconds", STREAM,
         "Age of the last committed checkpoint, of the partition whose checkpoint is oldest.";
     ZOMBIE_WRITES = Counter "causeway_zombie_writes_total", "messages", STREAM,

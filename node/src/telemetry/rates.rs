@@ -15,7 +15,7 @@ use causeway_core::ids::{StreamId, Timestamp};
 use causeway_core::partition::PartitionId;
 use causeway_core::state::State;
 
-use crate::admin::survey::survey;
+use crate::admin::survey::{rpo_seconds, seconds_between, survey};
 use crate::status::{PartitionFigures, StatusBoard};
 use crate::telemetry::incidents::Incidents;
 use crate::telemetry::totals::Totals;
@@ -146,9 +146,9 @@ impl RateHistory {
         self.lock().streams.get(&stream).map(|history| history.points.iter().copied().collect()).unwrap_or_default()
     }
 
-    /// How often streams and partitions began to be blocked or faulted, by code.
+    /// How often streams and partitions began to be blocked or faulted, by code; a code that is missing never occurred.
     #[must_use]
-    pub fn errors(&self) -> Vec<(ErrorCode, u64)> {
+    pub fn errors(&self) -> BTreeMap<ErrorCode, u64> {
         self.lock().incidents.errors()
     }
 
@@ -201,10 +201,25 @@ pub fn lag_messages(figures: &[&PartitionFigures]) -> Option<u64> {
 /// The furthest partition's; none where there is no partition or one does not know.
 #[must_use]
 pub fn lag_seconds(figures: &[&PartitionFigures], now: Timestamp) -> Option<f64> {
-    if figures.is_empty() {
-        return None;
-    }
-    figures.iter().map(|figures| figures.lag_seconds(now)).try_fold(0.0_f64, |worst, lag| Some(worst.max(lag?)))
+    worst(figures, |figures| figures.lag_seconds(now))
+}
+
+/// The worst partition's; none where there is no partition or one does not know.
+#[must_use]
+pub fn worst_rpo_seconds(figures: &[&PartitionFigures], now: Timestamp) -> Option<f64> {
+    worst(figures, |figures| rpo_seconds(figures, now))
+}
+
+/// The oldest checkpoint's; none where there is no partition or one does not know.
+#[must_use]
+pub fn checkpoint_age_seconds(figures: &[&PartitionFigures], now: Timestamp) -> Option<f64> {
+    worst(figures, |figures| figures.checkpoint_at.map(|at| seconds_between(at, now)))
+}
+
+/// The largest; none where there is nothing to compare or one is unknown.
+fn worst(figures: &[&PartitionFigures], value: impl Fn(&PartitionFigures) -> Option<f64>) -> Option<f64> {
+    let (first, rest) = figures.split_first()?;
+    rest.iter().try_fold(value(first)?, |worst, figures| Some(worst.max(value(figures)?)))
 }
 
 fn remember(recent: &mut VecDeque<(Timestamp, Totals)>, now: Timestamp, totals: Totals) {

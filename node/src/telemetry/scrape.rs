@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use causeway_cluster::RaftStatus;
 use causeway_cluster::status::BARRIER_BUCKETS_MICROSECONDS;
+use causeway_core::error_code::ErrorCode;
 use causeway_core::ids::Timestamp;
 use causeway_core::name::Name;
 use causeway_core::state::State;
 
-use crate::admin::survey::{PartitionSurvey, StreamSurvey, rpo_seconds, seconds_between, survey};
+use crate::admin::survey::{PartitionSurvey, StreamSurvey, survey};
 use crate::status::{PartitionFigures, RunState, StatusBoard};
 use crate::telemetry::exposition::Page;
 use crate::telemetry::names::{self, Metric, class};
 use crate::telemetry::process;
-use crate::telemetry::rates::{RateHistory, lag_messages, lag_seconds};
+use crate::telemetry::rates::{RateHistory, checkpoint_age_seconds, lag_messages, lag_seconds, worst_rpo_seconds};
 use crate::telemetry::totals::Totals;
 
 /// Where the figures come from.
@@ -76,8 +77,11 @@ pub fn render(sources: &Sources<'_>, options: ScrapeOptions) -> String {
         states(&mut page, &labels, &stream);
         page.count(&names::SOURCE_GAPS, &labels, sources.history.source_gaps(stream.agreed.id));
     }
-    for (code, count) in sources.history.errors() {
-        page.count(&names::ERRORS, &[("node", node), ("class", class(code)), ("code", &code.to_string())], count);
+    let errors = sources.history.errors();
+    for code in ErrorCode::ALL {
+        // Also those that never happened: a series that begins at 1 has not grown for whoever asks how much it grew.
+        let count = errors.get(code).copied().unwrap_or(0);
+        page.count(&names::ERRORS, &[("node", node), ("class", class(*code)), ("code", &code.to_string())], count);
     }
     if let Some(raft) = sources.raft {
         replica(&mut page, &[("node", node)], raft);
@@ -140,17 +144,10 @@ fn gauges(page: &mut Page, labels: &[(&str, &str)], figures: &[&PartitionFigures
     let lag = lag_messages(figures).map(crate::telemetry::rates::approximate);
     page.add(&names::STREAM_LAG_MESSAGES, labels, lag);
     page.add(&names::STREAM_LAG_SECONDS, labels, lag_seconds(figures, now));
-    page.add(&names::STREAM_RPO_SECONDS, labels, worst(figures, |figures| rpo_seconds(figures, now)));
-    let age = |figures: &PartitionFigures| figures.checkpoint_at.map(|at| seconds_between(at, now));
-    page.add(&names::CHECKPOINT_AGE, labels, worst(figures, age));
+    page.add(&names::STREAM_RPO_SECONDS, labels, worst_rpo_seconds(figures, now));
+    page.add(&names::CHECKPOINT_AGE, labels, checkpoint_age_seconds(figures, now));
     let bytes = figures.iter().map(|figures| figures.in_flight_bytes).fold(0, u64::saturating_add);
     page.count(&names::INFLIGHT_BYTES, labels, bytes);
-}
-
-/// The largest; none where there is nothing to compare or one is unknown.
-fn worst(figures: &[&PartitionFigures], value: impl Fn(&PartitionFigures) -> Option<f64>) -> Option<f64> {
-    let (first, rest) = figures.split_first()?;
-    rest.iter().try_fold(value(first)?, |worst, figures| Some(worst.max(value(figures)?)))
 }
 
 fn states(page: &mut Page, labels: &[(&str, &str)], stream: &StreamSurvey<'_>) {
@@ -158,6 +155,7 @@ fn states(page: &mut Page, labels: &[(&str, &str)], stream: &StreamSurvey<'_>) {
         let count = stream.partitions.iter().filter(|partition| partition.condition.state == state).count();
         let labels: Vec<(&str, &str)> = labels.iter().copied().chain([("state", word)]).collect();
         page.count(&names::PARTITION_STATE, &labels, u64::try_from(count).unwrap_or(u64::MAX));
+        page.count(&names::STREAM_STATE, &labels, u64::from(stream.condition.state == state));
     }
 }
 

@@ -8,6 +8,7 @@ use causeway_core::ids::{Epoch, NodeId, StreamId};
 use causeway_core::partition::{PartitionId, QueueId};
 
 use super::*;
+use crate::status::Condition;
 use crate::telemetry::rates::tests::{apply, name, view as one_stream};
 
 const STREAM: StreamId = StreamId(3);
@@ -83,4 +84,57 @@ fn an_empty_node_answers_what_it_knows() {
     let text = render(&sources, ScrapeOptions::default());
     assert!(text.contains("causeway_build_info{node=\"n\",version=\""), "{text}");
     assert!(!text.contains("causeway_raft_term"), "{text}");
+}
+
+const ALERTS: &str = include_str!("../../../deploy/alerts.yml");
+
+/// What an expression selects: names of our metrics, each with the label values that it asks for.
+fn selected(expression: &str) -> Vec<(&str, Vec<&str>)> {
+    let part = |(at, _): (usize, &str)| {
+        let rest = expression.get(at..)?;
+        let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')?;
+        let (name, rest) = rest.split_at(end);
+        let matchers = rest.strip_prefix('{').and_then(|rest| rest.split('}').next()).unwrap_or_default();
+        Some((name, matchers.split(',').filter(|one| one.contains("=\"") && !one.contains("!=")).collect()))
+    };
+    expression.match_indices("causeway_").filter_map(part).collect()
+}
+
+/// What is measured is left out until it is known; counters and states are there before anything happens.
+#[test]
+fn every_series_that_an_alert_counts_is_there_from_the_start() {
+    let (view, board, history, node) = (one_stream(), StatusBoard::default(), RateHistory::new(), name("n"));
+    let raft = RaftStatus::default();
+    let now = Timestamp(0);
+    let sources = Sources { node: &node, view: &view, board: &board, history: &history, raft: Some(&raft), now };
+    let text = render(&sources, ScrapeOptions::default());
+    let series: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let measured = [names::STREAM_RPO_SECONDS.name, names::STREAM_LAG_MESSAGES.name];
+    let expressions = ALERTS.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
+    let asked: Vec<_> = expressions.flat_map(selected).filter(|(name, _)| !measured.contains(name)).collect();
+    assert!(asked.len() > 10, "{asked:?}");
+    for (name, matchers) in asked {
+        let fits =
+            |line: &&str| line.split(['{', ' ']).next() == Some(name) && matchers.iter().all(|one| line.contains(one));
+        assert!(series.iter().any(fits), "{name} with {matchers:?}\n{text}");
+    }
+}
+
+#[test]
+fn a_stream_that_is_blocked_without_a_partition_shows_it() {
+    let (view, board, history, node) = (one_stream(), StatusBoard::default(), RateHistory::new(), name("n"));
+    let (since, code) = (Timestamp(0), Some(ErrorCode::TopicMissing));
+    board.set_stream(STREAM, Some(Condition { state: RunState::Blocked, since, why: None, code }));
+    history.sample(&view, &board, Timestamp(1_000));
+    let sources = Sources { node: &node, view: &view, board: &board, history: &history, raft: None, now: since };
+    let text = render(&sources, ScrapeOptions::default());
+    let orders = "node=\"n\",stream=\"orders\",source=\"qingdao\",target=\"hohhot\"";
+    for line in [
+        format!("causeway_stream_state{{{orders},state=\"blocked\"}} 1"),
+        format!("causeway_stream_state{{{orders},state=\"ready\"}} 0"),
+        format!("causeway_partition_state{{{orders},state=\"blocked\"}} 0"),
+        "causeway_errors_total{node=\"n\",class=\"instance\",code=\"CWY-0303\"} 1".to_owned(),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
 }
