@@ -102,8 +102,14 @@ async fn round<P: Proposer>(keeping: &Keeping<P>) -> Round {
     let command = Command::RecordProgress { node: keeping.me, progress };
     match timeout(PATIENCE, keeping.proposer.propose(command)).await {
         Ok(Ok(Outcome::Recorded { .. })) => {
-            for partition in keeping.progress.settle(&keeping.proposer.view(), clock::now()) {
-                tracing::info!(%partition, "progress was refused: another ownership is current, or it was behind what was agreed");
+            let view = keeping.proposer.view();
+            for partition in keeping.progress.settle(&view, clock::now()) {
+                let stream = view.stream_by_id(partition.stream).map(|stream| stream.spec.name.as_str());
+                let epoch = view.partitions.get(&partition).map(|agreed| agreed.epoch.0);
+                tracing::info!(
+                    stream, %partition, epoch,
+                    "progress was refused: another ownership is current, or it was behind what was agreed"
+                );
             }
             return if reports < MAXIMUM_REPORTS { Round::Agreed } else { Round::Full };
         }

@@ -20,7 +20,8 @@ use actix::{
 };
 use causeway_core::command::Command;
 use causeway_core::error_code::ErrorCode;
-use causeway_core::ids::{NodeId, Timestamp};
+use causeway_core::ids::{Epoch, NodeId, Timestamp};
+use causeway_core::name::Name;
 use causeway_core::outcome::Outcome;
 use causeway_core::partition::PartitionId;
 use causeway_core::state::State;
@@ -92,8 +93,35 @@ impl<P: Proposer> Equipment<P> {
     }
 }
 
+/// What each log line about a run names.
+#[derive(Clone)]
+struct Subject {
+    stream: Name,
+    partition: PartitionId,
+    epoch: Epoch,
+}
+
+impl Subject {
+    /// Tells what was agreed about the end of a run: a fault waits for an operator, a rewind heals by itself.
+    fn agreed(&self, command: &Command) {
+        let Self { stream, partition, epoch } = self;
+        match command {
+            Command::RaiseFault { fault, .. } => {
+                let code = fault.code();
+                tracing::error!(%stream, %partition, %epoch, %code, %fault, "partition waits for a decision");
+            }
+            Command::Rewind { checkpoint, .. } => {
+                let source_next = checkpoint.source_next;
+                tracing::warn!(%stream, %partition, %epoch, source_next, "the target lost messages; copying goes back");
+            }
+            _ => {}
+        }
+    }
+}
+
 /// A run and what belongs to it.
 struct Slot {
+    subject: Subject,
     stop: StopSignal,
     gauge: Arc<PartitionGauge>,
     /// Figures when it began, to see whether it got anywhere.
@@ -195,7 +223,8 @@ impl<P: Proposer> PartitionSupervisor<P> {
         let target_lock = self.locks.lock_of(agreed.target.identity, &target.topic, &agreed.partition.target);
         let progress = self.equipment.progress.watch(id, Arc::clone(&gauge));
         let stop = StopSignal::default();
-        tracing::info!(stream = %agreed.stream.spec.name, partition = %id, epoch = %terms.epoch, "partition starts");
+        let subject = Subject { stream: agreed.stream.spec.name.clone(), partition: id.clone(), epoch: terms.epoch };
+        tracing::info!(stream = %subject.stream, partition = %id, epoch = %terms.epoch, "partition starts");
         let launch = Launch {
             agreed,
             shared: self.equipment.shared.clone(),
@@ -210,7 +239,7 @@ impl<P: Proposer> PartitionSupervisor<P> {
             Some(arbiter) => PartitionActor::start_in_arbiter(&arbiter, move |_| actor),
             None => actor.start(),
         };
-        self.slots.insert(id.clone(), Slot { stop, gauge, began, _actor: actor });
+        self.slots.insert(id.clone(), Slot { subject, stop, gauge, began, _actor: actor });
         self.running.resting.remove(id);
         self.running.runs.insert(id.clone(), Run { terms, stopping: false });
         self.runs.send_replace(self.running.runs.len());
@@ -239,7 +268,8 @@ impl<P: Proposer> PartitionSupervisor<P> {
             offset: figures.durable_next.unwrap_or(slot.began.source_next),
             asked: run.stopping,
         };
-        tracing::info!(partition = %id, epoch = %run.terms.epoch, ?exit, "partition ended");
+        let stream = &slot.subject.stream;
+        tracing::info!(%stream, partition = %id, epoch = %run.terms.epoch, ?exit, "partition ended");
         self.equipment.forget_denied(id, &exit);
         let Verdict { propose, shown, rest } = judge(exit, &place, &mut memory.strikes);
         if rest {
@@ -256,7 +286,7 @@ impl<P: Proposer> PartitionSupervisor<P> {
             slot.gauge.set_condition(state, code, Some(why), clock::now());
         }
         if let Some(command) = propose {
-            self.propose(id.clone(), command, context);
+            self.propose(slot.subject, command, context);
         }
         self.reconcile(context);
     }
@@ -269,14 +299,22 @@ impl<P: Proposer> PartitionSupervisor<P> {
     }
 
     /// Bounded: one proposal for each end of a run.
-    fn propose(&self, id: PartitionId, command: Command, context: &mut Context<Self>) {
+    fn propose(&self, subject: Subject, command: Command, context: &mut Context<Self>) {
         let proposer = self.equipment.proposer.clone();
         let proposal = async move {
-            match timeout(PATIENCE, proposer.propose(command)).await {
-                Ok(Ok(Outcome::Refused(refusal))) => tracing::warn!(partition = %id, %refusal, "proposal refused"),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::warn!(partition = %id, %error, "proposal not agreed on; it is made again"),
-                Err(_) => tracing::warn!(partition = %id, "proposal not answered in time; it is made again"),
+            let outcome = timeout(PATIENCE, proposer.propose(command.clone())).await;
+            let Subject { stream, partition, epoch } = &subject;
+            match outcome {
+                Ok(Ok(Outcome::Refused(refusal))) => {
+                    tracing::warn!(%stream, %partition, %epoch, %refusal, "proposal refused");
+                }
+                Ok(Ok(_)) => subject.agreed(&command),
+                Ok(Err(error)) => {
+                    tracing::warn!(%stream, %partition, %epoch, %error, "proposal not agreed on; it is made again");
+                }
+                Err(_) => {
+                    tracing::warn!(%stream, %partition, %epoch, "proposal not answered in time; it is made again");
+                }
             }
         };
         context.spawn(proposal.into_actor(self).map(|(), supervisor, context| supervisor.reconcile(context)));

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::{Actor, Addr};
-use causeway_core::command::Command;
+use causeway_core::checkpoint::Checkpoint;
+use causeway_core::command::{Command, Progress};
 use causeway_core::error_code::ErrorCode;
 use causeway_core::fault::{Fault, Resolution};
-use causeway_core::ids::Epoch;
+use causeway_core::ids::{Epoch, Incarnation, RuleVersion};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use tokio::sync::watch;
@@ -235,4 +236,77 @@ async fn draining_ends_every_run_and_starts_none() {
         assert_eq!((rig.log.starts(), rig.log.running.load(Ordering::SeqCst)), (10, 0));
     })
     .await;
+}
+
+/// Everything that is logged on this thread while the guard lives.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let lines = self.clone();
+        let writer = move || lines.clone();
+        tracing::subscriber::set_default(tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish())
+    }
+
+    fn about(&self, level: &str) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains(level)).map(str::to_owned).collect()
+    }
+}
+
+/// A checkpoint of the first ownership.
+fn checkpoint(source_next: i64) -> Checkpoint {
+    Checkpoint {
+        epoch: Epoch(1),
+        rule_version: RuleVersion(0),
+        source_next,
+        target_next: source_next,
+        source_incarnation: Incarnation(0),
+        target_incarnation: Incarnation(0),
+        fingerprint: None,
+        last_copy: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_is_an_error_in_the_log_once_and_a_rewind_a_warning() {
+    fn gap(_: Launch, _: Arc<Log>) -> LocalBoxFuture<'static, PartitionExit> {
+        async { PartitionExit::Fault(Fault::SourceGap { from: 3, to: 9 }) }.boxed_local()
+    }
+    fn rewound(launch: Launch, log: Arc<Log>) -> LocalBoxFuture<'static, PartitionExit> {
+        if launch.agreed.partition.rewinds > 0 {
+            return until_stopped(launch, log);
+        }
+        async { PartitionExit::TargetRewound { checkpoint: checkpoint(3), lost: 2 } }.boxed_local()
+    }
+    let ends: [(Pipeline, &str, &str); 2] = [(gap, "ERROR", "code=CWY-0401"), (rewound, " WARN", "source_next=3")];
+    for (pipeline, level, said) in ends {
+        let lines = Lines::default();
+        let guard = lines.listen();
+        on_virtual_time(async {
+            let mut replica = Replica::with_partitions(1);
+            let progress = vec![Progress { partition: replica.partition(0), checkpoint: checkpoint(5) }];
+            replica.apply(Command::RecordProgress { node: ME, progress });
+            let _rig = Rig::start(replica, pipeline);
+            sleep(Duration::from_secs(60)).await;
+        })
+        .await;
+        drop(guard);
+        let [line] = lines.about(level).try_into().unwrap();
+        for field in ["stream=orders", "partition=", "epoch=1", said] {
+            assert!(line.contains(field), "{field}: {line}");
+        }
+    }
 }
