@@ -53,19 +53,20 @@ impl Gate {
     /// Decides about one request.
     ///
     /// # Errors
-    /// [`Error::LockedOut`] while the address has to wait, [`Error::Unauthenticated`] for no token or a wrong one.
+    /// [`Error::Unauthenticated`] for no token or a wrong one, [`Error::LockedOut`] for a wrong one that came too soon.
     pub fn check(&self, state: &State, address: IpAddr, header: Option<&str>, now: Instant) -> Result<(), Error> {
+        let hash = header.and_then(bearer).map(token_hash).ok_or(Error::Unauthenticated)?;
+        if known(state, &hash) {
+            return Ok(());
+        }
         let mut lockout = self.lockout.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = lockout.worth_a_line(now) {
+            tracing::warn!(%address, count, "requests came with a wrong token, the last from this address");
+        }
         if let Some(left) = lockout.remaining(address, now) {
             return Err(Error::LockedOut { seconds: left.as_secs().saturating_add(1) });
         }
-        let hash = header.and_then(bearer).map(token_hash).ok_or(Error::Unauthenticated)?;
-        if known(state, &hash) {
-            lockout.succeeded(address);
-            return Ok(());
-        }
         lockout.failed(address, hash, now);
-        tracing::warn!(%address, "a request came with a wrong token");
         Err(Error::Unauthenticated)
     }
 }
@@ -143,14 +144,18 @@ mod tests {
     }
 
     #[test]
-    fn guessing_locks_even_the_right_token_out_for_a_while() {
+    fn guessing_makes_wrong_tokens_wait_and_never_a_right_one() {
         let (gate, now, state) = (Gate::default(), Instant::now(), state("right"));
         for guess in 0..FREE_FAILURES {
             assert!(gate.check(&state, HOME, Some(&format!("Bearer guess-{guess}")), now).is_err());
         }
-        let locked = gate.check(&state, HOME, Some("Bearer right"), now);
+        let locked = gate.check(&state, HOME, Some("Bearer guess-again"), now);
         assert!(matches!(locked, Err(Error::LockedOut { seconds: 1.. })), "{locked:?}");
-        assert!(gate.check(&state, HOME, Some("Bearer right"), now + LONGEST_LOCK).is_ok());
+        assert!(gate.check(&state, HOME, Some("Bearer right"), now).is_ok());
+        let locked = gate.check(&state, HOME, Some("Bearer guess-again"), now);
+        assert!(matches!(locked, Err(Error::LockedOut { .. })), "a right token lets no guesses in");
+        let later = gate.check(&state, HOME, Some("Bearer guess-again"), now + LONGEST_LOCK);
+        assert!(matches!(later, Err(Error::Unauthenticated)), "{later:?}");
     }
 
     #[test]

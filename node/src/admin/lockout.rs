@@ -1,22 +1,25 @@
-//! Slows down whoever tries tokens: counts different wrong tokens by address and locks the address out for a while.
+//! Slows down whoever tries tokens: counts different wrong tokens by address, and refuses further wrong ones for a while.
 //!
-//! Only a *different* wrong token counts, because to repeat one teaches nothing: a forgotten script with an old token
-//! never locks out the people on the same machine. The table is bounded.
+//! It is never asked about a right token: all clients of a machine share one address, so whoever guesses there would
+//! shut everybody out. What it saves is the log, and the time that guesses take. Only a *different* wrong token counts,
+//! because to repeat one teaches nothing. The table is bounded.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// Wrong tokens that an address may try before it is locked out.
+/// Wrong tokens that an address may try before further ones have to wait.
 pub const FREE_FAILURES: u32 = 8;
-/// The first lock-out; each further wrong token doubles it.
+/// The first wait; each further wrong token doubles it.
 pub const FIRST_LOCK: Duration = Duration::from_secs(1);
-/// The longest lock-out.
+/// The longest wait.
 pub const LONGEST_LOCK: Duration = Duration::from_secs(60);
 /// An address that was quiet for so long begins anew.
 pub const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// Addresses that are remembered; beyond it, the one that failed longest ago is forgotten.
 pub const MAXIMUM_ADDRESSES: usize = 1024;
+/// Between two lines of the log.
+pub const LINE_EVERY: Duration = Duration::from_secs(60);
 /// Wrong tokens (by hash) that are remembered for each address, so that repeating them does not count.
 const REMEMBERED_TOKENS: usize = 8;
 
@@ -32,10 +35,13 @@ struct Attempts {
 #[derive(Debug, Default)]
 pub struct Lockout {
     addresses: BTreeMap<IpAddr, Attempts>,
+    /// When the log last had a line, and how many wrong tokens came since.
+    told: Option<Instant>,
+    untold: u64,
 }
 
 impl Lockout {
-    /// How long an address still has to wait; none when it need not.
+    /// How long wrong tokens of an address still have to wait; none when they need not.
     #[must_use]
     pub fn remaining(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let until = self.addresses.get(&address)?.locked_until?;
@@ -68,9 +74,15 @@ impl Lockout {
         }
     }
 
-    /// Notes a right token: the address begins anew.
-    pub fn succeeded(&mut self, address: IpAddr) {
-        self.addresses.remove(&address);
+    /// Notes a request with a wrong token. Answers how many came since the last line of the log if it is time for
+    /// another one: addresses are no bound, because every process may use all of 127.0.0.0/8.
+    pub fn worth_a_line(&mut self, now: Instant) -> Option<u64> {
+        self.untold = self.untold.saturating_add(1);
+        if self.told.is_some_and(|told| now.saturating_duration_since(told) < LINE_EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
     }
 
     fn forget_oldest(&mut self) {
@@ -86,7 +98,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
     use std::time::{Duration, Instant};
 
-    use super::{FIRST_LOCK, FORGET_AFTER, FREE_FAILURES, LONGEST_LOCK, Lockout, MAXIMUM_ADDRESSES};
+    use super::{FIRST_LOCK, FORGET_AFTER, FREE_FAILURES, LINE_EVERY, LONGEST_LOCK, Lockout, MAXIMUM_ADDRESSES};
 
     const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -128,15 +140,24 @@ mod tests {
     }
 
     #[test]
-    fn success_and_quiet_begin_anew() {
+    fn quiet_begins_anew() {
         let (mut lockout, now) = (Lockout::default(), Instant::now());
         guess(&mut lockout, FREE_FAILURES, now);
-        lockout.succeeded(HOME);
-        guess(&mut lockout, FREE_FAILURES - 1, now);
-        assert_eq!(lockout.remaining(HOME, now), None);
+        assert!(lockout.remaining(HOME, now).is_some());
         let later = now + FORGET_AFTER + Duration::from_secs(1);
         lockout.failed(HOME, token(500), later);
         assert_eq!(lockout.remaining(HOME, later), None);
+    }
+
+    #[test]
+    fn the_log_has_a_line_a_minute_that_counts_the_rest() {
+        let (mut lockout, now) = (Lockout::default(), Instant::now());
+        assert_eq!(lockout.worth_a_line(now), Some(1));
+        for _ in 0..500 {
+            assert_eq!(lockout.worth_a_line(now + LINE_EVERY / 2), None);
+        }
+        assert_eq!(lockout.worth_a_line(now + LINE_EVERY), Some(501));
+        assert_eq!(lockout.worth_a_line(now + LINE_EVERY), None);
     }
 
     #[test]
