@@ -54,7 +54,7 @@ pub(super) const KEYS: &[Key] = &[
     integer(
         "schedule.checkpoint_interval_ms",
         100,
-        10,
+        100,
         60_000,
         "Time between two checkpoints. One checkpoint covers all partitions that made progress and costs one disk \
          barrier, so shorter means less to read again after a crash and more writes.",
@@ -86,3 +86,16 @@ pub(super) const KEYS: &[Key] = &[
         "How a line looks: text for people, json for collectors (one object a line).",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::{Form, KEYS};
+    use crate::supervisor::checkpoint_keeper::SHORTEST_INTERVAL;
+
+    #[test]
+    fn no_checkpoint_interval_is_accepted_that_the_keeper_would_not_keep() {
+        let key = KEYS.iter().find(|key| key.path == "schedule.checkpoint_interval_ms").unwrap();
+        let Form::Integer { minimum, .. } = key.form else { panic!("{:?}", key.form) };
+        assert_eq!(u128::try_from(minimum).unwrap(), SHORTEST_INTERVAL.as_millis());
+    }
+}
