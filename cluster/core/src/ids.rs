@@ -28,8 +28,8 @@ number_id! {
     StreamId(u64)
 }
 number_id! {
-    /// How many times a stream was told to copy again from a new position. A tail read looks only at messages
-    /// of the current generation.
+    /// Tells apart the times that a whole stream is copied: a tail read looks only at copies of one generation.
+    /// Always 0 so far; to restart one queue begins another incarnation of it.
     Generation(u32)
 }
 number_id! {
