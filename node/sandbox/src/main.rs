@@ -30,7 +30,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(session::run(&arguments)) {
+    let ended = runtime.block_on(session::run(&arguments));
+    // Where it was stopped at once, requests may still wait for answers; the process does not.
+    runtime.shutdown_background();
+    match ended {
         Ok(report) => {
             let ok = report.ok;
             match serde_json::to_string_pretty(&report) {

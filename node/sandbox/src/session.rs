@@ -1,9 +1,11 @@
 //! One run of the sandbox, from start to verdict: regions, topic, node, stream, traffic, screen, and the end of each.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use causeway::shutdown::Signals;
 use causeway_rocketmq::{Client, ClientSettings, Queue, TopicSettings};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -29,11 +31,28 @@ const FRAME: Duration = Duration::from_secs(1);
 /// How long the target's topic may take to appear.
 const APPEAR_LIMIT: Duration = Duration::from_secs(30);
 
-/// Runs the sandbox until its duration is over or Ctrl-C.
+/// Runs the sandbox until its duration is over or Ctrl-C. A second Ctrl-C ends it without a verdict.
 ///
 /// # Errors
 /// A sentence that says what did not work. A verdict with differences is not an error but a report.
 pub(crate) async fn run(arguments: &Arguments) -> Result<Report, String> {
+    let mut signals = Signals::listen().map_err(|error| format!("signals cannot be listened to: {error}"))?;
+    let (ask, asked) = watch::channel(false);
+    let mut session = pin!(session(arguments, asked));
+    tokio::select! {
+        report = &mut session => return report,
+        () = signals.asked() => {
+            ask.send_replace(true);
+        }
+    }
+    tokio::select! {
+        report = &mut session => report,
+        () = signals.asked() => Err("stopped at once, before the last copies were verified".to_owned()),
+    }
+}
+
+/// The whole run; `asked` turns true when its traffic should end.
+async fn session(arguments: &Arguments, asked: watch::Receiver<bool>) -> Result<Report, String> {
     // Dropped, and so removed, behind everything that uses it.
     let (folder, _temporary) = folder(arguments.keep.as_deref())?;
     let say = |text: &str| {
@@ -50,7 +69,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Report, String> {
     let regions = [(SOURCE, source.name_server), (TARGET, target.name_server)];
     let node = SandboxNode::start(&folder, arguments.port, regions).await?;
     node.api().create_stream(SOURCE, TARGET).await?;
-    let result = traffic(arguments, &node, &source, target, (source_client, queues)).await;
+    let result = traffic(arguments, &node, &source, target, (source_client, queues), asked).await;
     let stopped = node.stop().await;
     source.stop().await;
     let report = result?;
@@ -133,6 +152,7 @@ async fn traffic(
     source: &Region,
     mut target: Region,
     from: (Client, Vec<Queue>),
+    mut asked: watch::Receiver<bool>,
 ) -> Result<Report, String> {
     let flow = start_flow(arguments, &target, from).await?;
     let api = node.api();
@@ -159,7 +179,8 @@ async fn traffic(
         tokio::select! {
             _ = frame.tick() => {}
             () = tokio::time::sleep_until(deadline) => break,
-            _ = tokio::signal::ctrl_c() => break,
+            // The sender lives as long as the run; an error would end the traffic too.
+            _ = asked.wait_for(|asked| *asked) => break,
             Some(()) = keys.recv() => {
                 note = toggle(&mut target, &mut target_restarts).await?;
             }
