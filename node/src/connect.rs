@@ -286,6 +286,8 @@ pub fn code_of(error: &causeway_rocketmq::Error) -> ErrorCode {
 
 #[cfg(test)]
 mod tests {
+    use causeway_core::command::Command;
+    use causeway_core::ids::InstanceIdentity;
     use causeway_core::instance::SecretReference;
 
     use super::*;
@@ -305,15 +307,33 @@ mod tests {
         let (_directory, view, instances) = instances(replica.state.clone());
         assert!(instances.client(&name("qingdao")).is_ok());
         let versions = |instances: &Instances| instances.lock().iter().map(|cached| cached.version).collect::<Vec<_>>();
-        assert_eq!(versions(&instances), [1]);
+        let first = replica.state.instances[&name("qingdao")].version;
+        assert_eq!(versions(&instances), [first]);
 
         replica.change_instance("qingdao");
         view.send_replace(Arc::new(replica.state.clone()));
         instances.keep_current(&replica.state);
         assert!(versions(&instances).is_empty());
         assert!(instances.client(&name("qingdao")).is_ok());
-        assert_eq!(versions(&instances), [2]);
+        assert_eq!(versions(&instances), [first + 1]);
         assert!(matches!(instances.client(&name("nowhere")), Err(Error::NoSuchInstance(_))));
+    }
+
+    #[test]
+    fn an_instance_that_is_registered_again_never_gets_the_client_of_the_one_before() {
+        let mut replica = Replica::with_partitions(0);
+        let (_directory, view, instances) = instances(replica.state.clone());
+        assert!(instances.client(&name("qingdao")).is_ok());
+        replica.delete_stream();
+        replica.apply(Command::DeleteInstance { name: name("qingdao") });
+        let spec = InstanceSpec { name_servers: vec!["127.0.0.1:2".into()], ..instance("qingdao") };
+        replica.apply(Command::PutInstance { spec, identity: InstanceIdentity(9), expected: None });
+        // Nobody has reconciled yet.
+        view.send_replace(Arc::new(replica.state.clone()));
+        assert!(instances.client(&name("qingdao")).is_ok());
+        let versions: Vec<_> = instances.lock().iter().map(|cached| cached.version).collect();
+        assert_eq!(versions, [replica.state.instances[&name("qingdao")].version]);
+        assert!(versions[0] > 1, "made anew");
     }
 
     #[test]

@@ -2,7 +2,13 @@
 //!
 //! Commands are data: who may propose which is decided before, what they change is decided in [`crate::state`].
 //! The order of the variants is part of the stored form: new ones are added at the end, together with a new
-//! [`CURRENT_VERSION`]; none is ever removed or moved.
+//! [`CURRENT_VERSION`]; none is ever removed or moved. What an old command did, it does again when its log is read again:
+//! a change of [`crate::state`] holds from a version on.
+//!
+//! | version | what came with it |
+//! |---|---|
+//! | 1 | the first |
+//! | 2 | the versions of an instance or stream begin at the index of the entry that creates it |
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +22,7 @@ use crate::stream::StreamSpec;
 
 /// The newest version of the command set. A node that meets a higher one stops, because to skip a command it does
 /// not know would make its state differ from the others'.
-pub const CURRENT_VERSION: u16 = 1;
+pub const CURRENT_VERSION: u16 = 2;
 
 /// A command with what the log needs to know about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

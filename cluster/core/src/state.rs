@@ -46,12 +46,13 @@ impl State {
     /// Applies one committed command.
     pub fn apply(&mut self, index: u64, envelope: &Envelope) -> Outcome {
         let at = envelope.at;
+        let entry = Entry { index, version: envelope.version, at };
         let result = match &envelope.command {
             Command::Initialise { cluster } => self.initialise(*cluster),
             Command::NodeStarted { node, name, region } => Ok(self.node_started(*node, name, region, at)),
-            Command::PutInstance { spec, identity, expected } => self.put_instance(spec, *identity, *expected, at),
+            Command::PutInstance { spec, identity, expected } => self.put_instance(spec, *identity, *expected, entry),
             Command::DeleteInstance { name } => self.delete_instance(name),
-            Command::CreateStream { spec } => self.create_stream(StreamId(index), spec, at),
+            Command::CreateStream { spec } => self.create_stream(spec, entry),
             Command::PauseStream { name } => self.pause_stream(name, at),
             Command::ResumeStream { name } => self.resume_stream(name, at),
             Command::DeleteStream { name } => self.delete_stream(name),
@@ -92,6 +93,23 @@ impl State {
 
     fn partition_mut(&mut self, id: &PartitionId) -> Result<&mut Partition, Refusal> {
         self.partitions.get_mut(id).ok_or_else(|| Refusal::NoSuchPartition(id.to_string()))
+    }
+}
+
+/// The entry that is applied, besides its command.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    index: u64,
+    /// Of the command set.
+    version: u16,
+    at: Timestamp,
+}
+
+impl Entry {
+    /// The version of an instance or stream that this entry creates. Every change takes an entry, so none that had the same
+    /// name before ever was at this version: nobody takes the new one for the old.
+    fn first_version(self) -> u64 {
+        if self.version >= 2 { self.index } else { 1 }
     }
 }
 

@@ -244,6 +244,37 @@ fn a_recreated_stream_is_another_stream() {
 }
 
 #[test]
+fn what_is_created_again_under_its_name_never_has_a_version_that_it_had() {
+    let mut replica = Replica::default();
+    let changed =
+        |outcome: Outcome| if let Outcome::Changed(version) = outcome { version } else { panic!("{outcome:?}") };
+    let first = changed(replica.apply(instance("qingdao")));
+    let Command::PutInstance { spec, identity, .. } = instance("qingdao") else { panic!("an instance") };
+    let second = changed(replica.apply(Command::PutInstance { spec, identity, expected: Some(first) }));
+    assert!(second > first);
+    replica.apply(Command::DeleteInstance { name: name("qingdao") });
+    assert!(changed(replica.apply(instance("qingdao"))) > second);
+
+    replica.apply(instance("hohhot"));
+    replica.apply(stream("orders", StartPosition::Latest));
+    let before = changed(replica.apply(Command::PauseStream { name: name("orders") }));
+    replica.apply(Command::DeleteStream { name: name("orders") });
+    replica.apply(stream("orders", StartPosition::Latest));
+    assert!(replica.state.streams[&name("orders")].version > before);
+}
+
+#[test]
+fn a_log_of_the_first_version_gives_the_state_that_it_gave() {
+    let mut state = State::default();
+    let mut apply =
+        |index, command| state.apply(index, &Envelope { version: 1, request: 0, at: Timestamp(0), command });
+    assert_eq!(apply(7, instance("qingdao")), Outcome::Changed(1));
+    apply(8, instance("hohhot"));
+    apply(9, stream("orders", StartPosition::Latest));
+    assert_eq!(state.streams[&name("orders")].version, 1);
+}
+
+#[test]
 fn an_instance_in_use_is_not_removed() {
     let (mut replica, _) = Replica::with_partition();
     let refused = replica.apply(Command::DeleteInstance { name: name("hohhot") });

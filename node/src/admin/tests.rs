@@ -204,6 +204,11 @@ impl Fixture {
         self.context.clone()
     }
 
+    /// The version of what the next change creates.
+    pub(crate) fn next_version(&self) -> u64 {
+        self.cluster.replica.lock().unwrap().index + 1
+    }
+
     /// Everything under the data directory, as one text.
     pub(crate) fn files(&self) -> String {
         let paths: Vec<PathBuf> =

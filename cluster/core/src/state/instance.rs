@@ -1,7 +1,7 @@
 //! Instances: registered, changed, removed.
 
-use super::{State, expect_version};
-use crate::ids::{InstanceIdentity, Timestamp};
+use super::{Entry, State, expect_version};
+use crate::ids::InstanceIdentity;
 use crate::instance::{Instance, InstanceSpec};
 use crate::name::Name;
 use crate::outcome::{Outcome, Refusal};
@@ -12,7 +12,7 @@ impl State {
         spec: &InstanceSpec,
         identity: InstanceIdentity,
         expected: Option<u64>,
-        at: Timestamp,
+        entry: Entry,
     ) -> Result<Outcome, Refusal> {
         let version = match (self.instances.get_mut(&spec.name), expected) {
             (Some(_), None) => return Err(Refusal::InstanceExists(spec.name.clone())),
@@ -24,9 +24,10 @@ impl State {
                 instance.version
             }
             (None, None) => {
-                let instance = Instance { spec: spec.clone(), identity, version: 1, created_at: at };
+                let version = entry.first_version();
+                let instance = Instance { spec: spec.clone(), identity, version, created_at: entry.at };
                 self.instances.insert(spec.name.clone(), instance);
-                1
+                version
             }
         };
         Ok(Outcome::Changed(version))

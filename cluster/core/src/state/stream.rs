@@ -1,13 +1,13 @@
 //! Streams: created, paused, resumed, deleted. A change of one stream never touches another.
 
-use super::{State, later};
+use super::{Entry, State, later};
 use crate::ids::{Generation, RuleVersion, StreamId, Timestamp};
 use crate::name::Name;
 use crate::outcome::{Outcome, Refusal};
 use crate::stream::{DesiredState, Stream, StreamSpec};
 
 impl State {
-    pub(super) fn create_stream(&mut self, id: StreamId, spec: &StreamSpec, at: Timestamp) -> Result<Outcome, Refusal> {
+    pub(super) fn create_stream(&mut self, spec: &StreamSpec, entry: Entry) -> Result<Outcome, Refusal> {
         if self.streams.contains_key(&spec.name) {
             return Err(Refusal::StreamExists(spec.name.clone()));
         }
@@ -19,15 +19,16 @@ impl State {
         if spec.source == spec.target {
             return Err(Refusal::SameTopic);
         }
+        let id = StreamId(entry.index);
         let stream = Stream {
             id,
             spec: spec.clone(),
             generation: Generation::default(),
             rule_version: RuleVersion::default(),
             desired: DesiredState::Running,
-            version: 1,
-            created_at: at,
-            changed_at: at,
+            version: entry.first_version(),
+            created_at: entry.at,
+            changed_at: entry.at,
         };
         self.streams.insert(spec.name.clone(), stream);
         Ok(Outcome::StreamCreated(id))
