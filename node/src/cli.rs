@@ -15,6 +15,7 @@ pub mod instance;
 pub mod interrupt;
 pub mod parse;
 pub mod partition;
+pub mod resolve;
 pub mod run;
 pub mod screen;
 pub mod status;

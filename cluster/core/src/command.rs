@@ -8,7 +8,7 @@
 //! | version | what came with it |
 //! |---|---|
 //! | 1 | the first |
-//! | 2 | the versions of an instance or stream begin at the index of the entry that creates it |
+//! | 2 | the versions of an instance or stream begin at the index of the entry that creates it; `DecideFault` |
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ use crate::fault::{Fault, Resolution};
 use crate::ids::{ClusterId, Epoch, InstanceIdentity, NodeId, StreamId, Timestamp};
 use crate::instance::InstanceSpec;
 use crate::name::Name;
-use crate::partition::{PartitionId, QueueId};
+use crate::partition::{PartitionId, QueueId, RaisedFault};
 use crate::stream::StreamSpec;
 
 /// The newest version of the command set. A node that meets a higher one stops, because to skip a command it does
@@ -148,7 +148,7 @@ pub enum Command {
         /// What is wrong.
         fault: Fault,
     },
-    /// An operator's decision about a faulted partition.
+    /// A decision about whatever fault a partition has: version 1. [`Self::DecideFault`] is proposed instead.
     ResolveFault {
         /// The partition.
         partition: PartitionId,
@@ -161,5 +161,15 @@ pub enum Command {
         name: Name,
         /// SHA-256 of the token.
         hash: [u8; 32],
+    },
+    /// An operator's decision about one fault of a partition. Refused when it has another one by now: a skip never leaves
+    /// out what nobody has seen.
+    DecideFault {
+        /// The partition.
+        partition: PartitionId,
+        /// The fault that was judged.
+        raised: RaisedFault,
+        /// The decision.
+        resolution: Resolution,
     },
 }

@@ -92,6 +92,9 @@ pub enum Refusal {
     /// A rewind would go forward or leave its incarnation.
     #[error("a rewind has to go back in the same source incarnation")]
     NotARewind,
+    /// The partition has another fault than the one that was judged.
+    #[error("it is another fault by now: {0}")]
+    FaultChanged(Fault),
 }
 
 impl Refusal {
@@ -103,7 +106,7 @@ impl Refusal {
             Self::InstanceExists(_) | Self::StreamExists(_) => ErrorCode::NameTaken,
             Self::NoSuchInstance(_) => ErrorCode::NoSuchInstance,
             Self::InstanceInUse { .. } => ErrorCode::InstanceInUse,
-            Self::VersionConflict { .. } => ErrorCode::VersionConflict,
+            Self::VersionConflict { .. } | Self::FaultChanged(_) => ErrorCode::VersionConflict,
             Self::NoSuchStream(_) => ErrorCode::NoSuchStream,
             Self::SameTopic => ErrorCode::SameTopic,
             Self::NoSuchPartition(_) => ErrorCode::NoSuchPartition,

@@ -61,8 +61,11 @@ impl State {
             Command::RecordProgress { node, progress } => Ok(self.record_progress(*node, progress)),
             Command::Rewind { partition, epoch, checkpoint } => self.rewind(partition, *epoch, checkpoint),
             Command::RaiseFault { partition, epoch, fault } => self.raise_fault(partition, *epoch, fault, at),
-            Command::ResolveFault { partition, resolution } => self.resolve_fault(partition, *resolution, at),
+            Command::ResolveFault { partition, resolution } => self.resolve_fault(partition, None, *resolution, at),
             Command::PutToken { name, hash } => Ok(self.put_token(name, *hash)),
+            Command::DecideFault { partition, raised, resolution } => {
+                self.resolve_fault(partition, Some(raised), *resolution, at)
+            }
         };
         result.unwrap_or_else(Outcome::Refused)
     }

@@ -10,7 +10,7 @@ use causeway_core::ids::{ClusterId, Epoch, Incarnation, InstanceIdentity, NodeId
 use causeway_core::instance::InstanceSpec;
 use causeway_core::name::Name;
 use causeway_core::outcome::{Outcome, Refusal};
-use causeway_core::partition::{PartitionId, QueueId};
+use causeway_core::partition::{PartitionId, QueueId, RaisedFault};
 use causeway_core::state::State;
 use causeway_core::stream::{Endpoint, RunOptions, StartPosition, StreamSpec};
 use proptest::prelude::*;
@@ -148,6 +148,31 @@ fn a_fault_stops_progress_until_it_is_resolved_behind_the_range() {
     assert_eq!(now.fault, None);
     assert_eq!(now.checkpoint.as_ref().map(|c| (c.source_next, c.fingerprint)), Some((15, None)));
     assert_eq!(now.resolved.len(), 1);
+}
+
+#[test]
+fn a_decision_is_about_the_fault_that_was_judged_and_no_other() {
+    let (mut replica, partition) = Replica::with_partition();
+    replica.record(&partition, checkpoint(1, 10));
+    let raise = |replica: &mut Replica, epoch, from, to| {
+        let fault = Fault::SourceGap { from, to };
+        replica.apply(Command::RaiseFault { partition: partition.clone(), epoch: Epoch(epoch), fault });
+        replica.state.partitions[&partition].fault.clone().unwrap()
+    };
+    let decide = |replica: &mut Replica, raised: &RaisedFault, resolution| {
+        replica.apply(Command::DecideFault { partition: partition.clone(), raised: raised.clone(), resolution })
+    };
+    let first = raise(&mut replica, 1, 10, 15);
+    assert_eq!(decide(&mut replica, &first, Resolution::Retry), Outcome::NewEpoch(Epoch(2)));
+    let second = raise(&mut replica, 2, 10, 99);
+    let late = decide(&mut replica, &first, Resolution::Skip);
+    assert_eq!(late, Outcome::Refused(Refusal::FaultChanged(second.fault.clone())));
+    // The same range, raised again: what was decided about the earlier one may not hold for it.
+    assert_eq!(decide(&mut replica, &second, Resolution::Retry), Outcome::NewEpoch(Epoch(3)));
+    let third = raise(&mut replica, 3, 10, 99);
+    assert!(matches!(decide(&mut replica, &second, Resolution::Skip), Outcome::Refused(Refusal::FaultChanged(_))));
+    assert_eq!(decide(&mut replica, &third, Resolution::Skip), Outcome::NewEpoch(Epoch(4)));
+    assert!(matches!(decide(&mut replica, &third, Resolution::Skip), Outcome::Refused(Refusal::NotFaulted(_))));
 }
 
 #[test]

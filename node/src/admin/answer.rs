@@ -83,6 +83,8 @@ pub enum Error {
         why: String,
         /// The node that can, if known.
         leader: Option<NodeId>,
+        /// Nothing was changed, so that the same request can be sent again. Otherwise the client has to look first.
+        nothing_done: bool,
     },
     /// A RocketMQ instance, or a secret that it needs, is the reason.
     #[error("{message}")]
@@ -154,10 +156,10 @@ pub fn status_of(code: ErrorCode) -> StatusCode {
         Code::NoSuchInstance | Code::NoSuchStream | Code::NoSuchPartition | Code::NoSuchPath => StatusCode::NOT_FOUND,
         Code::NameTaken
         | Code::InstanceInUse
-        | Code::VersionConflict
         | Code::CannotResolve
         | Code::AlreadyInitialised
         | Code::StaleEpoch => StatusCode::CONFLICT,
+        Code::VersionConflict => StatusCode::PRECONDITION_FAILED,
         Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Unavailable | Code::Busy => StatusCode::SERVICE_UNAVAILABLE,
         Code::TimedOut => StatusCode::GATEWAY_TIMEOUT,
@@ -179,7 +181,6 @@ impl ResponseError for Error {
         match self {
             // Several faults have no one code: the request as a whole is bad.
             Self::Invalid(faults) if faults.len() != 1 => StatusCode::BAD_REQUEST,
-            Self::Precondition { .. } => StatusCode::PRECONDITION_FAILED,
             Self::LockedOut { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NoSuchMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Incomplete { .. } => StatusCode::REQUEST_TIMEOUT,
@@ -196,8 +197,10 @@ impl ResponseError for Error {
             Self::LockedOut { seconds } => {
                 response.insert_header((RETRY_AFTER, seconds.to_string()));
             }
-            Self::Unavailable { leader, .. } => {
-                response.insert_header((RETRY_AFTER, "1"));
+            Self::Unavailable { leader, nothing_done, .. } => {
+                if *nothing_done {
+                    response.insert_header((RETRY_AFTER, "1"));
+                }
                 if let Some(leader) = leader {
                     response.insert_header(("Causeway-Leader", leader.to_string()));
                 }
@@ -274,7 +277,7 @@ mod tests {
             Error::NoSuchMethod("x".to_owned()),
             Error::TooLarge { maximum_bytes: 1 },
             Error::Incomplete { seconds: 1 },
-            Error::Unavailable { why: "x".to_owned(), leader: None },
+            Error::Unavailable { why: "x".to_owned(), leader: None, nothing_done: true },
             Error::Instance { code: ErrorCode::Unreachable, message: "x".to_owned() },
             Error::Node { code: ErrorCode::Internal, message: "x".to_owned() },
         ]

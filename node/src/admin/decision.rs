@@ -35,7 +35,7 @@ pub fn explain(
     };
     Ok(ResolveAnswer {
         dry_run: true,
-        fault: fault_view(raised),
+        fault: fault_view(raised, position),
         decision,
         effect,
         continues_at,
@@ -136,9 +136,14 @@ mod tests {
                         (Some(next), Some(left_out)),
                         "{fault}"
                     );
+                    assert_eq!(answer.fault.skip_to, Some(next), "{fault}: a view offers what a skip does");
                     assert!(answer.dry_run && answer.epoch.is_none());
                 }
-                (Err(error), None) => assert_eq!(error.answer().error.code, "CWY-0111"),
+                (Err(error), None) => {
+                    assert_eq!(error.answer().error.code, "CWY-0111");
+                    let raised = RaisedFault { fault: fault.clone(), since: Timestamp(1) };
+                    assert_eq!(super::fault_view(&raised, Some(5)).skip_to, None, "{fault}");
+                }
                 (answer, _) => panic!("{fault}: {answer:?}"),
             }
         }

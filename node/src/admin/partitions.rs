@@ -3,18 +3,20 @@
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, web};
 use causeway_core::command::Command;
-use causeway_core::fault::Fault;
 use causeway_core::ids::Timestamp;
 use causeway_core::outcome::{Outcome, Refusal};
 use causeway_core::partition::{Partition, PartitionId, QueueId, RaisedFault};
+use causeway_core::skip::Skip;
 use causeway_core::state::State;
 
 use super::answer::{Answer, Error, json};
 use super::body::{read_json, read_query};
 use super::decision;
-use super::model::change::{ChangeQuery, List};
+use super::model::change::List;
 use super::model::error::help;
-use super::model::partition::{FaultView, PartitionFiguresView, PartitionView, ResolveRequest, ResolvedView};
+use super::model::partition::{
+    FaultView, PartitionFiguresView, PartitionView, ResolveQuery, ResolveRequest, ResolvedView,
+};
 use super::seam::{AdminContext, Site};
 use super::survey::{PartitionSurvey, rpo_seconds, survey_one};
 use super::{server, streams};
@@ -57,23 +59,28 @@ async fn resolve(
     path: Path<(String, String, u32)>,
     payload: Payload,
 ) -> Answer {
-    let query: ChangeQuery = read_query(&request)?;
+    let query: ResolveQuery = read_query(&request)?;
     let decided: ResolveRequest = read_json(&request, payload).await?;
     let view = site.context.cluster.view();
     let (id, partition) = find(&view, &path)?;
     let Some(raised) = &partition.fault else {
         return Err(Error::Refused(Refusal::NotFaulted(id.source.to_string())));
     };
+    if query.fault_since.is_some_and(|since| since != raised.since) {
+        return Err(Error::Refused(Refusal::FaultChanged(raised.fault.clone())));
+    }
     let mut answer = decision::explain(partition, raised, decided, clock::now())?;
     if query.dry_run {
         return Ok(json(&answer));
     }
-    let command = Command::ResolveFault { partition: id.clone(), resolution: decided.into() };
+    let raised = raised.clone();
+    let fault = raised.fault.clone();
+    let command = Command::DecideFault { partition: id.clone(), raised, resolution: decided.into() };
     answer.dry_run = false;
     if let Outcome::NewEpoch(epoch) = site.change(command).await? {
         answer.epoch = Some(epoch);
     }
-    tracing::info!(stream = %path.0, partition = %id.source, decision = ?decided, fault = %raised.fault, "a fault was resolved");
+    tracing::info!(stream = %path.0, partition = %id.source, decision = ?decided, %fault, "a fault was resolved");
     Ok(json(&answer))
 }
 
@@ -88,26 +95,28 @@ fn find<'a>(view: &'a State, path: &(String, String, u32)) -> Result<(PartitionI
     }
 }
 
-/// What is shown of a fault.
+/// What is shown of a fault behind a checkpoint at `agreed`, the next source offset.
 #[must_use]
-pub fn fault_view(raised: &RaisedFault) -> FaultView {
+pub fn fault_view(raised: &RaisedFault, agreed: Option<i64>) -> FaultView {
     let code = raised.fault.code();
+    let skip_to = match Skip::of(&raised.fault, agreed) {
+        Ok(Skip::GoOnAt { source_next, .. }) => Some(source_next),
+        Ok(Skip::TrustCheckpoint { .. }) => agreed,
+        Err(_) => None,
+    };
     FaultView {
         code: code.to_string(),
         message: raised.fault.to_string(),
         help: help(code),
         since: raised.since,
-        skip_to: skip_to(&raised.fault),
+        skip_to,
         detail: raised.fault.clone(),
     }
 }
 
-fn skip_to(fault: &Fault) -> Option<i64> {
-    fault.skip_to()
-}
-
 fn shown(context: &AdminContext, partition: PartitionSurvey<'_>, now: Timestamp) -> PartitionView {
     let PartitionSurvey { id, agreed, condition, figures } = partition;
+    let position = agreed.checkpoint.as_ref().map(|checkpoint| checkpoint.source_next);
     let resolved = agreed.resolved.iter().map(|past| ResolvedView {
         fault: past.fault.clone(),
         decision: past.resolution.into(),
@@ -124,7 +133,7 @@ fn shown(context: &AdminContext, partition: PartitionSurvey<'_>, now: Timestamp)
         source_incarnation: agreed.source_incarnation,
         target_incarnation: agreed.target_incarnation,
         checkpoint: agreed.checkpoint.clone(),
-        fault: agreed.fault.as_ref().map(fault_view),
+        fault: agreed.fault.as_ref().map(|raised| fault_view(raised, position)),
         resolved: resolved.collect(),
         rewinds: agreed.rewinds,
         figures: figures.map(|figures| figures_view(context, id, &figures, now)),

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::seam::{ProposeError, Site};
 use super::server::routes;
-use super::tests::{Fixture, TOKEN, create_orders};
+use super::tests::{Fixture, NOW, TOKEN, create_orders};
 use super::{auth, guard};
 
 /// A request of a test: method, path, body, further headers.
@@ -235,7 +235,8 @@ async fn a_fault_is_shown_explained_and_resolved() {
             post(&dry, Some(json!({ "skip": {} }))),
             post(&resolve, Some(json!({ "skip": { "to": 3 } }))),
             post(&resolve, Some(json!("skip"))),
-            post(&resolve, Some(json!({ "skip": {} }))),
+            post(&format!("{resolve}?fault_since=5"), Some(json!({ "skip": {} }))),
+            post(&format!("{resolve}?fault_since={}", NOW.0), Some(json!({ "skip": {} }))),
             post(&resolve, Some(json!({ "skip": {} }))),
             get(one),
             get("/v1/streams/orders/partitions/broker-a/77"),
@@ -244,28 +245,37 @@ async fn a_fault_is_shown_explained_and_resolved() {
     )
     .await;
     let statuses: Vec<_> = answers.iter().map(|(status, ..)| status.as_u16()).collect();
-    assert_eq!(statuses, [200, 200, 200, 400, 400, 200, 409, 200, 404, 404]);
+    assert_eq!(statuses, [200, 200, 200, 400, 400, 412, 200, 409, 200, 404, 404]);
     let shown = &answers[0].2["items"][0];
     assert_eq!((shown["state"].as_str(), shown["fault"]["code"].as_str()), (Some("faulted"), Some("CWY-0401")));
     assert_eq!(shown["fault"]["skip_to"], 9);
     assert_eq!(answers[1].2["streams"][0]["state"], "faulted");
     assert!(answers[1].2["streams"][0]["help"].as_str().unwrap().ends_with("/CWY-0401"));
     assert_eq!((&answers[2].2["dry_run"], &answers[2].2["epoch"]), (&json!(true), &Value::Null));
-    assert_eq!((&answers[5].2["dry_run"], &answers[5].2["epoch"]), (&json!(false), &json!(2)));
-    assert_eq!(answers[6].2["error"]["code"], "CWY-0111");
-    assert_eq!(answers[7].2["resolved"][0]["decision"], json!({ "skip": {} }));
+    assert_eq!(answers[5].2["error"]["code"], "CWY-0108", "another fault than the one that was judged");
+    assert_eq!((&answers[6].2["dry_run"], &answers[6].2["epoch"]), (&json!(false), &json!(2)));
+    assert_eq!(answers[7].2["error"]["code"], "CWY-0111");
+    assert_eq!(answers[8].2["resolved"][0]["decision"], json!({ "skip": {} }));
 }
 
 #[actix_web::test]
 async fn without_a_leader_changes_say_who_it_is_and_reads_go_on() {
     let fixture = Fixture::with_two_streams();
-    let error = ProposeError { why: "node 2 leads".to_owned(), leader: Some(causeway_core::ids::NodeId(2)) };
+    let leader = Some(causeway_core::ids::NodeId(2));
+    let error = ProposeError { why: "node 2 leads".to_owned(), leader, outcome_is_unknown: false };
     *fixture.cluster.down.lock().unwrap() = Some(error);
     let answers = run(&fixture, vec![post("/v1/streams/orders:pause", None), get("/v1/streams")]).await;
     assert_eq!(answers[0].0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answers[0].2["error"]["code"], ErrorCode::Unavailable.to_string());
     assert!(answers[0].1.contains("causeway-leader") && answers[0].1.contains("retry-after"));
     assert_eq!((answers[1].0, answers[1].2["items"].as_array().unwrap().len()), (StatusCode::OK, 2));
+
+    // Whoever sends it again without looking may do it twice.
+    let error = ProposeError { why: "no answer".to_owned(), leader: None, outcome_is_unknown: true };
+    *fixture.cluster.down.lock().unwrap() = Some(error);
+    let unknown = run(&fixture, vec![post("/v1/streams/orders:pause", None)]).await.remove(0);
+    assert_eq!(unknown.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!unknown.1.contains("retry-after"), "{}", unknown.1);
 }
 
 #[actix_web::test]

@@ -33,7 +33,7 @@ pub trait Cluster: Send + Sync {
     fn raft(&self) -> RaftStatus;
 }
 
-/// Why a command was not applied. Whether it still will be is not known.
+/// Why there is no outcome of a command.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{why}")]
 pub struct ProposeError {
@@ -41,6 +41,8 @@ pub struct ProposeError {
     pub why: String,
     /// The node to ask instead, if known.
     pub leader: Option<NodeId>,
+    /// The command may have been applied, or still be.
+    pub outcome_is_unknown: bool,
 }
 
 /// Who this node is.
@@ -108,13 +110,16 @@ impl Site {
         match proposed {
             Ok(Ok(Outcome::Refused(refusal))) => Err(Error::Refused(refusal)),
             Ok(Ok(outcome)) => Ok(outcome),
-            Ok(Err(ProposeError { why, leader })) => Err(Error::Unavailable { why, leader }),
+            Ok(Err(ProposeError { why, leader, outcome_is_unknown })) => {
+                Err(Error::Unavailable { why, leader, nothing_done: !outcome_is_unknown })
+            }
             Err(_) => Err(Error::Unavailable {
                 why: format!(
                     "the change was not agreed on within {} s; it may still be: look before asking again",
                     AGREEMENT_TIMEOUT.as_secs()
                 ),
                 leader: None,
+                nothing_done: false,
             }),
         }
     }
@@ -124,6 +129,7 @@ impl Site {
         self.probes.try_acquire().map_err(|_| Error::Unavailable {
             why: format!("{MAXIMUM_PROBES} tests and plans are under way already; ask again in a moment"),
             leader: None,
+            nothing_done: true,
         })
     }
 }

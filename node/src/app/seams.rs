@@ -39,6 +39,7 @@ impl Cluster for Handle {
         let cluster = self.clone();
         async move {
             Handle::propose(&cluster, command).await.map_err(|error| ProposeError {
+                outcome_is_unknown: error.outcome_is_unknown(),
                 leader: if let Error::NotLeader { leader } = &error { *leader } else { None },
                 why: error.to_string(),
             })

@@ -344,15 +344,30 @@ pub enum SlaveReadsArgument {
 pub struct ResolveArguments {
     /// The stream
     pub name: String,
-    /// The partition as BROKER/QUEUE of the source; every faulted one of the stream without it
-    #[arg(long, value_parser = parse::partition, value_name = "BROKER/QUEUE")]
-    pub partition: Option<PartitionText>,
+    /// What is decided about.
+    #[command(flatten)]
+    pub which: Which,
+    /// Only if it still is the fault that was raised then, in milliseconds since 1970; partition list shows it
+    #[arg(long, value_name = "MS", requires = "partition")]
+    pub fault_since: Option<i64>,
     /// What was decided.
     #[command(flatten)]
     pub decision: Decision,
     /// What every change can be asked.
     #[command(flatten)]
     pub change: Change,
+}
+
+/// What is decided about; one of them.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Which {
+    /// The partition as BROKER/QUEUE of the source
+    #[arg(long, value_parser = parse::partition, value_name = "BROKER/QUEUE")]
+    pub partition: Option<PartitionText>,
+    /// Every fault of the stream, seen or not
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// What was decided; one of them.

@@ -4,21 +4,25 @@ use causeway_core::stream::{BornTimestamp, Durability, SlaveReads};
 use serde_json::{Value, json};
 
 use crate::admin::model::stream::{FilterSettings, RunSettings, SourceSettings, TargetSettings};
-use crate::admin::model::{
-    CreateStream, PartitionView, ResolveAnswer, ResolveRequest, StreamPlan, StreamView, Verdict,
-};
+use crate::admin::model::{CreateStream, PartitionView, StreamPlan, StreamView, Verdict};
 use crate::cli::Session;
 use crate::cli::args::{
-    BornTimestampArgument, Change, CreateStreamArguments, Decision, DurabilityArgument, Format, ResolveArguments,
-    SlaveReadsArgument, StreamCommand, Wait,
+    BornTimestampArgument, Change, CreateStreamArguments, DurabilityArgument, Format, SlaveReadsArgument, StreamCommand,
+    Wait,
 };
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::http::segment;
 use crate::cli::human::time;
-use crate::cli::parse::{PartitionText, start_text};
+use crate::cli::parse::start_text;
 use crate::cli::stream_text::{details, effects, plan, query, state};
 use crate::cli::table::{Cell, Column, Table};
 use crate::cli::wait::{Goal, wait};
+use crate::cli::{partition, resolve};
+use crate::clock;
+use crate::status::RunState;
+
+/// So many partitions that wait for a decision are shown with a stream.
+const MAXIMUM_SHOWN: usize = 20;
 
 /// Does what was typed.
 ///
@@ -36,7 +40,7 @@ pub fn execute(session: &mut Session, command: StreamCommand) -> Result<Exit, Fa
             let done = effects(session, &answer)?;
             if waiting.wait { wait(session, &name, Goal::Gone, waiting.timeout_seconds) } else { Ok(done) }
         }
-        StreamCommand::Resolve(arguments) => resolve(session, &arguments),
+        StreamCommand::Resolve(arguments) => resolve::execute(session, &arguments),
     }
 }
 
@@ -160,7 +164,25 @@ fn show(session: &mut Session, name: &str) -> Result<Exit, Failure> {
     for line in details(&stream) {
         session.screen.line(line);
     }
+    if stream.partition_states.contains_key(&RunState::Faulted) {
+        faults(session, name)?;
+    }
     Ok(Exit::Done)
+}
+
+/// The partitions that wait for a decision, each with its fault.
+fn faults(session: &mut Session, name: &str) -> Result<(), Failure> {
+    let items = session.api.list(&format!("/v1/streams/{}/partitions", segment(name)))?;
+    let partitions: Vec<PartitionView> = items.iter().map(|item| session.api.read(item)).collect::<Result<_, _>>()?;
+    let mut faulted: Vec<PartitionView> = partitions.into_iter().filter(|item| item.fault.is_some()).collect();
+    let more = faulted.len().saturating_sub(MAXIMUM_SHOWN);
+    faulted.truncate(MAXIMUM_SHOWN);
+    session.screen.line("");
+    session.screen.table(&partition::table(name, &faulted, session.format == Format::Wide, clock::now()));
+    if more > 0 {
+        session.screen.line(format!("  and {more} more: causeway partition list {name}"));
+    }
+    Ok(())
 }
 
 fn set(
@@ -191,62 +213,4 @@ fn set(
     };
     session.screen.line(sentence);
     Ok(Exit::Done)
-}
-
-fn resolve(session: &mut Session, arguments: &ResolveArguments) -> Result<Exit, Failure> {
-    let ResolveArguments { name, partition, decision, change } = arguments;
-    let Some(request) = decided(decision) else {
-        return Err(Failure::usage("say what was decided: --retry, --skip or --restart POSITION"));
-    };
-    let stream = format!("/v1/streams/{}/partitions", segment(name));
-    let chosen = match partition {
-        Some(partition) => vec![partition.clone()],
-        None => faulted(session, &stream)?,
-    };
-    if chosen.is_empty() {
-        session.screen.line(format!("no partition of {name} waits for a decision"));
-        return Ok(Exit::Done);
-    }
-    let mut answers = Vec::new();
-    for PartitionText { broker, queue } in &chosen {
-        let path = format!("{stream}/{}/{queue}:resolve{}", segment(broker), query(change.dry_run));
-        let answer = session.api.post(&path, Some(&request))?;
-        if session.format != Format::Json {
-            resolved(session, &format!("{broker}/{queue}"), &answer)?;
-        }
-        answers.push(answer);
-    }
-    if session.format == Format::Json {
-        session.screen.json(&json!({ "items": answers, "next": Value::Null }));
-    } else if change.dry_run {
-        session.screen.line("nothing was changed (--dry-run)");
-    }
-    Ok(Exit::Done)
-}
-
-fn decided(decision: &Decision) -> Option<ResolveRequest> {
-    match decision {
-        Decision { retry: true, .. } => Some(ResolveRequest::Retry {}),
-        Decision { skip: true, .. } => Some(ResolveRequest::Skip {}),
-        Decision { restart: Some(start), .. } => Some(ResolveRequest::Restart { start: *start }),
-        Decision { .. } => None,
-    }
-}
-
-fn faulted(session: &Session, path: &str) -> Result<Vec<PartitionText>, Failure> {
-    let mut chosen = Vec::new();
-    for item in session.api.list(path)? {
-        let partition: PartitionView = session.api.read(&item)?;
-        if partition.fault.is_some() {
-            chosen.push(PartitionText { broker: partition.source.broker, queue: partition.source.queue });
-        }
-    }
-    Ok(chosen)
-}
-
-fn resolved(session: &mut Session, partition: &str, answer: &Value) -> Result<(), Failure> {
-    let answer: ResolveAnswer = session.api.read(answer)?;
-    session.screen.line(format!("{partition}: {}", answer.effect));
-    session.screen.line(format!("  it stood because {}  {}", answer.fault.message, answer.fault.code));
-    Ok(())
 }

@@ -276,6 +276,65 @@ fn waiting_ends_when_the_stream_runs_or_needs_a_decision() {
     assert!(err.contains("orders starting"), "{err}");
 }
 
+/// A partition of `broker-a` that waits for a decision.
+fn faulted(queue: u32, since: i64) -> Value {
+    json!({
+        "source": { "broker": "broker-a", "queue": queue }, "target": { "broker": "broker-x", "queue": queue },
+        "state": "faulted", "since": since, "why": null, "code": null, "help": null, "owner": 1, "epoch": 3, "generation": 0,
+        "start": "earliest", "source_incarnation": 0, "target_incarnation": 0, "checkpoint": null, "resolved": [],
+        "rewinds": 0, "figures": null, "fault": fault(since),
+    })
+}
+
+fn fault(since: i64) -> Value {
+    json!({ "code": "CWY-0401", "message": "a hole", "help": "/errors/CWY-0401", "since": since,
+            "detail": { "source_gap": { "from": 5, "to": 9 } }, "skip_to": 9 })
+}
+
+fn resolved(since: i64) -> String {
+    json!({ "dry_run": false, "fault": fault(since), "decision": { "skip": {} }, "effect": "4 messages are left out",
+            "continues_at": 9, "left_out_messages": 4, "epoch": 4 })
+    .to_string()
+}
+
+#[test]
+fn a_decision_about_one_partition_names_the_fault_that_was_read_or_typed() {
+    let command = ["stream", "resolve", "orders", "--partition", "broker-a/1", "--skip"];
+    let answers = vec![(200, faulted(1, 77).to_string()), (200, resolved(77))];
+    let (exit, out, _, sent) = run_against(answers, &command);
+    assert_eq!(exit, Exit::Done);
+    assert!(out.contains("broker-a/1: 4 messages are left out"), "{out}");
+    assert!(sent.contains("POST /v1/streams/orders/partitions/broker-a/1:resolve?dry_run=false&fault_since=77 "), "{sent}");
+
+    let refused = error(ErrorCode::VersionConflict, "it is another fault by now");
+    let command = [&command[..], &["--fault-since", "55"]].concat();
+    let (exit, _, err, sent) = run_against(vec![(412, refused)], &command);
+    assert_eq!(exit, Exit::Conflict);
+    assert!(err.contains("another fault") && sent.contains("fault_since=55 "), "{err} {sent}");
+}
+
+#[test]
+fn deciding_about_every_fault_is_asked_for_and_one_refusal_keeps_none_from_the_others() {
+    let (screen, _, err) = captured(100);
+    let unseen = ["causeway", "stream", "resolve", "orders", "--skip"].map(OsString::from);
+    assert_eq!(execute(unseen, screen), Exit::Usage);
+    assert!(err.text().contains("--partition") && err.text().contains("--all"), "{}", err.text());
+
+    let list = json!({ "items": [faulted(0, 70), faulted(1, 71), faulted(2, 72)], "next": null }).to_string();
+    let refused = error(ErrorCode::CannotResolve, "this fault cannot be skipped");
+    let answers = vec![(200, list), (200, resolved(70)), (409, refused), (200, resolved(72))];
+    let (exit, out, err, sent) = run_against(answers.clone(), &["stream", "resolve", "orders", "--all", "--skip"]);
+    assert_eq!(exit, Exit::Refused);
+    assert!(out.contains("broker-a/0: 4 messages") && out.contains("broker-a/2: 4 messages"), "{out}");
+    assert!(out.contains("broker-a/1: not decided: this fault cannot be skipped"), "{out}");
+    assert!(err.contains("1 of 3 decisions were not taken"), "{err}");
+    assert!(["fault_since=70 ", "fault_since=71 ", "fault_since=72 "].iter().all(|part| sent.contains(part)), "{sent}");
+    let (exit, out, _, _) = run_against(answers, &["stream", "resolve", "orders", "--all", "--skip", "-o", "json"]);
+    let told: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((exit, told["items"].as_array().map(Vec::len)), (Exit::Refused, Some(3)));
+    assert_eq!((&told["items"][1]["source"]["queue"], &told["items"][1]["error"]["code"]), (&json!(1), &json!("CWY-0111")));
+}
+
 #[test]
 fn a_file_without_a_fault_passes_and_one_with_faults_fails() {
     let directory = tempfile::tempdir().expect("a directory");

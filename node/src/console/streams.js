@@ -230,7 +230,7 @@ function showDecision(row, item, stream) {
   if (!item.fault) return;
   const choice = item.fault.skip_to === null ? "--retry" : "--skip";
   setText(row.querySelector("p"), item.fault.message);
-  setText(row.querySelector("code"), `causeway stream resolve ${stream} --partition ${queueOf(item.source)} ${choice}`);
+  setText(row.querySelector("code"), `causeway stream resolve ${stream} --partition ${queueOf(item.source)} --fault-since ${item.fault.since} ${choice}`);
 }
 
 export class StreamTable {

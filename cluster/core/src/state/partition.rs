@@ -65,6 +65,8 @@ impl State {
         Ok(Outcome::Done)
     }
 
+    /// Refused when the fault is not the one that was `judged`.
+    ///
     /// | decision | position | incarnations |
     /// |---|---|---|
     /// | retry | unchanged | unchanged |
@@ -75,6 +77,7 @@ impl State {
     pub(super) fn resolve_fault(
         &mut self,
         id: &PartitionId,
+        judged: Option<&RaisedFault>,
         resolution: Resolution,
         at: Timestamp,
     ) -> Result<Outcome, Refusal> {
@@ -82,6 +85,9 @@ impl State {
         let Some(raised) = partition.fault.clone() else {
             return Err(Refusal::NotFaulted(id.to_string()));
         };
+        if judged.is_some_and(|judged| *judged != raised) {
+            return Err(Refusal::FaultChanged(raised.fault));
+        }
         match resolution {
             Resolution::Retry => {}
             Resolution::Skip => skip(partition, &raised.fault)?,

@@ -52,7 +52,7 @@ pub struct FaultView {
     pub message: String,
     /// The documentation page of the code.
     pub help: String,
-    /// Since when.
+    /// Since when. No other fault of the partition was raised at this time: a decision names its fault by it.
     pub since: Timestamp,
     /// The fault with its exact range.
     pub detail: Fault,
@@ -110,6 +110,17 @@ pub struct PartitionFiguresView {
     pub caught_up_at: Option<Timestamp>,
     /// When a checkpoint was last committed.
     pub checkpoint_at: Option<Timestamp>,
+}
+
+/// Query of a decision.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResolveQuery {
+    /// Check everything and answer what would be done, but do nothing.
+    pub dry_run: bool,
+    /// Decide only about the fault that was raised at this time; about whatever fault there is when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault_since: Option<Timestamp>,
 }
 
 /// The body of `POST /v1/streams/NAME/partitions/BROKER/QUEUE:resolve`: `{"retry":{}}`, `{"skip":{}}` or
