@@ -3,6 +3,7 @@
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, web};
 use causeway_core::command::Command;
+use causeway_core::error_code::ErrorCode;
 use causeway_core::ids::Timestamp;
 use causeway_core::outcome::{Outcome, Refusal};
 use causeway_core::partition::{Partition, PartitionId, QueueId, RaisedFault};
@@ -12,7 +13,7 @@ use causeway_core::state::State;
 use super::answer::{Answer, Error, json};
 use super::body::{read_json, read_query};
 use super::decision;
-use super::model::change::List;
+use super::model::change::ListQuery;
 use super::model::error::help;
 use super::model::partition::{
     FaultView, PartitionFiguresView, PartitionView, ResolveQuery, ResolveRequest, ResolvedView,
@@ -33,14 +34,27 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(server::resource(&one).route(web::get().to(show)));
 }
 
-async fn list(site: Data<Site>, path: Path<String>) -> Answer {
+async fn list(site: Data<Site>, request: HttpRequest, path: Path<String>) -> Answer {
+    let query: ListQuery = read_query(&request)?;
+    let after = query.after.as_deref().map(queue_named).transpose()?;
     let view = site.context.cluster.view();
     let stream = streams::find(&view, &path)?;
     let survey = survey_one(&view, &site.context.board, stream);
     let now = clock::now();
-    let items = survey.partitions.into_iter().map(|partition| shown(&site.context, partition, now)).collect();
-    // A topic has at most some thousand queues, so the list is always whole.
-    Ok(json(&List::<PartitionView> { items, next: None }))
+    let rest = survey
+        .partitions
+        .into_iter()
+        .filter(|partition| after.as_ref().is_none_or(|after| partition.id.source > *after));
+    let named = rest.map(|partition| (&partition.id.source, partition));
+    Ok(json(&server::first_of(named, query.limit, |partition| shown(&site.context, partition, now))?))
+}
+
+/// Reads the `next` of a list of partitions: `BROKER/QUEUE`.
+fn queue_named(text: &str) -> Result<QueueId, Error> {
+    let parts = text.rsplit_once('/').and_then(|(broker, queue)| Some((broker, queue.parse().ok()?)));
+    parts.map(|(broker, queue)| QueueId { broker: broker.to_owned(), queue }).ok_or_else(|| {
+        Error::field(ErrorCode::InvalidRequest, "after", "name a partition as BROKER/QUEUE, as \"broker-a/3\"")
+    })
 }
 
 async fn show(site: Data<Site>, path: Path<(String, String, u32)>) -> Answer {

@@ -18,7 +18,12 @@ use super::tests::{Fixture, NOW, TOKEN, create_orders};
 use super::{auth, guard};
 
 /// A request of a test: method, path, body, further headers.
-struct Ask<'a>(Method, &'a str, Option<Value>, &'a [(&'a str, &'a str)]);
+pub(super) struct Ask<'a>(
+    pub(super) Method,
+    pub(super) &'a str,
+    pub(super) Option<Value>,
+    pub(super) &'a [(&'a str, &'a str)],
+);
 
 fn get(path: &str) -> Ask<'_> {
     Ask(Method::GET, path, None, &[])
@@ -29,7 +34,7 @@ fn post(path: &str, body: Option<Value>) -> Ask<'_> {
 }
 
 /// Runs requests one after the other against one site and returns status, headers as text, and body.
-async fn run(fixture: &Fixture, asks: Vec<Ask<'_>>) -> Vec<(StatusCode, String, Value)> {
+pub(super) async fn run(fixture: &Fixture, asks: Vec<Ask<'_>>) -> Vec<(StatusCode, String, Value)> {
     let site = Data::new(Site::new(fixture.context()));
     let app = App::new()
         .configure(|config| routes(config, &site))
@@ -259,6 +264,32 @@ async fn a_fault_is_shown_explained_and_resolved() {
 }
 
 #[actix_web::test]
+async fn partitions_are_listed_page_by_page() {
+    let fixture = Fixture::with_two_streams();
+    let list = "/v1/streams/orders/partitions";
+    let (first, rest) = (format!("{list}?limit=1"), format!("{list}?limit=1&after=broker-a%2F0"));
+    let answers = run(&fixture, vec![get(list), get(&first), get(&rest)]).await;
+    let queues = |answer: &Value| -> Vec<_> {
+        answer["items"].as_array().unwrap().iter().map(|item| item["source"]["queue"].as_u64().unwrap()).collect()
+    };
+    let told: Vec<_> = answers.iter().map(|(.., body)| (queues(body), body["next"].as_str())).collect();
+    assert_eq!(told, [(vec![0, 1], None), (vec![0], Some("broker-a/0")), (vec![1], None)]);
+}
+
+#[actix_web::test]
+async fn a_change_that_loses_the_race_is_refused_like_one_that_comes_late() {
+    let fixture = Fixture::with_two_streams();
+    let expected = Some(0);
+    let view = fixture.context().cluster.view();
+    let instance = view.instances.values().next().unwrap();
+    let command = Command::PutInstance { spec: instance.spec.clone(), identity: instance.identity, expected };
+    // What a request meets that was checked before another one's change was agreed on.
+    let refused = Site::new(fixture.context()).change(command).await.unwrap_err();
+    assert_eq!(refused.answer().error.code, "CWY-0108");
+    assert_eq!(actix_web::ResponseError::status_code(&refused), StatusCode::PRECONDITION_FAILED);
+}
+
+#[actix_web::test]
 async fn without_a_leader_changes_say_who_it_is_and_reads_go_on() {
     let fixture = Fixture::with_two_streams();
     let leader = Some(causeway_core::ids::NodeId(2));
@@ -291,6 +322,9 @@ async fn wrong_paths_methods_queries_and_bodies_are_refused_with_codes() {
         (get("/v1/streams/orders:pause"), 405, "CWY-0112"),
         (post("/v1/streams/orders:stop", None), 404, "CWY-0112"),
         (get("/v1/streams?limit=0"), 400, "CWY-0102"),
+        (get("/v1/streams/orders/partitions?limit=0"), 400, "CWY-0102"),
+        (get("/v1/streams/orders/partitions?after=broker-a"), 400, "CWY-0102"),
+        (get("/v1/streams/orders/partitions?since=1"), 400, "CWY-0102"),
         (get("/v1/status?since=1"), 400, "CWY-0102"),
         (post("/v1/streams", None), 400, "CWY-0102"),
         (post("/v1/streams", Some(json!([]))), 400, "CWY-0102"),

@@ -203,13 +203,23 @@ pub(super) fn page_of<'a, T: 'a, V: Serialize>(
     query: &ListQuery,
     shown: impl Fn(&'a T) -> V,
 ) -> Result<List<V>, Refused> {
-    let limit = query.limit.unwrap_or(DEFAULT_ITEMS);
+    let after = query.after.as_deref();
+    let rest = items.filter(|(name, _)| after.is_none_or(|after| name.as_str() > after));
+    first_of(rest, query.limit, shown)
+}
+
+/// The first items of what is left of a list. `next` is the name of the last one.
+pub(super) fn first_of<N: ToString, T, V: Serialize>(
+    items: impl Iterator<Item = (N, T)>,
+    limit: Option<u32>,
+    shown: impl Fn(T) -> V,
+) -> Result<List<V>, Refused> {
+    let limit = limit.unwrap_or(DEFAULT_ITEMS);
     if limit == 0 || limit > MAXIMUM_ITEMS {
         let message = format!("a list has 1 to {MAXIMUM_ITEMS} items, not {limit}");
         return Err(Refused::field(ErrorCode::InvalidRequest, "limit", message));
     }
-    let after = query.after.as_deref();
-    let mut rest = items.filter(|(name, _)| after.is_none_or(|after| name.as_str() > after)).peekable();
+    let mut rest = items.peekable();
     let (mut list, mut last) = (Vec::new(), None);
     for (name, item) in rest.by_ref().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
         last = Some(name.to_string());

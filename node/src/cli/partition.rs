@@ -100,7 +100,8 @@ fn notes(table: &mut Table, stream: &str, partition: &PartitionView, now: Timest
     if let Some(fault) = &partition.fault {
         table.note(format!("since {}: {}  {}", ago(fault.since, now), fault.message, fault.code), Tone::Bad);
         let (source, since) = (&partition.source, fault.since.0);
-        let decide = format!("decide: causeway stream resolve {stream} --partition {source} --fault-since {since} DECISION");
+        let decide =
+            format!("decide: causeway stream resolve {stream} --partition {source} --fault-since {since} DECISION");
         table.note(decide, Tone::Plain);
         let skip = fault.skip_to.map_or_else(String::new, |to| format!(", --skip (goes on at {})", grouped_signed(to)));
         table.note(format!("DECISION is --retry{skip} or --restart POSITION"), Tone::Plain);

@@ -7,8 +7,8 @@ use crate::admin::model::stream::{FilterSettings, RunSettings, SourceSettings, T
 use crate::admin::model::{CreateStream, PartitionView, StreamPlan, StreamView, Verdict};
 use crate::cli::Session;
 use crate::cli::args::{
-    BornTimestampArgument, Change, CreateStreamArguments, DurabilityArgument, Format, SlaveReadsArgument, StreamCommand,
-    Wait,
+    BornTimestampArgument, Change, CreateStreamArguments, DurabilityArgument, Format, SlaveReadsArgument,
+    StreamCommand, Wait,
 };
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::http::segment;

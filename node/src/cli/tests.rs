@@ -304,7 +304,10 @@ fn a_decision_about_one_partition_names_the_fault_that_was_read_or_typed() {
     let (exit, out, _, sent) = run_against(answers, &command);
     assert_eq!(exit, Exit::Done);
     assert!(out.contains("broker-a/1: 4 messages are left out"), "{out}");
-    assert!(sent.contains("POST /v1/streams/orders/partitions/broker-a/1:resolve?dry_run=false&fault_since=77 "), "{sent}");
+    assert!(
+        sent.contains("POST /v1/streams/orders/partitions/broker-a/1:resolve?dry_run=false&fault_since=77 "),
+        "{sent}"
+    );
 
     let refused = error(ErrorCode::VersionConflict, "it is another fault by now");
     let command = [&command[..], &["--fault-since", "55"]].concat();
@@ -332,7 +335,10 @@ fn deciding_about_every_fault_is_asked_for_and_one_refusal_keeps_none_from_the_o
     let (exit, out, _, _) = run_against(answers, &["stream", "resolve", "orders", "--all", "--skip", "-o", "json"]);
     let told: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!((exit, told["items"].as_array().map(Vec::len)), (Exit::Refused, Some(3)));
-    assert_eq!((&told["items"][1]["source"]["queue"], &told["items"][1]["error"]["code"]), (&json!(1), &json!("CWY-0111")));
+    assert_eq!(
+        (&told["items"][1]["source"]["queue"], &told["items"][1]["error"]["code"]),
+        (&json!(1), &json!("CWY-0111"))
+    );
 }
 
 #[test]

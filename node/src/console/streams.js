@@ -172,7 +172,7 @@ class Partitions {
     this.busy = true;
     this.asked = now;
     try {
-      const list = await ask(`/v1/streams/${encodeURIComponent(this.stream)}/partitions`);
+      const list = await ask(`/v1/streams/${encodeURIComponent(this.stream)}/partitions?limit=1000`);
       this.show(list.items);
     } catch (trouble) {
       setText(this.message, trouble.message);

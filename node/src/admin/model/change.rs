@@ -16,7 +16,7 @@ pub struct List<T> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListQuery {
-    /// Begin behind this name; the `next` of the answer before.
+    /// Begin behind this name (`BROKER/QUEUE` in lists of partitions); the `next` of the answer before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
     /// At most so many items, 1 to 1,000; 100 when left out.
