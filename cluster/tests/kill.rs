@@ -58,7 +58,7 @@ fn count(state: &State, caller: usize) -> u64 {
 
 async fn propose_until_killed(directory: &Path) {
     let handle = open(directory).await;
-    for text in ["one", "two"] {
+    for (identity, text) in [(1, "one"), (2, "two")] {
         let spec = InstanceSpec {
             name: name(text),
             region: name("region"),
@@ -66,7 +66,7 @@ async fn propose_until_killed(directory: &Path) {
             credentials: None,
             tls: None,
         };
-        let put = Command::PutInstance { spec, identity: InstanceIdentity(1), expected: None };
+        let put = Command::PutInstance { spec, identity: InstanceIdentity(identity), expected: None };
         let outcome = handle.propose(put).await.unwrap();
         assert!(matches!(outcome, Outcome::Changed(_) | Outcome::Refused(Refusal::InstanceExists(_))), "{outcome:?}");
     }
@@ -78,10 +78,11 @@ async fn propose_until_killed(directory: &Path) {
 }
 
 async fn propose_in_order(handle: Handle, caller: usize) {
-    let end = |instance: &str| Endpoint { instance: name(instance), topic: "orders".to_owned() };
     let mut number = count(&handle.view(), caller);
     loop {
         number += 1;
+        let topic = stream(caller, number).to_string();
+        let end = |instance: &str| Endpoint { instance: name(instance), topic: topic.clone() };
         let spec = StreamSpec {
             name: stream(caller, number),
             source: end("one"),

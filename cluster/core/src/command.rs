@@ -2,13 +2,15 @@
 //!
 //! Commands are data: who may propose which is decided before, what they change is decided in [`crate::state`].
 //! The order of the variants is part of the stored form: new ones are added at the end, together with a new
-//! [`CURRENT_VERSION`]; none is ever removed or moved. What an old command did, it does again when its log is read again:
-//! a change of [`crate::state`] holds from a version on.
+//! [`CURRENT_VERSION`]; none is ever removed or moved. What an old command did, it does again when its log is read
+//! again: a change of [`crate::state`] holds from a version on.
 //!
 //! | version | what came with it |
 //! |---|---|
 //! | 1 | the first |
-//! | 2 | the versions of an instance or stream begin at the index of the entry that creates it; `DecideFault` |
+//! | 2 | the versions of an instance or stream begin at the index of the entry that creates it |
+//! | 2 | `DecideFault` |
+//! | 2 | refused: a second instance of one identity, a stream that copies what another one copies |
 
 use serde::{Deserialize, Serialize};
 
@@ -162,8 +164,8 @@ pub enum Command {
         /// SHA-256 of the token.
         hash: [u8; 32],
     },
-    /// An operator's decision about one fault of a partition. Refused when it has another one by now: a skip never leaves
-    /// out what nobody has seen.
+    /// An operator's decision about one fault of a partition. Refused when it has another one by now: a skip never
+    /// leaves out what nobody has seen.
     DecideFault {
         /// The partition.
         partition: PartitionId,

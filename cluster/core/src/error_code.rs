@@ -54,6 +54,8 @@ error_codes! {
     NoSuchPath = 112,
     /// The request body is too large.
     RequestTooLarge = 113,
+    /// Another stream copies the same messages between the same topics.
+    CopiedAlready = 114,
 
     /// No token, or a wrong one.
     Unauthenticated = 201,

@@ -95,6 +95,12 @@ pub enum Refusal {
     /// The partition has another fault than the one that was judged.
     #[error("it is another fault by now: {0}")]
     FaultChanged(Fault),
+    /// Another instance has the identity.
+    #[error("instance {0} has this identity; two RocketMQ clusters never share one")]
+    IdentityTaken(Name),
+    /// Another stream copies the same messages between the same topics.
+    #[error("stream {0} copies between these topics already: every message that both take would be stored twice")]
+    CopiedAlready(Name),
 }
 
 impl Refusal {
@@ -103,6 +109,8 @@ impl Refusal {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::AlreadyInitialised => ErrorCode::AlreadyInitialised,
+            Self::IdentityTaken(_) => ErrorCode::InvalidRequest,
+            Self::CopiedAlready(_) => ErrorCode::CopiedAlready,
             Self::InstanceExists(_) | Self::StreamExists(_) => ErrorCode::NameTaken,
             Self::NoSuchInstance(_) => ErrorCode::NoSuchInstance,
             Self::InstanceInUse { .. } => ErrorCode::InstanceInUse,

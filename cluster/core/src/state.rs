@@ -109,8 +109,8 @@ struct Entry {
 }
 
 impl Entry {
-    /// The version of an instance or stream that this entry creates. Every change takes an entry, so none that had the same
-    /// name before ever was at this version: nobody takes the new one for the old.
+    /// The version of an instance or stream that this entry creates. Every change takes an entry, so none that had the
+    /// same name before ever was at this version: nobody takes the new one for the old.
     fn first_version(self) -> u64 {
         if self.version >= 2 { self.index } else { 1 }
     }

@@ -1,5 +1,7 @@
 //! A stream: one source topic -> filter -> transform -> one target topic, with its run options.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Generation, RuleVersion, StreamId, Timestamp};
@@ -90,6 +92,24 @@ pub struct StreamSpec {
     pub tag_expression: String,
     /// Run options.
     pub run: RunOptions,
+}
+
+impl StreamSpec {
+    /// Whether some message may pass this filter and the other one's, both being good expressions.
+    #[must_use]
+    pub fn shares_a_tag_with(&self, other: &Self) -> bool {
+        match (tags(&self.tag_expression), tags(&other.tag_expression)) {
+            (Some(mine), Some(others)) => !mine.is_disjoint(&others),
+            _ => true,
+        }
+    }
+}
+
+/// The tags of an expression; none where it stands for every message.
+fn tags(expression: &str) -> Option<BTreeSet<&str>> {
+    let trimmed = expression.split("||").map(|part| part.trim_matches(|c: char| c <= ' '));
+    let tags: BTreeSet<&str> = trimmed.filter(|tag| !tag.is_empty()).collect();
+    (!tags.is_empty() && !tags.contains("*")).then_some(tags)
 }
 
 /// What the operator wants of a stream.

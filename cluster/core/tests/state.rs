@@ -33,11 +33,12 @@ fn instance(text: &str) -> Command {
         credentials: None,
         tls: None,
     };
-    Command::PutInstance { spec, identity: InstanceIdentity(7), expected: None }
+    let identity = InstanceIdentity(u64::try_from(text.len()).unwrap());
+    Command::PutInstance { spec, identity, expected: None }
 }
 
 fn stream(text: &str, start: StartPosition) -> Command {
-    let end = |instance: &str| Endpoint { instance: name(instance), topic: "orders".into() };
+    let end = |instance: &str| Endpoint { instance: name(instance), topic: text.into() };
     Command::CreateStream {
         spec: StreamSpec {
             name: name(text),
@@ -286,6 +287,36 @@ fn what_is_created_again_under_its_name_never_has_a_version_that_it_had() {
     replica.apply(Command::DeleteStream { name: name("orders") });
     replica.apply(stream("orders", StartPosition::Latest));
     assert!(replica.state.streams[&name("orders")].version > before);
+}
+
+#[test]
+fn two_streams_never_copy_one_message_between_the_same_topics() {
+    let (mut replica, _) = Replica::with_partition();
+    let Command::CreateStream { spec } = stream("orders", StartPosition::Earliest) else { panic!("a stream") };
+    let mut create = |text: &str, tags: &str, topic: &str| {
+        let mut spec = StreamSpec { name: name(text), tag_expression: tags.into(), ..spec.clone() };
+        spec.target.topic = topic.into();
+        replica.apply(Command::CreateStream { spec })
+    };
+    let twin_of = |text| Outcome::Refused(Refusal::CopiedAlready(name(text)));
+    assert_eq!(create("again", "*", "orders"), twin_of("orders"));
+    assert_eq!(create("again", "paid", "orders"), twin_of("orders"));
+    assert!(matches!(create("aside", "paid || sent", "aside"), Outcome::StreamCreated(_)));
+    assert_eq!(create("again", "sent||lost", "aside"), twin_of("aside"));
+    assert_eq!(create("again", "", "aside"), twin_of("aside"));
+    assert!(matches!(create("rest", "lost || late", "aside"), Outcome::StreamCreated(_)));
+}
+
+#[test]
+fn two_instances_never_have_one_identity() {
+    let mut replica = Replica::default();
+    replica.apply(instance("qingdao"));
+    let Command::PutInstance { spec, .. } = instance("hohhot") else { panic!("an instance") };
+    let put =
+        |identity| Command::PutInstance { spec: spec.clone(), identity: InstanceIdentity(identity), expected: None };
+    let taken = replica.state.instances[&name("qingdao")].identity.0;
+    assert_eq!(replica.apply(put(taken)), Outcome::Refused(Refusal::IdentityTaken(name("qingdao"))));
+    assert!(matches!(replica.apply(put(taken + 1)), Outcome::Changed(_)));
 }
 
 #[test]

@@ -38,11 +38,12 @@ pub(crate) fn instance(text: &str) -> Command {
         credentials: None,
         tls: None,
     };
-    Command::PutInstance { spec, identity: InstanceIdentity(9), expected: None }
+    let identity = InstanceIdentity(text.bytes().map(u64::from).sum());
+    Command::PutInstance { spec, identity, expected: None }
 }
 
 pub(crate) fn stream(text: &str) -> Command {
-    let end = |instance: &str| Endpoint { instance: name(instance), topic: "orders".to_owned() };
+    let end = |instance: &str| Endpoint { instance: name(instance), topic: text.to_owned() };
     Command::CreateStream {
         spec: StreamSpec {
             name: name(text),

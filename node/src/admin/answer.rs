@@ -154,9 +154,12 @@ pub fn status_of(code: ErrorCode) -> StatusCode {
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::ForeignRequest => StatusCode::FORBIDDEN,
         Code::NoSuchInstance | Code::NoSuchStream | Code::NoSuchPartition | Code::NoSuchPath => StatusCode::NOT_FOUND,
-        Code::NameTaken | Code::InstanceInUse | Code::CannotResolve | Code::AlreadyInitialised | Code::StaleEpoch => {
-            StatusCode::CONFLICT
-        }
+        Code::NameTaken
+        | Code::InstanceInUse
+        | Code::CannotResolve
+        | Code::CopiedAlready
+        | Code::AlreadyInitialised
+        | Code::StaleEpoch => StatusCode::CONFLICT,
         Code::VersionConflict => StatusCode::PRECONDITION_FAILED,
         Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Unavailable | Code::Busy => StatusCode::SERVICE_UNAVAILABLE,

@@ -8,7 +8,7 @@ use causeway_core::ids::Timestamp;
 use causeway_core::instance::InstanceSpec;
 use causeway_core::name::Name;
 use causeway_core::stream::{Endpoint, StartPosition, StreamSpec};
-use causeway_rocketmq::{Client, Error as Failure, Pull, PullRequest, Queue, Route};
+use causeway_rocketmq::{BrokerInfo, Client, Error as Failure, Pull, PullRequest, Queue, Route};
 use futures::StreamExt;
 
 use super::answer::Error;
@@ -81,6 +81,7 @@ async fn both(source: &Client, target: &Client, spec: &StreamSpec) -> Result<Str
             queues: queues_per_master(would_copy.queues.len(), masters),
         }),
     };
+    findings.extend(same_cluster(source, target, spec).await);
     findings.extend(named_like_a_broker(source, &spec.source).await);
     findings.extend(message_sizes(source, target, route.as_deref()).await);
     Ok(StreamPlan { stream: CreateStream::from(spec), would_copy, would_create, findings })
@@ -171,6 +172,27 @@ fn existing_target(end: &Endpoint, route: &Route) -> Finding {
         0 => row(FindingKind::Topic, subject, Verdict::Failed, "exists, but no broker lets anybody write to it"),
         queues => row(FindingKind::Topic, subject, Verdict::Ok, format!("exists with {queues} queues")),
     }
+}
+
+/// One cluster that is registered twice, and the same topic at both ends.
+async fn same_cluster(source: &Client, target: &Client, spec: &StreamSpec) -> Option<Finding> {
+    if spec.source.topic != spec.target.topic {
+        return None;
+    }
+    let (from, to) = (source.brokers().await.ok()?, target.brokers().await.ok()?);
+    let namesakes = || from.iter().flat_map(|one| to.iter().map(move |other| (one, other)));
+    let mut namesakes = namesakes().filter(|(one, other)| (&one.cluster, &one.name) == (&other.cluster, &other.name));
+    let subject = format!("target topic {}", spec.target.topic);
+    let told = |one: &BrokerInfo| format!("both instances have broker {} of cluster {}", one.name, one.cluster);
+    let (first, _) = namesakes.clone().next()?;
+    if let Some((one, _)) = namesakes.find(|(one, other)| one.master.is_some() && one.master == other.master) {
+        let message = format!("{} at one address: source and target are the same topic", told(one));
+        let body = ErrorBody::new(ErrorCode::SameTopic, &message, Some("target.topic"));
+        return Some(Finding { error: Some(body), ..row(FindingKind::Topic, subject, Verdict::Failed, message) });
+    }
+    // Many clusters have the names of Apache's example.
+    let message = format!("{}, at different addresses: make sure that they are two clusters", told(first));
+    Some(row(FindingKind::Topic, subject, Verdict::Unknown, message))
 }
 
 /// Topics named like a broker or cluster belong to the broker; only the instance knows those names.

@@ -62,6 +62,20 @@ async fn tells_what_is_missing_and_what_exists() {
 }
 
 #[actix_web::test]
+async fn one_cluster_behind_both_instances_is_found_by_its_brokers() {
+    let (source, target) = (stub().await, stub().await);
+    source.store().create_topic("orders", 1);
+    let verdicts = |plan: StreamPlan| -> Vec<_> {
+        let about = plan.findings.into_iter().filter(|finding| finding.message.contains("both instances have broker"));
+        about.map(|finding| (finding.verdict, finding.error.map(|error| error.code))).collect()
+    };
+    let twice = planned(&source, &source, StartPosition::Earliest).await.unwrap();
+    assert_eq!(verdicts(twice), [(Verdict::Failed, Some("CWY-0109".to_owned()))]);
+    let namesakes = planned(&source, &target, StartPosition::Earliest).await.unwrap();
+    assert_eq!(verdicts(namesakes), [(Verdict::Unknown, None)]);
+}
+
+#[actix_web::test]
 async fn an_instance_that_is_not_there_is_an_error_with_its_name() {
     let (source, gone) = (stub().await, stub().await);
     source.store().create_topic("orders", 1);

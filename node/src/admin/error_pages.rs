@@ -35,6 +35,7 @@ pages! {
     CannotResolve = "0111",
     NoSuchPath = "0112",
     RequestTooLarge = "0113",
+    CopiedAlready = "0114",
     Unauthenticated = "0201",
     SecretUnavailable = "0202",
     UnsafeBind = "0203",

@@ -38,12 +38,12 @@ pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-/// The body that creates a stream from topic `orders` of qingdao to that of hohhot.
+/// The body that creates a stream from the topic of its name of qingdao to that of hohhot.
 pub(crate) fn create_orders(stream: &str) -> serde_json::Value {
     json!({
         "name": stream,
-        "source": { "instance": "qingdao", "topic": "orders" },
-        "target": { "instance": "hohhot", "topic": "orders" },
+        "source": { "instance": "qingdao", "topic": stream },
+        "target": { "instance": "hohhot", "topic": stream },
     })
 }
 
@@ -51,7 +51,7 @@ fn instance(text: &str) -> InstanceSpec {
     InstanceSpec {
         name: name(text),
         region: name(text),
-        name_servers: vec!["127.0.0.1:1".to_owned()],
+        name_servers: vec![if text == "hohhot" { "127.0.0.1:2" } else { "127.0.0.1:1" }.to_owned()],
         credentials: None,
         tls: None,
     }

@@ -69,8 +69,15 @@ pub fn stream(request: &CreateStream, view: &State, now: Timestamp) -> Result<St
         faults.add(ErrorCode::InvalidFilter, "source.filter.tag", error);
     }
     let target = endpoint(&mut faults, view, "target", &request.target.instance, &request.target.topic);
-    if source.is_some() && source == target {
-        let message = "source and target are the same topic of the same instance: every copy would be copied again";
+    if let (Some(source), Some(target)) = (&source, &target)
+        && is_same_topic(view, source, target)
+    {
+        let message = if source.instance == target.instance {
+            "source and target are the same topic of the same instance: every copy would be copied again"
+        } else {
+            "source and target are the same topic: both instances have a name server in common, so every copy would be \
+             copied again"
+        };
         faults.add(ErrorCode::SameTopic, "target.topic", message);
     }
     let spec = name.zip(source).zip(target).map(|((name, source), target)| StreamSpec {
@@ -81,7 +88,35 @@ pub fn stream(request: &CreateStream, view: &State, now: Timestamp) -> Result<St
         tag_expression: tag.clone(),
         run: request.run.into(),
     });
+    if let Some(twin) = spec.as_ref().and_then(|spec| twin(view, spec)) {
+        let message = format!(
+            "stream {twin} copies between these topics already: every message that both take would be stored twice; choose \
+             tags that it leaves out, or delete it first"
+        );
+        faults.add(ErrorCode::CopiedAlready, "target.topic", message);
+    }
     faults.end(spec)
+}
+
+/// A stream of another name between the same topics that takes some of the same messages.
+fn twin<'a>(view: &'a State, spec: &StreamSpec) -> Option<&'a Name> {
+    let others = view.streams.values().map(|stream| &stream.spec).filter(|other| other.name != spec.name);
+    let mut twins = others.filter(|other| {
+        is_same_topic(view, &other.source, &spec.source)
+            && is_same_topic(view, &other.target, &spec.target)
+            && other.shares_a_tag_with(spec)
+    });
+    twins.next().map(|twin| &twin.name)
+}
+
+/// Whether two ends are one topic, as far as the instances' settings tell: a name server knows one topic of a name.
+fn is_same_topic(view: &State, one: &Endpoint, other: &Endpoint) -> bool {
+    let servers = |end: &Endpoint| view.instances.get(&end.instance).map(|instance| &instance.spec.name_servers);
+    let shared = || match (servers(one), servers(other)) {
+        (Some(one), Some(other)) => one.iter().any(|server| other.contains(server)),
+        _ => false,
+    };
+    one.topic == other.topic && (one.instance == other.instance || shared())
 }
 
 fn endpoint(faults: &mut Faults, view: &State, end: &str, instance: &str, topic: &str) -> Option<Endpoint> {

@@ -2,13 +2,14 @@
 
 use causeway_core::ids::Timestamp;
 use causeway_core::instance::SecretReference;
+use causeway_core::state::State;
 use causeway_core::stream::StartPosition;
 use serde_json::json;
 
 use super::{check_start, instance, stream};
 use crate::admin::model::instance::CreateInstance;
 use crate::admin::model::stream::CreateStream;
-use crate::admin::tests::{NOW, create_orders, secret_store, two_streams};
+use crate::admin::tests::{NOW, create_orders, name, secret_store, two_streams};
 
 fn found(request: serde_json::Value) -> Vec<(String, String)> {
     let request: CreateStream = serde_json::from_value(request).unwrap();
@@ -45,6 +46,38 @@ fn all_faults_of_a_stream_are_told_at_once() {
         pair("target.topic", "CWY-0102"),
     ];
     assert_eq!(found(request), expected);
+}
+
+#[test]
+fn what_another_stream_copies_and_a_cluster_with_two_names_are_refused() {
+    let with = |tag: &str, source: &str, target: &str| {
+        json!({
+            "name": "second",
+            "source": { "instance": source, "topic": "orders", "filter": { "tag": tag } },
+            "target": { "instance": target, "topic": "orders" },
+        })
+    };
+    assert_eq!(found(with("*", "qingdao", "hohhot")), [pair("target.topic", "CWY-0114")]);
+    assert_eq!(found(with("paid", "qingdao", "hohhot")), [pair("target.topic", "CWY-0114")]);
+
+    // The cluster of qingdao under a second name.
+    let mut view = two_streams();
+    let mut alias = view.instances[&name("qingdao")].clone();
+    alias.spec.name = name("alias");
+    view.instances.insert(name("alias"), alias);
+    let codes_in = |view: &State, request: serde_json::Value| -> Vec<_> {
+        let request: CreateStream = serde_json::from_value(request).unwrap();
+        let faults = stream(&request, view, NOW).err().unwrap_or_default();
+        faults.into_iter().map(|fault| fault.code.to_string()).collect()
+    };
+    assert_eq!(codes_in(&view, with("*", "qingdao", "alias")), ["CWY-0109"]);
+    assert_eq!(codes_in(&view, with("*", "alias", "hohhot")), ["CWY-0114"]);
+    assert!(codes_in(&view, with("*", "hohhot", "alias")).is_empty(), "the way back is another stream");
+
+    // Tags that the other one leaves out are nobody's yet.
+    view.streams.get_mut(&name("orders")).unwrap().spec.tag_expression = "paid || sent".into();
+    assert!(codes_in(&view, with("lost", "qingdao", "hohhot")).is_empty());
+    assert_eq!(codes_in(&view, with("lost || sent", "qingdao", "hohhot")), ["CWY-0114"]);
 }
 
 #[test]

@@ -65,6 +65,7 @@ impl Exit {
             | Code::InstanceRefused
             | Code::Unsupported => Self::Refused,
             Code::NameTaken
+            | Code::CopiedAlready
             | Code::InstanceInUse
             | Code::VersionConflict
             | Code::AlreadyInitialised

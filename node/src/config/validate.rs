@@ -1,6 +1,6 @@
 //! Judges settings against each other, after each was found good by itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_core::error_code::ErrorCode;
 
@@ -18,6 +18,7 @@ pub fn validate(config: &NodeConfig, draft: &Draft, faults: &mut Vec<Fault>) {
     retries_grow(config, draft, faults);
     log_filter_parses(config, draft, faults);
     instance_names_differ(config, faults);
+    instance_identities_differ(config, faults);
 }
 
 fn fault(draft: &Draft, path: &str, reason: impl Into<String>, remedy: impl Into<String>) -> Fault {
@@ -92,5 +93,37 @@ fn instance_names_differ(config: &NodeConfig, faults: &mut Vec<Fault>) {
             let reason = format!("two instances are named {}", instance.spec.name);
             faults.push(Fault::new(INSTANCES, Origin::Nowhere, reason, "give each its own name"));
         }
+    }
+}
+
+/// Loops are recognised by identities.
+fn instance_identities_differ(config: &NodeConfig, faults: &mut Vec<Fault>) {
+    let mut owners = BTreeMap::new();
+    for instance in &config.instances {
+        let (name, Some(identity)) = (&instance.spec.name, instance.identity) else { continue };
+        if let Some(other) = owners.insert(identity, name).filter(|other| *other != name) {
+            let reason = format!("instances {other} and {name} have the identity {identity}");
+            let remedy = "give each its own, or remove the key to have one drawn at random";
+            faults.push(Fault::new(INSTANCES, Origin::Nowhere, reason, remedy));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::parse;
+
+    #[test]
+    fn two_instances_of_the_file_never_have_one_identity() {
+        let instance = |name: &str, identity: &str| {
+            format!(
+                "[[instances]]\nname = \"{name}\"\nregion = \"r\"\nname_servers = [\"h:1\"]\nidentity = \"{identity}\"\n"
+            )
+        };
+        let file =
+            |second: &str| format!("version = 1\n{}{}", instance("a", "00000000000000aa"), instance("b", second));
+        let faults = parse(&file("00000000000000aa"), "f", []).expect_err("one identity twice").to_string();
+        assert!(faults.contains("a and b have the identity 00000000000000aa"), "{faults}");
+        assert!(parse(&file("00000000000000ab"), "f", []).is_ok());
     }
 }

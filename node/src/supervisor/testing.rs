@@ -127,6 +127,7 @@ impl Replica {
     }
 
     fn put_instance(&mut self, text: &str, expected: Option<u64>) {
-        self.apply(Command::PutInstance { spec: instance(text), identity: InstanceIdentity(7), expected });
+        let identity = InstanceIdentity(u64::try_from(text.len()).unwrap());
+        self.apply(Command::PutInstance { spec: instance(text), identity, expected });
     }
 }

@@ -24,6 +24,9 @@ impl State {
                 instance.version
             }
             (None, None) => {
+                if entry.version >= 2 {
+                    self.expect_new_identity(identity)?;
+                }
                 let version = entry.first_version();
                 let instance = Instance { spec: spec.clone(), identity, version, created_at: entry.at };
                 self.instances.insert(spec.name.clone(), instance);
@@ -31,6 +34,14 @@ impl State {
             }
         };
         Ok(Outcome::Changed(version))
+    }
+
+    /// Loops are recognised by identities: with one for two instances, copies of one look like the other's.
+    fn expect_new_identity(&self, identity: InstanceIdentity) -> Result<(), Refusal> {
+        match self.instances.values().find(|instance| instance.identity == identity) {
+            Some(other) => Err(Refusal::IdentityTaken(other.spec.name.clone())),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn delete_instance(&mut self, name: &Name) -> Result<Outcome, Refusal> {

@@ -19,6 +19,13 @@ impl State {
         if spec.source == spec.target {
             return Err(Refusal::SameTopic);
         }
+        if entry.version >= 2 {
+            let ends = (&spec.source, &spec.target);
+            let twins = self.streams.values().filter(|other| (&other.spec.source, &other.spec.target) == ends);
+            if let Some(twin) = twins.map(|other| &other.spec).find(|other| other.shares_a_tag_with(spec)) {
+                return Err(Refusal::CopiedAlready(twin.name.clone()));
+            }
+        }
         let id = StreamId(entry.index);
         let stream = Stream {
             id,
