@@ -3,7 +3,7 @@
 //! The data path writes atomics and never waits; readers take a snapshot. Unknown is `None`, never zero.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use causeway_core::error_code::ErrorCode;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 ///              ^            |             |
 ///              +- blocked <-+-------------+     heals itself
 ///                 faulted <-+-------------+     waits for a decision
-///                 paused, deleting              asked for
+///   pausing -> paused, deleting                 asked for
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -33,6 +33,8 @@ pub enum RunState {
     Running,
     /// Stopped by the operator.
     Paused,
+    /// Stopped by the operator, and the sends under way have not ended.
+    Pausing,
     /// Source, target or credentials are unavailable; heals itself.
     Blocked,
     /// Needs a decision.
@@ -85,6 +87,7 @@ pub struct PartitionGauge {
     caught_up_at: AtomicI64,
     checkpoint_at: AtomicI64,
     epoch: AtomicU64,
+    runs: AtomicBool,
     condition: Mutex<Condition>,
 }
 
@@ -109,6 +112,7 @@ impl PartitionGauge {
             caught_up_at: AtomicI64::new(UNKNOWN),
             checkpoint_at: AtomicI64::new(UNKNOWN),
             epoch: AtomicU64::new(epoch.0),
+            runs: AtomicBool::new(false),
             condition: Mutex::new(Condition { state: RunState::Starting, since: now, why: None, code: None }),
         }
     }
@@ -149,6 +153,11 @@ impl PartitionGauge {
         self.epoch.store(epoch.0, Ordering::Relaxed);
     }
 
+    /// Notes that a run of it begins, or has ended with everything that it sent.
+    pub fn set_runs(&self, runs: bool) {
+        self.runs.store(runs, Ordering::Release);
+    }
+
     /// Changes the state; `since` moves only when state or code change. An outage is one, whatever its requests say.
     pub fn set_condition(&self, state: RunState, code: Option<ErrorCode>, why: Option<String>, now: Timestamp) {
         let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
@@ -169,6 +178,7 @@ impl PartitionGauge {
         let known = |cell: &AtomicI64| Some(cell.load(Ordering::Relaxed)).filter(|value| *value != UNKNOWN);
         PartitionFigures {
             epoch: Epoch(self.epoch.load(Ordering::Relaxed)),
+            runs: self.runs.load(Ordering::Acquire),
             condition: self.condition(),
             read_messages: self.read_messages.load(Ordering::Relaxed),
             read_bytes: self.read_bytes.load(Ordering::Relaxed),
@@ -194,6 +204,8 @@ impl PartitionGauge {
 pub struct PartitionFigures {
     /// The ownership that runs.
     pub epoch: Epoch,
+    /// A run of it has not ended.
+    pub runs: bool,
     /// The state.
     pub condition: Condition,
     /// Messages read from the source.

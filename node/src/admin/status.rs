@@ -17,11 +17,11 @@ use super::body::read_query;
 use super::history::History;
 use super::model::change::VersionAnswer;
 use super::model::status::{
-    EndpointStatus, FlowStatus, HistoryPoint, InstanceSummary, NodeStatus, RaftStatus, StatusAnswer, StatusQuery,
-    StreamFigures, StreamStatus,
+    DeletingStream, EndpointStatus, FlowStatus, HistoryPoint, InstanceSummary, NodeStatus, RaftStatus, StatusAnswer,
+    StatusQuery, StreamFigures, StreamStatus,
 };
 use super::seam::{AdminContext, Site};
-use super::survey::{StreamSurvey, severity, survey, survey_one};
+use super::survey::{StreamSurvey, deleting, severity, survey, survey_one};
 use super::{server, streams};
 use crate::clock;
 use crate::status::{PartitionFigures, RunState};
@@ -104,6 +104,10 @@ fn answer(context: &AdminContext, view: &State, history: &History, query: Status
             .collect(),
         flows: flows(&streams),
         streams,
+        deleting: deleting(view, &context.board)
+            .into_iter()
+            .map(|(id, partitions)| DeletingStream { id, partitions })
+            .collect(),
         events: history.events(),
     }
 }

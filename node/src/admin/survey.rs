@@ -5,6 +5,7 @@
 //! | agreed or measured | shows as |
 //! |---|---|
 //! | a fault was raised | `faulted` |
+//! | the stream is paused, and a run has not ended here | `pausing` |
 //! | the stream is paused | `paused` |
 //! | no owner | `ready` |
 //! | this node has a gauge of it | what the gauge says |
@@ -14,6 +15,7 @@
 //!
 //! | | shows as |
 //! |---|---|
+//! | the stream is paused, and a partition is `pausing` | `pausing` |
 //! | the stream is paused | `paused`; the reason names partitions that are faulted |
 //! | something keeps the whole stream from running, and no partition is in a worse state | that |
 //! | no partition | `ready` |
@@ -40,11 +42,12 @@ pub fn severity(state: RunState) -> u8 {
         RunState::Running => 0,
         RunState::CatchingUp => 1,
         RunState::Paused => 2,
-        RunState::Ready => 3,
-        RunState::Starting => 4,
-        RunState::Blocked => 5,
-        RunState::Faulted => 6,
-        RunState::Deleting => 7,
+        RunState::Pausing => 3,
+        RunState::Ready => 4,
+        RunState::Starting => 5,
+        RunState::Blocked => 6,
+        RunState::Faulted => 7,
+        RunState::Deleting => 8,
     }
 }
 
@@ -101,7 +104,8 @@ fn look_at<'a>(
 ) -> StreamSurvey<'a> {
     let look = |(id, agreed): (&'a PartitionId, &'a Partition)| {
         let figures = measured.remove(id);
-        let condition = partition_condition(stream, agreed, figures.as_ref().map(|figures| &figures.condition));
+        let condition =
+            partition_condition(stream, agreed, figures.as_ref().map(|figures| (&figures.condition, figures.runs)));
         PartitionSurvey { id, agreed, condition, figures }
     };
     let partitions: Vec<_> = partitions.into_iter().map(look).collect();
@@ -109,19 +113,34 @@ fn look_at<'a>(
     StreamSurvey { agreed: stream, condition: stream_condition(stream, whole, &conditions), partitions }
 }
 
-/// The state of a partition; see the module's first table.
+/// Streams that were deleted and whose runs have not ended here, with the number of these.
 #[must_use]
-pub fn partition_condition(stream: &Stream, agreed: &Partition, measured: Option<&Condition>) -> Condition {
+pub fn deleting(view: &State, board: &StatusBoard) -> BTreeMap<StreamId, usize> {
+    let mut deleting = BTreeMap::new();
+    for (id, figures) in board.partitions() {
+        if figures.runs && view.stream_by_id(id.stream).is_none() {
+            let count: &mut usize = deleting.entry(id.stream).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+    deleting
+}
+
+/// The state of a partition; see the module's first table. `measured` is what its gauge says, and whether it runs.
+#[must_use]
+pub fn partition_condition(stream: &Stream, agreed: &Partition, measured: Option<(&Condition, bool)>) -> Condition {
     if let Some(raised) = &agreed.fault {
         let (why, code) = (Some(raised.fault.to_string()), Some(raised.fault.code()));
         return Condition { state: RunState::Faulted, since: raised.since, why, code };
     }
     if stream.desired == DesiredState::Paused {
-        return plain(RunState::Paused, stream.changed_at, None);
+        let runs = measured.is_some_and(|(_, runs)| runs);
+        let state = if runs { RunState::Pausing } else { RunState::Paused };
+        return plain(state, stream.changed_at, None);
     }
     match (agreed.owner, measured) {
         (None, _) => plain(RunState::Ready, stream.changed_at, Some("no node runs it yet")),
-        (Some(_), Some(condition)) => condition.clone(),
+        (Some(_), Some((condition, _))) => condition.clone(),
         (Some(_), None) => plain(RunState::Starting, stream.changed_at, Some("its owner has not reported it yet")),
     }
 }
@@ -130,6 +149,11 @@ pub fn partition_condition(stream: &Stream, agreed: &Partition, measured: Option
 #[must_use]
 pub fn stream_condition(stream: &Stream, whole: Option<&Condition>, partitions: &[&Condition]) -> Condition {
     if stream.desired == DesiredState::Paused {
+        let pausing = partitions.iter().filter(|condition| condition.state == RunState::Pausing).count();
+        if pausing > 0 {
+            let why = format!("sends of {} are under way", counted(pausing));
+            return plain(RunState::Pausing, stream.changed_at, Some(&why));
+        }
         let faulted = partitions.iter().filter(|condition| condition.state == RunState::Faulted).count();
         let why = (faulted > 0).then(|| format!("{} will need a decision after it is resumed", counted(faulted)));
         return Condition { state: RunState::Paused, since: stream.changed_at, why, code: None };

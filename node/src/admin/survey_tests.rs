@@ -17,8 +17,8 @@ fn condition(state: RunState, since: i64, why: Option<&str>) -> Condition {
 
 #[test]
 fn severity_orders_every_state() {
-    use RunState::{Blocked, CatchingUp, Deleting, Faulted, Paused, Ready, Running, Starting};
-    let order = [Running, CatchingUp, Paused, Ready, Starting, Blocked, Faulted, Deleting];
+    use RunState::{Blocked, CatchingUp, Deleting, Faulted, Paused, Pausing, Ready, Running, Starting};
+    let order = [Running, CatchingUp, Paused, Pausing, Ready, Starting, Blocked, Faulted, Deleting];
     assert!(order.windows(2).all(|pair| severity(pair[0]) < severity(pair[1])));
 }
 
@@ -26,16 +26,21 @@ fn severity_orders_every_state() {
 fn a_partition_shows_fault_then_pause_then_ownership_then_gauge() {
     let (mut stream, mut agreed) = (orders(), partition());
     let running = condition(RunState::Running, 5, None);
+    let (runs, rests) = (Some((&running, true)), Some((&running, false)));
     agreed.owner = None;
-    assert_eq!(partition_condition(&stream, &agreed, Some(&running)).state, RunState::Ready);
+    assert_eq!(partition_condition(&stream, &agreed, runs).state, RunState::Ready);
     agreed.owner = Some(NodeId(1));
-    assert_eq!(partition_condition(&stream, &agreed, Some(&running)), running);
+    assert_eq!(partition_condition(&stream, &agreed, runs), running);
     assert_eq!(partition_condition(&stream, &agreed, None).state, RunState::Starting);
     stream.desired = DesiredState::Paused;
-    assert_eq!(partition_condition(&stream, &agreed, Some(&running)).state, RunState::Paused);
+    assert_eq!(partition_condition(&stream, &agreed, runs).state, RunState::Pausing);
+    assert_eq!(partition_condition(&stream, &agreed, rests).state, RunState::Paused);
+    let (pausing, paused) = (condition(RunState::Pausing, 5, None), condition(RunState::Paused, 5, None));
+    let shown = stream_condition(&stream, None, &[&paused, &pausing]);
+    assert_eq!((shown.state, shown.why.as_deref()), (RunState::Pausing, Some("sends of 1 partition are under way")));
     let fault = Fault::SourceGap { from: 3, to: 9 };
     agreed.fault = Some(RaisedFault { fault: fault.clone(), since: Timestamp(44) });
-    let shown = partition_condition(&stream, &agreed, Some(&running));
+    let shown = partition_condition(&stream, &agreed, runs);
     assert_eq!((shown.state, shown.since, shown.code), (RunState::Faulted, Timestamp(44), Some(fault.code())));
     assert_eq!(shown.why, Some(fault.to_string()));
 }

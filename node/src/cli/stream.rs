@@ -1,5 +1,6 @@
 //! `causeway stream ...`
 
+use causeway_core::ids::StreamId;
 use causeway_core::stream::{BornTimestamp, Durability, SlaveReads};
 use serde_json::{Value, json};
 
@@ -35,11 +36,7 @@ pub fn execute(session: &mut Session, command: StreamCommand) -> Result<Exit, Fa
         StreamCommand::Show { name } => show(session, &name),
         StreamCommand::Pause { name, change, wait } => set(session, &name, "pause", change, wait, Goal::Paused),
         StreamCommand::Resume { name, change, wait } => set(session, &name, "resume", change, wait, Goal::CaughtUp),
-        StreamCommand::Delete { name, change, wait: waiting } => {
-            let answer = session.api.delete(&format!("/v1/streams/{}{}", segment(&name), query(change.dry_run)))?;
-            let done = effects(session, &answer)?;
-            if waiting.wait { wait(session, &name, Goal::Gone, waiting.timeout_seconds) } else { Ok(done) }
-        }
+        StreamCommand::Delete { name, change, wait: waiting } => delete(session, &name, change, waiting),
         StreamCommand::Resolve(arguments) => resolve::execute(session, &arguments),
     }
 }
@@ -183,6 +180,25 @@ fn faults(session: &mut Session, name: &str) -> Result<(), Failure> {
         session.screen.line(format!("  and {more} more: causeway partition list {name}"));
     }
     Ok(())
+}
+
+fn delete(session: &mut Session, name: &str, change: Change, waiting: Wait) -> Result<Exit, Failure> {
+    let one = format!("/v1/streams/{}", segment(name));
+    // What a name stood for is not known once it is gone.
+    let id = if waiting.wait { Some(identifier(session, &one)?) } else { None };
+    let answer = session.api.delete(&format!("{one}{}", query(change.dry_run)))?;
+    if id.is_none() || session.format != Format::Json {
+        effects(session, &answer)?;
+    }
+    match id {
+        Some(id) => wait(session, name, Goal::Gone(id), waiting.timeout_seconds),
+        None => Ok(Exit::Done),
+    }
+}
+
+fn identifier(session: &Session, path: &str) -> Result<StreamId, Failure> {
+    let answer = session.api.get(path)?;
+    session.api.read(answer.get("id").unwrap_or(&Value::Null))
 }
 
 fn set(

@@ -49,6 +49,7 @@ pub fn state(state: RunState) -> (&'static str, Tone) {
         RunState::CatchingUp => ("catching up", Tone::Busy),
         RunState::Running => ("running", Tone::Good),
         RunState::Paused => ("paused", Tone::Quiet),
+        RunState::Pausing => ("pausing", Tone::Quiet),
         RunState::Blocked => ("blocked", Tone::Bad),
         RunState::Faulted => ("faulted", Tone::Bad),
         RunState::Deleting => ("deleting", Tone::Quiet),

@@ -5,13 +5,13 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
-use causeway_core::ids::{NodeId, Timestamp};
+use causeway_core::ids::{NodeId, StreamId, Timestamp};
 use causeway_core::name::Name;
 use causeway_core::stream::DesiredState;
 
 use super::*;
 use crate::admin::model::error::{ErrorAnswer, ErrorBody};
-use crate::admin::model::status::{EndpointStatus, NodeStatus, RaftStatus, StreamFigures};
+use crate::admin::model::status::{DeletingStream, EndpointStatus, NodeStatus, RaftStatus, StreamFigures};
 use crate::admin::model::{ConditionView, StatusAnswer, StreamStatus};
 use crate::status::RunState;
 
@@ -82,6 +82,7 @@ pub(crate) fn status_of(streams: Vec<StreamStatus>) -> StatusAnswer {
         instances: Vec::new(),
         flows: Vec::new(),
         streams,
+        deleting: Vec::new(),
         events: Vec::new(),
     }
 }
@@ -274,6 +275,23 @@ fn waiting_ends_when_the_stream_runs_or_needs_a_decision() {
     let (exit, _, err, _) = run_against(answers, &["stream", "resume", "orders", "--wait", "--timeout-seconds", "0"]);
     assert_eq!(exit, Exit::TimedOut);
     assert!(err.contains("orders starting"), "{err}");
+}
+
+#[test]
+fn a_deletion_is_waited_for_until_its_last_send_has_ended_and_told_once() {
+    let gone = |deleting: Vec<DeletingStream>| {
+        (200, serde_json::to_string(&StatusAnswer { deleting, ..status_of(Vec::new()) }).expect("JSON"))
+    };
+    let sends = DeletingStream { id: StreamId(7), partitions: 2 };
+    let stream = json!({ "id": 7 }).to_string();
+    let plan = json!({ "dry_run": false, "effects": ["stream orders was removed"] }).to_string();
+    let answers = vec![(200, stream), (200, plan), gone(vec![sends]), gone(Vec::new())];
+    let command = ["stream", "delete", "orders", "--wait"];
+    let (exit, out, _, _) = run_against(answers.clone(), &command);
+    assert_eq!(exit, Exit::Done);
+    assert!(out.contains("orders deleting: sends of 2 partitions are under way\norders is no more"), "{out}");
+    let (_, out, _, _) = run_against(answers, &[&command[..], &["-o", "json"]].concat());
+    assert_eq!(serde_json::from_str::<Value>(&out).expect("one JSON value"), json!({ "deleted": "orders" }));
 }
 
 /// A partition of `broker-a` that waits for a decision.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use causeway_core::error_code::ErrorCode;
+use causeway_core::ids::StreamId;
 use causeway_core::stream::DesiredState;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
@@ -11,6 +12,7 @@ use crate::admin::model::{StatusAnswer, StreamStatus};
 use crate::cli::Session;
 use crate::cli::args::Format;
 use crate::cli::exit::{Exit, Failure, known};
+use crate::cli::human::counted;
 use crate::cli::interrupt;
 use crate::cli::status::PATH;
 use crate::cli::stream_text::headline;
@@ -28,8 +30,8 @@ pub enum Goal {
     CaughtUp,
     /// The stream is paused and nothing is in flight.
     Paused,
-    /// The stream is no more.
-    Gone,
+    /// The stream that has this identifier is no more, and nothing of it is in flight.
+    Gone(StreamId),
 }
 
 /// What one look at a stream means for the wait.
@@ -87,12 +89,20 @@ fn look(
     let answer = session.api.get(PATH)?;
     let status: StatusAnswer = session.api.read(&answer)?;
     let stream = status.streams.iter().find(|stream| stream.name.as_str() == name);
-    let line = match stream {
-        None => format!("{name} is no more"),
-        Some(stream) => headline(name, &stream.condition, &stream.figures, stream.catch_up.as_ref()),
+    let sending = match goal {
+        Goal::Gone(id) => status.deleting.iter().find(|deleting| deleting.id == id).map(|deleting| deleting.partitions),
+        Goal::CaughtUp | Goal::Paused => None,
+    };
+    let line = match (stream, sending) {
+        (None, Some(partitions)) => {
+            let partitions = counted(u64::try_from(partitions).unwrap_or(u64::MAX), "partition");
+            format!("{name} deleting: sends of {partitions} are under way")
+        }
+        (None, None) => format!("{name} is no more"),
+        (Some(stream), _) => headline(name, &stream.condition, &stream.figures, stream.catch_up.as_ref()),
     };
     tell(session, drawing, told, line);
-    match (judge(stream, goal), stream) {
+    match (judge(stream, sending.is_some(), goal), stream) {
         (Verdict::NotYet, _) => Ok(None),
         (Verdict::Reached, _) => {
             if session.format == Format::Json {
@@ -118,9 +128,13 @@ fn tell(session: &mut Session, drawing: &mut Drawing, told: &mut String, line: S
     *told = line;
 }
 
-fn judge(stream: Option<&StreamStatus>, goal: Goal) -> Verdict {
+fn judge(stream: Option<&StreamStatus>, sends: bool, goal: Goal) -> Verdict {
     let Some(stream) = stream else {
-        return if goal == Goal::Gone { Verdict::Reached } else { Verdict::Stuck };
+        return match goal {
+            Goal::Gone(_) if sends => Verdict::NotYet,
+            Goal::Gone(_) => Verdict::Reached,
+            Goal::CaughtUp | Goal::Paused => Verdict::Stuck,
+        };
     };
     match (goal, stream.condition.state) {
         (Goal::CaughtUp, RunState::Running) => Verdict::Reached,
@@ -153,7 +167,8 @@ mod tests {
 
     #[test]
     fn each_goal_is_reached_in_its_state_only() {
-        use RunState::{Blocked, CatchingUp, Faulted, Paused, Ready, Running, Starting};
+        use RunState::{Blocked, CatchingUp, Faulted, Paused, Pausing, Ready, Running, Starting};
+        let gone = Goal::Gone(StreamId(7));
         for (goal, state, expected) in [
             (Goal::CaughtUp, Running, Verdict::Reached),
             (Goal::CaughtUp, CatchingUp, Verdict::NotYet),
@@ -163,17 +178,19 @@ mod tests {
             (Goal::CaughtUp, Faulted, Verdict::Stuck),
             (Goal::CaughtUp, Paused, Verdict::NotYet),
             (Goal::Paused, Running, Verdict::NotYet),
+            (Goal::Paused, Pausing, Verdict::NotYet),
             (Goal::Paused, Paused, Verdict::Reached),
-            (Goal::Gone, Running, Verdict::NotYet),
+            (gone, Running, Verdict::NotYet),
         ] {
-            assert_eq!(judge(Some(&stream_in(state)), goal), expected, "{goal:?} {state:?}");
+            assert_eq!(judge(Some(&stream_in(state)), false, goal), expected, "{goal:?} {state:?}");
         }
-        assert_eq!(judge(None, Goal::Gone), Verdict::Reached);
-        assert_eq!(judge(None, Goal::CaughtUp), Verdict::Stuck);
+        assert_eq!(judge(None, true, gone), Verdict::NotYet, "its last sends may still land");
+        assert_eq!(judge(None, false, gone), Verdict::Reached);
+        assert_eq!(judge(None, false, Goal::CaughtUp), Verdict::Stuck);
         let mut draining = stream_in(Paused);
         draining.figures.in_flight_bytes = 1;
-        assert_eq!(judge(Some(&draining), Goal::Paused), Verdict::NotYet);
+        assert_eq!(judge(Some(&draining), false, Goal::Paused), Verdict::NotYet);
         draining.desired = DesiredState::Paused;
-        assert_eq!(judge(Some(&draining), Goal::CaughtUp), Verdict::Stuck);
+        assert_eq!(judge(Some(&draining), false, Goal::CaughtUp), Verdict::Stuck);
     }
 }

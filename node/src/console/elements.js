@@ -52,6 +52,7 @@ const SHAPES = {
   paused: [["path", { d: "M5.5 3.5v9M10.5 3.5v9" }]],
   blocked: [["path", { d: "M5.4 1.8h5.2l3.6 3.6v5.2l-3.6 3.6H5.4l-3.6-3.6V5.4z" }], ["path", { d: "M5 8h6" }]],
   faulted: [["path", { d: "M8 1.8 15 14H1z", class: "solid" }], ["path", { d: "M8 6v3.6M8 11.8v.2", class: "cut" }]],
+  pausing: [["path", { d: "M5.5 3.5v9M10.5 3.5v9" }]],
   deleting: [["path", { d: "M3.5 3.5l9 9M12.5 3.5l-9 9" }]],
 };
 
@@ -65,6 +66,7 @@ const MEANINGS = {
   paused: "stopped by an operator",
   blocked: "something is unavailable; heals itself",
   faulted: "waits for a decision",
+  pausing: "stopped by an operator; its last sends are under way",
   deleting: "being removed",
 };
 

@@ -192,7 +192,7 @@ impl<P: Proposer> PartitionSupervisor<P> {
         let mut starts = 0;
         for action in reconcile(me, &view, &self.running) {
             match action {
-                Action::Stop(id) => self.stop(&id),
+                Action::Stop(id) => self.stop(&view, &id),
                 Action::Start(id, terms) if starts < STARTS_AT_ONCE => {
                     starts += 1;
                     self.start(&view, &id, terms, context);
@@ -233,6 +233,7 @@ impl<P: Proposer> PartitionSupervisor<P> {
             target_lock,
             stop: stop.clone(),
         };
+        gauge.set_runs(true);
         let launcher = Arc::clone(&self.equipment.launcher);
         let actor = PartitionActor::new(id.clone(), Box::new(move || launcher(launch)), context.address().recipient());
         let actor = match self.next_arbiter() {
@@ -245,16 +246,20 @@ impl<P: Proposer> PartitionSupervisor<P> {
         self.runs.send_replace(self.running.runs.len());
     }
 
-    fn stop(&mut self, id: &PartitionId) {
+    fn stop(&mut self, view: &State, id: &PartitionId) {
         if let (Some(run), Some(slot)) = (self.running.runs.get_mut(id), self.slots.get(id)) {
             run.stopping = true;
             slot.stop.stop();
+            if view.stream_by_id(id.stream).is_none() {
+                slot.gauge.set_condition(RunState::Deleting, None, None, clock::now());
+            }
         }
     }
 
     fn ended(&mut self, id: &PartitionId, exit: PartitionExit, context: &mut Context<Self>) {
         let (Some(run), Some(slot)) = (self.running.runs.remove(id), self.slots.remove(id)) else { return };
         self.equipment.progress.unwatch(id);
+        slot.gauge.set_runs(false);
         self.runs.send_replace(self.running.runs.len());
         let figures = slot.gauge.figures();
         let memory = self.memory.entry(id.clone()).or_default();
@@ -401,8 +406,9 @@ impl<P: Proposer> Handler<Drain> for PartitionSupervisor<P> {
 
     fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
         self.draining = true;
+        let view = self.equipment.proposer.view();
         for id in self.slots.keys().cloned().collect::<Vec<_>>() {
-            self.stop(&id);
+            self.stop(&view, &id);
         }
         MessageResult(self.runs.subscribe())
     }

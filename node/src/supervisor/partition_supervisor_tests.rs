@@ -225,6 +225,37 @@ async fn pause_resume_and_delete_are_followed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_is_asked_to_end_shows_until_it_has() {
+    fn slow_to_stop(launch: Launch, _: Arc<Log>) -> LocalBoxFuture<'static, PartitionExit> {
+        async move {
+            launch.stop.stopped().await;
+            sleep(Duration::from_secs(10)).await;
+            PartitionExit::Stopped
+        }
+        .boxed_local()
+    }
+    on_virtual_time(async {
+        let rig = Rig::start(Replica::with_partitions(1), slow_to_stop);
+        let runs = || rig.board.partitions().values().map(|figures| figures.runs).collect::<Vec<_>>();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(runs(), [true]);
+        rig.cluster.change(Replica::pause);
+        sleep(Duration::from_secs(9)).await;
+        assert_eq!(runs(), [true], "its last send has not ended");
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(runs(), [false]);
+        rig.cluster.change(Replica::resume);
+        sleep(Duration::from_secs(1)).await;
+        rig.cluster.change(Replica::delete_stream);
+        sleep(Duration::from_secs(9)).await;
+        assert_eq!((runs(), rig.state()), (vec![true], Some(RunState::Deleting)));
+        sleep(Duration::from_secs(2)).await;
+        assert!(runs().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn draining_ends_every_run_and_starts_none() {
     on_virtual_time(async {
         let rig = Rig::start(Replica::with_partitions(10), until_stopped);

@@ -44,11 +44,12 @@ pub struct ScrapeOptions {
 }
 
 /// Every state, for series that say 0 where nothing is in it.
-const STATES: [(RunState, &str); 8] = [
+const STATES: [(RunState, &str); 9] = [
     (RunState::Ready, "ready"),
     (RunState::Starting, "starting"),
     (RunState::CatchingUp, "catching_up"),
     (RunState::Running, "running"),
+    (RunState::Pausing, "pausing"),
     (RunState::Paused, "paused"),
     (RunState::Blocked, "blocked"),
     (RunState::Faulted, "faulted"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use causeway_core::ids::{NodeId, Timestamp};
+use causeway_core::ids::{NodeId, StreamId, Timestamp};
 use causeway_core::name::Name;
 use causeway_core::stream::DesiredState;
 use serde::{Deserialize, Serialize};
@@ -34,8 +34,20 @@ pub struct StatusAnswer {
     pub flows: Vec<FlowStatus>,
     /// Streams, by name.
     pub streams: Vec<StreamStatus>,
+    /// Streams that were deleted and whose last sends have not ended.
+    #[serde(default)]
+    pub deleting: Vec<DeletingStream>,
     /// The latest changes of state, newest first; at most 100, since the node's process started.
     pub events: Vec<EventView>,
+}
+
+/// A stream that was deleted and whose last sends have not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletingStream {
+    /// The identifier that it had.
+    pub id: StreamId,
+    /// So many of its partitions still send.
+    pub partitions: usize,
 }
 
 /// The node that answers.

@@ -100,13 +100,14 @@ fn figure() -> impl Strategy<Value = Option<f64>> {
 }
 
 fn state() -> impl Strategy<Value = RunState> {
-    use RunState::{Blocked, CatchingUp, Deleting, Faulted, Paused, Ready, Running, Starting};
+    use RunState::{Blocked, CatchingUp, Deleting, Faulted, Paused, Pausing, Ready, Running, Starting};
     prop_oneof![
         Just(Blocked),
         Just(CatchingUp),
         Just(Deleting),
         Just(Faulted),
         Just(Paused),
+        Just(Pausing),
         Just(Ready),
         Just(Running),
         Just(Starting)
