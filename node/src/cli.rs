@@ -12,6 +12,7 @@ pub mod explain;
 pub mod http;
 pub mod human;
 pub mod instance;
+pub mod instance_change;
 pub mod interrupt;
 pub mod parse;
 pub mod partition;

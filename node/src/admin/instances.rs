@@ -47,7 +47,7 @@ async fn show(site: Data<Site>, path: Path<String>) -> Answer {
 async fn create(site: Data<Site>, request: HttpRequest, payload: Payload) -> Answer {
     let query: ChangeQuery = read_query(&request)?;
     let body: CreateInstance = read_json(&request, payload).await?;
-    let (spec, identity) = validate::instance(&body, &site.context.secrets).map_err(Error::Invalid)?;
+    let (spec, identity) = validate::instance(&body, None, &site.context.secrets).map_err(Error::Invalid)?;
     let view = site.context.cluster.view();
     if view.instances.contains_key(&spec.name) {
         let message = format!("instance {} exists already; choose another name, or change it with PUT", spec.name);
@@ -68,9 +68,10 @@ async fn create(site: Data<Site>, request: HttpRequest, payload: Payload) -> Ans
 async fn change(site: Data<Site>, request: HttpRequest, path: Path<String>, payload: Payload) -> Answer {
     let query: ChangeQuery = read_query(&request)?;
     let body: CreateInstance = read_json(&request, payload).await?;
-    let (spec, identity) = validate::instance(&body, &site.context.secrets).map_err(Error::Invalid)?;
     let view = site.context.cluster.view();
     let instance = find(&view, &path)?;
+    let registered = instance.spec.credentials.as_ref();
+    let (spec, identity) = validate::instance(&body, registered, &site.context.secrets).map_err(Error::Invalid)?;
     if spec.name != instance.spec.name {
         return Err(Error::field(ErrorCode::InvalidRequest, "name", "an instance keeps its name"));
     }

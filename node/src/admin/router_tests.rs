@@ -192,13 +192,15 @@ async fn an_instance_is_registered_without_its_secrets_ever_coming_back() {
         "rocketmq": { "name_servers": ["127.0.0.1:1"], "access_key": { "env": "AK" }, "secret": { "value": "planted-secret" } },
     });
     let mut changed = body.clone();
-    changed["rocketmq"]["name_servers"] = json!(["127.0.0.1:2"]);
+    changed["rocketmq"] =
+        json!({ "name_servers": ["127.0.0.1:2"], "access_key": { "kept": {} }, "secret": { "kept": {} } });
     let version = fixture.next_version();
     let current = format!("\"{version}\"");
     let answers = run(
         &fixture,
         vec![
             post("/v1/instances?dry_run=true", Some(body.clone())),
+            post("/v1/instances", Some(changed.clone())),
             post("/v1/instances", Some(body.clone())),
             post("/v1/instances", Some(body)),
             get("/v1/instances/third"),
@@ -206,6 +208,7 @@ async fn an_instance_is_registered_without_its_secrets_ever_coming_back() {
             get("/v1/instances?limit=2&after=qingdao"),
             Ask(Method::PUT, "/v1/instances/third", Some(changed.clone()), &[]),
             Ask(Method::PUT, "/v1/instances/third", Some(changed), &[("If-Match", &current)]),
+            get("/v1/instances/third"),
             Ask(Method::DELETE, "/v1/instances/qingdao", None, &[]),
             Ask(Method::DELETE, "/v1/instances/third", None, &[]),
             get("/v1/instances/third"),
@@ -213,13 +216,19 @@ async fn an_instance_is_registered_without_its_secrets_ever_coming_back() {
     )
     .await;
     let statuses: Vec<_> = answers.iter().map(|(status, ..)| status.as_u16()).collect();
-    assert_eq!(statuses, [200, 201, 409, 200, 200, 200, 400, 200, 409, 200, 404]);
-    assert_eq!(answers[3].2["rocketmq"]["access_key"], "env:AK");
-    assert_eq!(answers[3].2["rocketmq"]["secret"], "sealed");
-    assert_eq!(answers[4].2["next"], "qingdao");
-    assert_eq!((answers[5].2["items"][0]["name"].as_str(), &answers[5].2["next"]), (Some("third"), &Value::Null));
-    assert_eq!(answers[7].2["version"], version + 1);
-    assert_eq!(answers[8].2["error"]["code"], "CWY-0107");
+    assert_eq!(statuses, [200, 400, 201, 409, 200, 200, 200, 400, 200, 200, 409, 200, 404]);
+    assert_eq!(answers[1].2["faults"][0]["field"], "rocketmq.access_key", "nothing is there to be kept");
+    assert_eq!(answers[4].2["rocketmq"]["access_key"], "env:AK");
+    assert_eq!(answers[4].2["rocketmq"]["secret"], "sealed");
+    assert_eq!(answers[5].2["next"], "qingdao");
+    assert_eq!((answers[6].2["items"][0]["name"].as_str(), &answers[6].2["next"]), (Some("third"), &Value::Null));
+    assert_eq!(answers[8].2["version"], version + 1);
+    let changed = &answers[9].2["rocketmq"];
+    assert_eq!(
+        (&changed["name_servers"][0], &changed["access_key"], &changed["secret"]),
+        (&json!("127.0.0.1:2"), &json!("env:AK"), &json!("sealed"))
+    );
+    assert_eq!(answers[10].2["error"]["code"], "CWY-0107");
     let everything = format!("{answers:?} {:?} {}", fixture.cluster_state(), fixture.files());
     assert!(!everything.contains("planted-secret"));
 }

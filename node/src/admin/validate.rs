@@ -90,8 +90,8 @@ pub fn stream(request: &CreateStream, view: &State, now: Timestamp) -> Result<St
     });
     if let Some(twin) = spec.as_ref().and_then(|spec| twin(view, spec)) {
         let message = format!(
-            "stream {twin} copies between these topics already: every message that both take would be stored twice; choose \
-             tags that it leaves out, or delete it first"
+            "stream {twin} copies between these topics already: every message that both take would be stored twice; \
+             choose tags that it leaves out, or delete it first"
         );
         faults.add(ErrorCode::CopiedAlready, "target.topic", message);
     }
@@ -158,12 +158,13 @@ pub fn check_start(start: StartPosition, now: Timestamp) -> Result<(), String> {
     }
 }
 
-/// Checks an instance, then seals the secrets that were given as values.
+/// Checks an instance, then seals the secrets that were given as values. `registered` is what a change may keep.
 ///
 /// # Errors
 /// Every fault, in the order of the fields. No secret is repeated in one.
 pub fn instance(
     request: &CreateInstance,
+    registered: Option<&CredentialReferences>,
     secrets: &SecretStore,
 ) -> Result<(InstanceSpec, Option<InstanceIdentity>), Vec<RequestFault>> {
     let mut faults = Faults(Vec::new());
@@ -174,7 +175,7 @@ pub fn instance(
     });
     let settings = &request.rocketmq;
     name_servers(&mut faults, &settings.name_servers);
-    let credentials = credentials(&mut faults, settings, secrets);
+    let credentials = credentials(&mut faults, settings, registered, secrets);
     tls(&mut faults, settings);
     let spec = name.zip(region).map(|(name, region)| InstanceSpec {
         name,
@@ -212,6 +213,7 @@ fn name_servers(faults: &mut Faults, addresses: &[String]) {
 fn credentials(
     faults: &mut Faults,
     settings: &RocketmqSettings,
+    registered: Option<&CredentialReferences>,
     secrets: &SecretStore,
 ) -> Option<CredentialReferences> {
     let RocketmqSettings { access_key, secret, security_token, .. } = settings;
@@ -226,21 +228,29 @@ fn credentials(
         }
         _ => {}
     }
-    let mut refer = |field: &str, input: &Option<SecretInput>| {
+    let mut refer = |field: &str, input: &Option<SecretInput>, registered: Option<&SecretReference>| {
         let input = input.as_ref()?;
-        reference(input, secrets).map_err(|(code, why)| faults.add(code, field, why)).ok()
+        reference(input, registered, secrets).map_err(|(code, why)| faults.add(code, field, why)).ok()
     };
-    let access_key = refer("rocketmq.access_key", access_key);
-    let secret = refer("rocketmq.secret", secret);
-    let security_token = refer("rocketmq.security_token", security_token);
+    let access_key = refer("rocketmq.access_key", access_key, registered.map(|parts| &parts.access_key));
+    let secret = refer("rocketmq.secret", secret, registered.map(|parts| &parts.secret));
+    let registered_token = registered.and_then(|parts| parts.security_token.as_ref());
+    let security_token = refer("rocketmq.security_token", security_token, registered_token);
     Some(CredentialReferences { access_key: access_key?, secret: secret?, security_token })
 }
 
-fn reference(input: &SecretInput, secrets: &SecretStore) -> Result<SecretReference, (ErrorCode, String)> {
+fn reference(
+    input: &SecretInput,
+    registered: Option<&SecretReference>,
+    secrets: &SecretStore,
+) -> Result<SecretReference, (ErrorCode, String)> {
     let named = |text: String| parse_reference(&text).map_err(|error| (ErrorCode::InvalidRequest, error.to_string()));
     match input {
         SecretInput::Env(name) => named(format!("env:{name}")),
         SecretInput::File(path) => named(format!("file:{path}")),
+        SecretInput::Kept {} => registered.cloned().ok_or_else(|| {
+            (ErrorCode::InvalidRequest, "none is registered that could be kept; say where it is".to_owned())
+        }),
         SecretInput::Value(text) => secrets.seal(text.expose()).map_err(|error| {
             let unfit = matches!(error, crate::secrets::Error::Unfit { .. });
             (if unfit { ErrorCode::InvalidRequest } else { error.code() }, error.to_string())

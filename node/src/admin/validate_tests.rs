@@ -118,7 +118,7 @@ fn secrets_are_referred_to_or_sealed() {
         },
     }))
     .unwrap();
-    let (spec, identity) = instance(&request, &secrets).unwrap();
+    let (spec, identity) = instance(&request, None, &secrets).unwrap();
     assert_eq!(identity.unwrap().0, 0xaa);
     let credentials = spec.credentials.unwrap();
     assert_eq!(credentials.access_key, SecretReference::Environment("QD_AK".to_owned()));
@@ -140,7 +140,7 @@ fn all_faults_of_an_instance_are_told_at_once_and_no_secret_is() {
         },
     }))
     .unwrap();
-    let faults = instance(&request, &secrets).unwrap_err();
+    let faults = instance(&request, None, &secrets).unwrap_err();
     let fields: Vec<_> = faults.iter().map(|fault| fault.field.as_deref().unwrap()).collect();
     let expected = [
         "name",

@@ -167,6 +167,8 @@ pub enum InstanceCommand {
         #[arg(long)]
         topic: Option<String>,
     },
+    /// Change an instance: only what is given changes, and its streams reconnect
+    Change(Box<ChangeInstance>),
     /// Remove an instance that no stream uses
     Remove {
         /// Its name
@@ -218,6 +220,61 @@ pub struct AddInstance {
     /// What every change can be asked.
     #[command(flatten)]
     pub change: Change,
+}
+
+/// What changes of an instance.
+#[derive(Debug, Args)]
+pub struct ChangeInstance {
+    /// Its name in Causeway
+    pub name: String,
+    /// The label of the region that it stands in
+    #[arg(long)]
+    pub region: Option<String>,
+    /// Name server as HOST:PORT, in place of all that there are; give it again for each
+    #[arg(long = "name-server", value_name = "HOST:PORT")]
+    pub name_servers: Vec<String>,
+    /// Where the access key (or user name) is: env:NAME, file:/path (both on the node) or stdin
+    #[arg(long, value_parser = parse::secret, value_name = "WHERE")]
+    pub access_key: Option<SecretArgument>,
+    /// Where the secret key is: env:NAME, file:/path (both on the node) or stdin
+    #[arg(long, value_parser = parse::secret, value_name = "WHERE")]
+    pub secret: Option<SecretArgument>,
+    /// Where the security token of temporary credentials is
+    #[arg(long, value_parser = parse::secret, value_name = "WHERE")]
+    pub security_token: Option<SecretArgument>,
+    /// PEM file (on the node) of the authorities that sign the brokers' certificates; turns TLS on
+    #[arg(long, value_name = "FILE")]
+    pub tls_certificate_authority_file: Option<String>,
+    /// PEM file (on the node) of the node's certificate chain
+    #[arg(long, value_name = "FILE")]
+    pub tls_certificate_file: Option<String>,
+    /// PEM file (on the node) of the key of that certificate
+    #[arg(long, value_name = "FILE")]
+    pub tls_key_file: Option<String>,
+    /// The name to expect in the brokers' certificates
+    #[arg(long, value_name = "NAME")]
+    pub tls_server_name: Option<String>,
+    /// What every change can be asked.
+    #[command(flatten)]
+    pub change: Change,
+}
+
+impl ChangeInstance {
+    /// Whether anything was given.
+    #[must_use]
+    pub fn changes_something(&self) -> bool {
+        let secrets = [&self.access_key, &self.secret, &self.security_token];
+        let texts = [
+            &self.region,
+            &self.tls_certificate_authority_file,
+            &self.tls_certificate_file,
+            &self.tls_key_file,
+            &self.tls_server_name,
+        ];
+        !self.name_servers.is_empty()
+            || secrets.iter().any(|secret| secret.is_some())
+            || texts.iter().any(|text| text.is_some())
+    }
 }
 
 /// Kinds of instances.

@@ -111,6 +111,16 @@ impl Api {
         self.ask(&Method::POST, path, Some(body.as_slice()), WORK_TIMEOUT)
     }
 
+    /// Replaces something that is at a version.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn put(&self, path: &str, version: u64, body: &impl Serialize) -> Result<Value, Failure> {
+        // The body may hold a secret that the node is to seal.
+        let body = Zeroizing::new(serde_json::to_vec(body).map_err(|error| Failure::usage(error.to_string()))?);
+        self.ask_at(&Method::PUT, path, Some(version), Some(body.as_slice()), WORK_TIMEOUT)
+    }
+
     /// Removes something.
     ///
     /// # Errors
@@ -128,7 +138,21 @@ impl Api {
     }
 
     fn ask(&self, method: &Method, path: &str, body: Option<&[u8]>, timeout: Duration) -> Result<Value, Failure> {
+        self.ask_at(method, path, None, body, timeout)
+    }
+
+    fn ask_at(
+        &self,
+        method: &Method,
+        path: &str,
+        version: Option<u64>,
+        body: Option<&[u8]>,
+        timeout: Duration,
+    ) -> Result<Value, Failure> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if let Some(version) = version {
+            request = request.header("if-match", format!("\"{version}\""));
+        }
         if let Some(token) = &self.token {
             request = request.header("authorization", Zeroizing::new(format!("Bearer {}", token.as_str())).as_str());
         }

@@ -12,6 +12,7 @@ use crate::cli::args::{AddInstance, Format, InstanceCommand};
 use crate::cli::exit::{Exit, Failure, read};
 use crate::cli::http::segment;
 use crate::cli::human::{counted, seconds, time};
+use crate::cli::instance_change;
 use crate::cli::parse::SecretArgument;
 use crate::cli::stream_text::{effects, query};
 use crate::cli::table::{Cell, Column, Table, Tone};
@@ -26,6 +27,7 @@ const MAXIMUM_SECRET_BYTES: u64 = 4 * 1024;
 pub fn execute(session: &mut Session, command: InstanceCommand) -> Result<Exit, Failure> {
     match command {
         InstanceCommand::Add(add) => self::add(session, *add, &mut std::io::stdin().lock()),
+        InstanceCommand::Change(change) => instance_change::execute(session, *change, &mut std::io::stdin().lock()),
         InstanceCommand::List => list(session),
         InstanceCommand::Show { name } => show(session, &name),
         InstanceCommand::Test { name, topic } => test(session, &name, topic.as_deref()),
@@ -38,19 +40,7 @@ pub fn execute(session: &mut Session, command: InstanceCommand) -> Result<Exit, 
 }
 
 fn add(session: &mut Session, add: AddInstance, input: &mut dyn BufRead) -> Result<Exit, Failure> {
-    let parts = [&add.access_key, &add.secret, &add.security_token];
-    if parts.iter().filter(|part| **part == &Some(SecretArgument::StandardInput)).count() > 1 {
-        return Err(Failure::usage("only one secret can be read from standard input; put the others into files"));
-    }
-    let mut given = |argument: Option<SecretArgument>| {
-        argument.map(|argument| match argument {
-            SecretArgument::Reference(reference) => Ok(reference),
-            SecretArgument::StandardInput => read_secret(input).map(SecretInput::Value),
-        })
-    };
-    let access_key = given(add.access_key).transpose()?;
-    let secret = given(add.secret).transpose()?;
-    let security_token = given(add.security_token).transpose()?;
+    let [access_key, secret, security_token] = secrets([add.access_key, add.secret, add.security_token], input)?;
     let tls = add.tls_certificate_authority_file.map(|certificate_authority_file| TlsSettings {
         certificate_authority_file,
         certificate_file: add.tls_certificate_file,
@@ -71,6 +61,23 @@ fn add(session: &mut Session, add: AddInstance, input: &mut dyn BufRead) -> Resu
     session.screen.line(format!("instance {} is registered in region {}", instance.name, instance.region));
     session.screen.line(format!("  try it: causeway instance test {}", instance.name));
     Ok(Exit::Done)
+}
+
+/// Reads what was given of the access key, the secret and the security token.
+pub(super) fn secrets(
+    parts: [Option<SecretArgument>; 3],
+    input: &mut dyn BufRead,
+) -> Result<[Option<SecretInput>; 3], Failure> {
+    if parts.iter().filter(|part| **part == Some(SecretArgument::StandardInput)).count() > 1 {
+        return Err(Failure::usage("only one secret can be read from standard input; put the others into files"));
+    }
+    let mut given = |argument: Option<SecretArgument>| match argument {
+        Some(SecretArgument::Reference(reference)) => Ok(Some(reference)),
+        Some(SecretArgument::StandardInput) => read_secret(input).map(SecretInput::Value).map(Some),
+        None => Ok(None),
+    };
+    let [access_key, secret, security_token] = parts;
+    Ok([given(access_key)?, given(secret)?, given(security_token)?])
 }
 
 fn read_secret(input: &mut dyn BufRead) -> Result<SecretText, Failure> {

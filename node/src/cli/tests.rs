@@ -229,6 +229,31 @@ fn a_list_is_read_page_by_page() {
 }
 
 #[test]
+fn a_change_of_an_instance_keeps_what_was_not_typed_and_names_the_version_that_was_read() {
+    let view = json!({
+        "name": "qd", "region": "r", "identity": "00000000000000aa", "streams": [], "version": 31, "created_at": 0,
+        "rocketmq": { "name_servers": ["h:1"], "access_key": "env:AK", "secret": "sealed", "security_token": null,
+                      "tls": { "certificate_authority_file": "/ca", "server_name": "mq" } },
+    })
+    .to_string();
+    let command = ["instance", "change", "qd", "--secret", "env:SK", "--tls-certificate-authority-file", "/new"];
+    let (exit, out, _, sent) = run_against(vec![(200, view.clone()), (200, view)], &command);
+    assert_eq!(exit, Exit::Done);
+    assert!(out.contains("instance qd is changed"), "{out}");
+    let put = sent.split_once("PUT /v1/instances/qd HTTP/1.1").expect("a PUT").1;
+    assert!(put.to_lowercase().contains("if-match: \"31\"\r\n"), "{put}");
+    let body: Value = serde_json::from_str(put.split_once("\r\n\r\n").expect("a body").1).expect("JSON");
+    let rocketmq = json!({
+        "name_servers": ["h:1"], "access_key": { "kept": {} }, "secret": { "env": "SK" },
+        "tls": { "certificate_authority_file": "/new", "server_name": "mq" },
+    });
+    assert_eq!(body, json!({ "name": "qd", "region": "r", "rocketmq": rocketmq }));
+    let (screen, _, err) = captured(100);
+    assert_eq!(execute(["causeway", "instance", "change", "qd"].map(OsString::from), screen), Exit::Usage);
+    assert!(err.text().contains("say what changes"), "{}", err.text());
+}
+
+#[test]
 fn a_stream_is_created_with_what_was_typed() {
     let command = [
         "stream",
@@ -313,6 +338,24 @@ fn resolved(since: i64) -> String {
     json!({ "dry_run": false, "fault": fault(since), "decision": { "skip": {} }, "effect": "4 messages are left out",
             "continues_at": 9, "left_out_messages": 4, "epoch": 4 })
     .to_string()
+}
+
+#[test]
+fn a_stream_is_shown_with_the_partitions_that_wait_for_a_decision() {
+    let stream = json!({
+        "name": "orders", "id": 7, "source": { "instance": "qd", "topic": "orders" },
+        "target": { "instance": "ht", "topic": "orders" }, "run": {}, "desired": "running", "state": "faulted", "since": 0,
+        "why": null, "code": null, "help": null, "partitions": 2, "partition_states": { "running": 1, "faulted": 1 },
+        "figures": StreamFigures::default(), "generation": 0, "rule_version": 0, "version": 1, "created_at": 0,
+        "changed_at": 0,
+    });
+    let mut whole = faulted(0, 0);
+    (whole["state"], whole["fault"]) = (json!("running"), Value::Null);
+    let list = json!({ "items": [whole, faulted(1, 77)], "next": null }).to_string();
+    let (exit, out, _, _) = run_against(vec![(200, stream.to_string()), (200, list)], &["stream", "show", "orders"]);
+    assert_eq!(exit, Exit::Done);
+    assert!(out.contains("broker-a/1") && out.contains(": a hole  CWY-0401"), "{out}");
+    assert!(out.contains("--partition broker-a/1 --fault-since 77") && !out.contains("broker-a/0"), "{out}");
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for SecretText {
     }
 }
 
-/// A secret in a request: `{"env":"QD_SECRET"}`, `{"file":"/run/secrets/qd"}` or `{"value":"..."}`.
+/// A secret in a request: `{"env":"QD_SECRET"}`, `{"file":"/run/secrets/qd"}`, `{"value":"..."}` or `{"kept":{}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretInput {
@@ -57,6 +57,8 @@ pub enum SecretInput {
     File(String),
     /// The secret itself; the node seals it before it goes anywhere else.
     Value(SecretText),
+    /// The one that is registered; only in changes of an instance that has one.
+    Kept {},
 }
 
 /// A text was neither `env:NAME` nor `file:PATH`.
@@ -78,7 +80,7 @@ impl FromStr for SecretInput {
     }
 }
 
-/// The body of `POST /v1/instances`.
+/// The body of `POST /v1/instances` and `PUT /v1/instances/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateInstance {
