@@ -50,8 +50,9 @@ impl Boundary {
     }
 }
 
-/// Looks at the record of the boundary: no fault when it is the one that was copied, or when retention removed it, so that
-/// nothing can be told any more. A slave is never evidence: what speaks against it is an outage of the master. Also says who answered, as [`Read::answered`]: of anybody else it says nothing.
+/// Looks at the record of the boundary: no fault when it is the one that was copied, or when the master does not hold it any
+/// more, so that nothing can be told. A slave has to show it: one that does not is an outage of the master, and so is what
+/// speaks against it. Also says who answered, as [`Read::answered`]: of anybody else it says nothing.
 pub(super) async fn check<Q: Queue>(queue: &Q, boundary: &Boundary) -> Result<(Option<Fault>, (bool, u64)), Trouble> {
     let read = queue.read(boundary.offset, 1, Duration::ZERO).await?;
     Ok((judge(&read, boundary)?, read.answered()))
@@ -75,13 +76,19 @@ fn judge(read: &Read, boundary: &Boundary) -> Result<Option<Fault>, Trouble> {
         return Ok(has_diverged.then_some(Fault::SourceDiverged { offset }));
     }
     let (minimum, maximum) = (read.bounds.minimum, read.bounds.maximum);
-    if minimum <= offset && maximum <= offset {
-        if read.from_slave {
-            return Err(slave_ends_at(maximum));
+    let ends_before = minimum <= offset && maximum <= offset;
+    match (read.from_slave, ends_before) {
+        (true, true) => Err(slave_ends_at(maximum)),
+        (true, false) => {
+            let why = format!(
+                "the slave that answers does not show the last copied record, offset {offset}, with a queue from {minimum} \
+                 to {maximum}: nothing says that it is the queue that was copied"
+            );
+            Err(Trouble::new(ErrorCode::Unreachable, why))
         }
-        return Ok(Some(Fault::SourceRolledBack { copied: offset.saturating_add(1), maximum }));
+        (false, true) => Ok(Some(Fault::SourceRolledBack { copied: offset.saturating_add(1), maximum })),
+        (false, false) => Ok(None),
     }
-    Ok(None)
 }
 
 #[cfg(test)]
@@ -114,7 +121,10 @@ mod tests {
         assert_eq!(check(&queue, &Boundary { offset: 4, witness }).await, Ok((None, (false, 0))));
         let fault = check(&queue, &Boundary { offset: 3, witness }).await;
         assert_eq!(fault, Ok((Some(Fault::SourceDiverged { offset: 3 }), (false, 0))));
+        queue.hide([4]);
+        assert_eq!(check(&queue, &Boundary { offset: 4, witness }).await, Ok((None, (false, 0))));
         queue.serve_as_slave(true);
+        assert!(check(&queue, &Boundary { offset: 4, witness }).await.is_err(), "it vouches for nothing");
         assert!(check(&queue, &Boundary { offset: 3, witness }).await.is_err());
         queue.truncate(4);
         assert!(check(&queue, &Boundary { offset: 4, witness }).await.is_err());

@@ -62,9 +62,17 @@ pub(super) struct Place {
     pub(super) trusted: bool,
     /// Who answered last: whether it is a slave, and over which connection.
     pub(super) answered: Option<(bool, u64)>,
+    /// How many messages are asked for at most. One after an answer that could not be read, and twice as many after each that
+    /// can: an answer that breaks its frame takes the connection with it, and over the next one it would come again.
+    pub(super) at_most: u32,
 }
 
 impl Place {
+    /// At an offset, with the records before it as they are known.
+    pub(super) fn new(next: i64, boundary: Option<Boundary>, older: Option<Boundary>) -> Self {
+        Self { next, boundary, older, trusted: false, answered: None, at_most: u32::MAX }
+    }
+
     /// Notes who answered. An answer of anybody but the one before is not used: the boundary was not looked at there.
     fn heard(&mut self, read: &Read) -> Result<(), Setback> {
         let answered = read.answered();
@@ -187,13 +195,19 @@ async fn attempt<S: Source>(reading: &Reading<S>, place: &mut Place) -> Result<F
         place.trusted = true;
     }
     let asked = Instant::now();
-    let read = match source.read(place.next, settings.pull_messages, settings.poll_wait).await {
-        Err(trouble) if trouble.code == ErrorCode::Malformed => {
-            let records = single(reading, place).await?;
-            let bounds = source.bounds().await?;
-            return Ok(found(records, *place, bounds));
+    let read = if place.at_most == 1 {
+        None
+    } else {
+        match source.read(place.next, settings.pull_messages.min(place.at_most), settings.poll_wait).await {
+            Err(trouble) if trouble.code == ErrorCode::Malformed => None,
+            read => Some(read?),
         }
-        read => read?,
+    };
+    let Some(read) = read else {
+        place.at_most = 1;
+        let records = single(reading, place).await?;
+        let bounds = source.bounds().await?;
+        return Ok(found(records, *place, bounds));
     };
     place.heard(&read)?;
     let Bounds { minimum, maximum } = read.bounds;
@@ -229,6 +243,7 @@ async fn attempt<S: Source>(reading: &Reading<S>, place: &mut Place) -> Result<F
 
 fn found(records: Vec<Record>, mut place: Place, bounds: Bounds) -> Fetched {
     if let Some(last) = records.last() {
+        place.at_most = place.at_most.saturating_mul(2);
         place.next = last.queue_offset.saturating_add(1);
         place.boundary = Some(Boundary::of(last));
         place.older = None;

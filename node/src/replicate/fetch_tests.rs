@@ -135,7 +135,7 @@ impl Source for Broker {
 }
 
 fn at(next: i64) -> Place {
-    Place { next, boundary: None, older: None, trusted: false, answered: None }
+    Place::new(next, None, None)
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,8 +255,7 @@ async fn a_master_that_vouches_for_the_boundary_does_not_vouch_for_a_slave() {
         condition: Arc::new(Condition::new(gauge)),
         seed: 7,
     };
-    let place = Place { next: 10, boundary, older: None, trusted: false, answered: None };
-    let fetched = fetch(Arc::new(reading), place).await;
+    let fetched = fetch(Arc::new(reading), Place::new(10, boundary, None)).await;
     assert!(matches!(fetched, Err(PartitionExit::SourceLost { .. })), "{fetched:?}");
 }
 
@@ -269,7 +268,7 @@ async fn goes_on<S: Source>(source: S, boundary: &Record, trusted: bool) -> Resu
     let condition = Arc::new(Condition::new(gauge));
     let reading = Reading { source, settings: Arc::new(ReplicateSettings::default()), condition, seed: 7 };
     let answered = trusted.then_some((false, 0));
-    let place = Place { next: 10, boundary: Some(Boundary::of(boundary)), older: None, trusted, answered };
+    let place = Place { trusted, answered, ..Place::new(10, Some(Boundary::of(boundary)), None) };
     timeout(Duration::from_secs(3_600), fetch(Arc::new(reading), place)).await.expect("it ends")
 }
 
@@ -306,7 +305,10 @@ impl Source for Beside {
 
 #[tokio::test(start_paused = true)]
 async fn what_only_a_slave_shows_is_judged_by_its_master_and_is_an_outage_without_it() {
-    let spoils: [Spoil; 3] = [
+    let spoils: [Spoil; 5] = [
+        // It does not show the last copied record.
+        |slave| slave.hide([9]),
+        |slave| slave.retain_from(10),
         |slave| slave.corrupt(10),
         |slave| slave.hide(10..13),
         |slave| {
@@ -386,5 +388,53 @@ async fn a_record_that_is_asked_for_alone_comes_from_whoever_vouched_for_the_bou
         let is_refused =
             matches!(ended, Err(PartitionExit::SourceLost { .. } | PartitionExit::Fault(Fault::SourceDiverged { .. })));
         assert!(is_refused, "case {case}: {ended:?}");
+    }
+}
+
+/// An answer with more than so many messages breaks its frame, and with it the connection.
+#[derive(Clone)]
+struct Overlong {
+    queue: MemoryQueue,
+    longest: usize,
+}
+
+impl Queue for Overlong {
+    async fn read(&self, offset: i64, maximum_messages: u32, wait: Duration) -> Result<Read, Trouble> {
+        let read = self.queue.read(offset, maximum_messages, wait).await?;
+        if read.records.len() > self.longest {
+            self.queue.reconnect();
+            return Err(Trouble::new(ErrorCode::Malformed, "a frame of 20000000 bytes"));
+        }
+        Ok(read)
+    }
+
+    async fn bounds(&self) -> Result<Bounds, Trouble> {
+        self.queue.bounds().await
+    }
+}
+
+impl Source for Overlong {
+    async fn offset_at(&self, timestamp: i64) -> Result<i64, Trouble> {
+        self.queue.offset_at(timestamp).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_break_the_connection_are_passed_in_smaller_ones() {
+    for longest in [1, 5] {
+        let queue = MemoryQueue::default();
+        queue.append_all((0..100).map(message));
+        let boundary = queue.record(9);
+        let source = Overlong { queue: queue.clone(), longest };
+        let mut fetched = goes_on(source.clone(), &boundary, true).await.unwrap();
+        let gauge = Arc::new(PartitionGauge::new(Epoch(1), Timestamp(0)));
+        let condition = Arc::new(Condition::new(gauge));
+        let reading = Arc::new(Reading { source, settings: Arc::default(), condition, seed: 7 });
+        let mut read = std::mem::take(&mut fetched.records);
+        while fetched.place.next < 100 {
+            fetched = fetch(Arc::clone(&reading), fetched.place).await.unwrap();
+            read.append(&mut fetched.records);
+        }
+        assert_eq!(read, queue.records()[10..], "{longest}");
     }
 }

@@ -63,7 +63,7 @@ pub(super) struct Reader<S> {
 
 impl<S: Source> Reader<S> {
     pub(super) fn new(reading: Arc<Reading<S>>, gauge: Arc<PartitionGauge>, charge: Charge) -> Self {
-        let place = Place { next: 0, boundary: None, older: None, trusted: false, answered: None };
+        let place = Place::new(0, None, None);
         Self {
             reading,
             gauge,
@@ -79,7 +79,7 @@ impl<S: Source> Reader<S> {
 
     /// Goes on at an offset; the records before it have to be those of the boundaries, the nearer one and an older one.
     pub(super) fn seek(&mut self, next: i64, boundary: Option<Boundary>, older: Option<Boundary>) {
-        self.place = Place { next, boundary, older, trusted: false, answered: self.place.answered };
+        self.place = Place { answered: self.place.answered, ..Place::new(next, boundary, older) };
         self.fetching = None;
         self.ended = None;
         self.charge.give_back(self.charge.held());
