@@ -178,3 +178,17 @@ async fn a_wait_goes_on_after_a_failed_proposal_without_waiting_for_the_interval
     rig.cells[0].store(next.clone());
     timeout(Duration::from_secs(2), rig.cells[0].wait_committed(&next)).await.expect("it is proposed again soon");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_reports_less_than_is_agreed_does_not_wait_for_ever() {
+    let rig = Rig::with_partitions(1, Duration::from_millis(100));
+    let id = rig.cluster.view().partitions.keys().next().unwrap().clone();
+    rig.cells[0].store(checkpoint(1, 9));
+    sleep(Duration::from_millis(200)).await;
+    // It ends and is started again under the same epoch, from where it was before.
+    rig.board.unwatch(&id);
+    let again = rig.board.watch(&id, Arc::clone(&rig.gauges[0]));
+    again.store(checkpoint(1, 7));
+    timeout(Duration::from_secs(2), again.wait_committed(&checkpoint(1, 7))).await.expect("more than that is agreed");
+    assert_eq!(rig.agreed(), [Some(9)]);
+}

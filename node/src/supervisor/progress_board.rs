@@ -137,11 +137,14 @@ impl ProgressBoard {
             let agreed = view.partitions.get(id).and_then(|partition| partition.checkpoint.as_ref());
             if agreed == Some(&reported) {
                 entry.gauge.set_checkpointed(now);
-                if let Some(cell) = &entry.cell {
-                    cell.committed(&reported);
-                }
             } else {
                 refused.push(id.clone());
+            }
+            // A run that reported less than is agreed may wait for that: it would never be told otherwise.
+            if let Some(agreed) = agreed.filter(|agreed| covers(agreed, &reported))
+                && let Some(cell) = &entry.cell
+            {
+                cell.committed(agreed);
             }
         }
         partitions.watched.retain(|_, entry| !entry.is_over());
@@ -170,4 +173,11 @@ impl ProgressBoard {
     fn lock(&self) -> MutexGuard<'_, Partitions> {
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a checkpoint of the same ownership and lives is as far as another one.
+fn covers(agreed: &Checkpoint, reported: &Checkpoint) -> bool {
+    let of = |checkpoint: &Checkpoint| (checkpoint.epoch, checkpoint.source_incarnation, checkpoint.target_incarnation);
+    let place = |checkpoint: &Checkpoint| (checkpoint.source_next, checkpoint.target_next);
+    of(agreed) == of(reported) && place(agreed) >= place(reported)
 }
