@@ -20,7 +20,7 @@ use causeway_core::stream::Durability;
 
 use super::batching::Ready;
 use super::progress::ProgressCell;
-use super::resume::Resumed;
+use super::resume::{Cause, Resumed};
 use super::sink::Ack;
 use crate::clock;
 use crate::status::PartitionGauge;
@@ -69,8 +69,12 @@ impl Recorder {
         self.waits
     }
 
-    /// The target's tail was read: copying goes on there.
-    pub(super) fn resumed(&mut self, resumed: &Resumed) {
+    /// The target's tail was read: copying goes on there. A batch that was the cause has an acknowledgement of its own, which
+    /// nobody recorded.
+    pub(super) fn resumed(&mut self, resumed: &Resumed, cause: Cause) {
+        if let Cause::Stray { full: false, .. } = cause {
+            self.waits = self.policy == Durability::Confirmed;
+        }
         if resumed.source_next == self.durable.source_next {
             self.reached.fingerprint = self.durable.fingerprint;
         } else if resumed.source_next != self.reached.source_next {

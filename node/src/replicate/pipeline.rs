@@ -154,7 +154,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
                 Err(Halt::Exit(exit)) => return Err(self.leave(exit).await),
             }
         };
-        self.recorder.resumed(&resumed);
+        self.recorder.resumed(&resumed, cause);
         self.sink.verified(connection, &resumed, cause);
         if cause != Cause::Connection || self.source.position(&self.batcher) != resumed.source_next {
             self.batcher.restart(resumed.behind_last_copy());

@@ -41,6 +41,8 @@ pub(super) enum Cause {
         from: i64,
         /// Behind its end.
         to: i64,
+        /// Whether it is as durable as the target is configured for.
+        full: bool,
     },
 }
 

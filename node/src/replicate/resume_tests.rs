@@ -403,3 +403,22 @@ async fn an_outage_of_the_target_is_over_when_it_answers_though_copies_wait_for_
     assert_eq!(exit, PartitionExit::Stopped);
     assert_eq!(scene.run.gauge.condition().state, RunState::Running);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_weak_acknowledgement_holds_the_checkpoint_back_though_the_tail_had_to_be_read_for_it() {
+    for (step, expected) in [(Step::Weak, 10), (Step::Store, 15)] {
+        let scene = confirmed(10);
+        let jump = async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            scene.sink.append_foreign(5);
+            // Whether the last copy still stands cannot be told in time.
+            scene.sink.queue.fail_reads(25);
+            scene.sink.play([step]);
+            scene.source.append_all((10..15).map(message));
+        };
+        let (exit, ()) = tokio::join!(scene.play(), jump);
+        assert_eq!(exit, PartitionExit::Stopped);
+        assert_eq!(scene.copied(), scene.bodies(0));
+        assert_eq!(scene.checkpoint().source_next, expected, "{step:?}");
+    }
+}

@@ -189,8 +189,9 @@ impl<K: Sink> Writer<K> {
                 }
                 SendOutcome::Stored { offset, durability, .. } => {
                     self.retry.succeeded();
-                    self.stored(offset, ready).await?;
-                    return Ok(Some(Ack { offset, full: durability == Durability::Full }));
+                    let ack = Ack { offset, full: durability == Durability::Full };
+                    self.stored(ack, ready).await?;
+                    return Ok(Some(ack));
                 }
                 SendOutcome::Unknown(error) => {
                     let trouble = Trouble::from(error);
@@ -252,14 +253,15 @@ impl<K: Sink> Writer<K> {
         Ok(Ok(self.sink.send(message).await))
     }
 
-    async fn stored(&mut self, offset: i64, ready: &Ready) -> Result<(), Interruption> {
+    async fn stored(&mut self, Ack { offset, full }: Ack, ready: &Ready) -> Result<(), Interruption> {
         let end = offset.saturating_add(ready.messages);
+        let stray = Interruption::Resume(Cause::Stray { from: offset, to: end, full });
         if offset < self.expected {
-            return Err(Interruption::Resume(Cause::Stray { from: offset, to: end }));
+            return Err(stray);
         }
         if offset > self.expected {
             if !self.last_copy_stands().await {
-                return Err(Interruption::Resume(Cause::Stray { from: offset, to: end }));
+                return Err(stray);
             }
             if self.watches() {
                 self.look_between(self.expected, offset).await;
