@@ -4,6 +4,7 @@ use causeway_core::error_code::ErrorCode;
 use causeway_core::fault::{Fault, Resolution};
 use causeway_core::ids::Timestamp;
 use causeway_core::partition::ResolvedFault;
+use causeway_core::stream::StartPosition;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::exit::PartitionExit;
@@ -112,4 +113,17 @@ async fn an_agreement_that_does_not_come_is_shown() {
         assert_eq!((condition.state, condition.code), (RunState::Blocked, Some(ErrorCode::Unavailable)));
         assert!(condition.why.unwrap().contains("agreed"));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offset_to_begin_at_that_retention_has_passed_is_a_fault_that_can_be_skipped() {
+    let scene = Scene::starting(StartPosition::Offset(3), 100);
+    scene.source.retain_from(10);
+    assert_eq!(scene.play().await, PartitionExit::Fault(Fault::RetentionWon { from: 3, to: 10 }));
+    assert_eq!(scene.checkpoint().source_next, 3, "what a decision is measured against");
+    let mut scene = scene.again();
+    // What a skip makes of the checkpoint.
+    scene.run.partition.checkpoint.as_mut().unwrap().source_next = 10;
+    assert_eq!(scene.play().await, PartitionExit::Stopped);
+    assert_eq!(scene.copied(), scene.bodies(10));
 }

@@ -83,7 +83,7 @@ impl Scene {
         Self { source, sink: MemorySink::default(), run: a_run() }
     }
 
-    fn starting(start: StartPosition, messages: u64) -> Self {
+    pub(super) fn starting(start: StartPosition, messages: u64) -> Self {
         let mut scene = Self::new(messages);
         scene.run.partition.start = start;
         scene
@@ -196,7 +196,6 @@ async fn begins_where_it_is_told() {
         (StartPosition::Earliest, 10),
         (StartPosition::Latest, 100),
         (StartPosition::Offset(40), 40),
-        (StartPosition::Offset(3), 10),
         (StartPosition::Offset(999), 100),
         // Store timestamps begin at 5,001.
         (StartPosition::Timestamp(5_051), 50),

@@ -23,7 +23,8 @@ pub(super) struct FirstPlace {
     pub(super) last_copy: Option<LastCopy>,
 }
 
-/// Finds the first place. A position outside the queue becomes the end of it that is nearer.
+/// Finds the first place. A position behind the queue becomes its end, and so does a time before it. An offset that retention
+/// has passed stays what it is: the first read tells what is missing.
 pub(super) async fn first_place<S: Source, K: Sink>(
     source: &S,
     sink: &K,
@@ -32,13 +33,15 @@ pub(super) async fn first_place<S: Source, K: Sink>(
     settings: &ReplicateSettings,
 ) -> Result<FirstPlace, PartitionExit> {
     let bounds = source.bounds().await.map_err(PartitionExit::source_lost)?;
+    let inside = |offset: i64| offset.min(bounds.maximum).max(bounds.minimum);
     let wanted = match start {
         StartPosition::Earliest => bounds.minimum,
-        StartPosition::Latest => bounds.maximum,
-        StartPosition::Timestamp(timestamp) => source.offset_at(timestamp).await.map_err(PartitionExit::source_lost)?,
-        StartPosition::Offset(offset) => offset,
+        StartPosition::Latest => inside(bounds.maximum),
+        StartPosition::Timestamp(timestamp) => {
+            inside(source.offset_at(timestamp).await.map_err(PartitionExit::source_lost)?)
+        }
+        StartPosition::Offset(offset) => offset.min(bounds.maximum.max(bounds.minimum)),
     };
-    let wanted = wanted.min(bounds.maximum).max(bounds.minimum);
     let target = sink.bounds().await.map_err(PartitionExit::sink_lost)?;
     let low = target.maximum.saturating_sub(i64::from(settings.first_search_messages)).max(target.minimum);
     let newest = own.newest(sink, low, target.maximum, settings.batch_messages, |_| true);
