@@ -14,6 +14,8 @@ mod buffers;
 mod condition;
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod duplicates;
 mod durability;
 mod exit;
 #[cfg(test)]

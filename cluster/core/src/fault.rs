@@ -60,12 +60,12 @@ pub enum Fault {
         /// Why.
         reason: String,
     },
-    /// The target's retention removed the tail that proves what was copied.
-    #[error("the target's retention removed offsets {from} to {to}, so what was copied there cannot be proven")]
+    /// The target does not show what proves what was copied: its retention removed that, or it cannot be read there.
+    #[error("the target shows no messages at its offsets {from} to {to}, so what was copied there cannot be proven")]
     TargetTailGone {
         /// First offset that a tail read has to see.
         from: i64,
-        /// The oldest offset that the target still holds.
+        /// The first offset behind it that may be shown.
         to: i64,
     },
     /// The target lost acknowledged messages and no earlier own copy was found to continue after.

@@ -8,6 +8,8 @@ use crate::outcome::Refusal;
 pub enum Skip {
     /// Nothing is left out: copying goes on at the checkpoint, and the target's tail is read from this offset on.
     TrustCheckpoint {
+        /// The first target offset that is not shown: a last copy from there on proves nothing any more.
+        unproven_from: i64,
         /// The first target offset that is looked at.
         target_next: i64,
     },
@@ -28,8 +30,8 @@ impl Skip {
     /// [`Refusal::CannotSkip`] where the fault names nothing to leave out, [`Refusal::ProgressBehindFault`] where
     /// something before it is not agreed to be copied.
     pub fn of(fault: &Fault, agreed: Option<i64>) -> Result<Self, Refusal> {
-        if let (Fault::TargetTailGone { to, .. }, Some(_)) = (fault, agreed) {
-            return Ok(Self::TrustCheckpoint { target_next: *to });
+        if let (Fault::TargetTailGone { from, to }, Some(_)) = (fault, agreed) {
+            return Ok(Self::TrustCheckpoint { unproven_from: *from, target_next: *to });
         }
         let behind = fault.skip_to().ok_or_else(|| Refusal::CannotSkip(fault.clone()))?;
         if let (Some(agreed), Some(begins)) = (agreed, fault.begins_at())
@@ -62,7 +64,7 @@ mod tests {
             (gap, Some(4), Err(Refusal::ProgressBehindFault { agreed: 4, fault: 5 })),
             (damaged(5), Some(5), at(6)),
             (damaged(4), Some(5), Ok(Skip::GoOnAt { source_next: 5, was_copied: true })),
-            (tail.clone(), Some(5), Ok(Skip::TrustCheckpoint { target_next: 9 })),
+            (tail.clone(), Some(5), Ok(Skip::TrustCheckpoint { unproven_from: 5, target_next: 9 })),
             (tail.clone(), None, Err(Refusal::CannotSkip(tail))),
         ];
         for (fault, agreed, expected) in rows {

@@ -339,6 +339,23 @@ fn an_instance_in_use_is_not_removed() {
 
 /// The stored form of version 1 must stay readable: these bytes were written by the first release.
 #[test]
+fn a_last_copy_that_the_target_does_not_show_is_not_looked_for_after_a_skip() {
+    for (from, to, last_copy, target_next) in [(9, 10, None, 20), (15, 30, Some(9), 30), (20, 25, Some(9), 25)] {
+        let (mut replica, partition) = Replica::with_partition();
+        let last = LastCopy { source_offset: 9, target_offset: 9 };
+        let known = Checkpoint { target_next: 20, last_copy: Some(last), ..checkpoint(1, 10) };
+        let progress = vec![Progress { partition: partition.clone(), checkpoint: known }];
+        replica.apply(Command::RecordProgress { node: ME, progress });
+        let fault = Fault::TargetTailGone { from, to };
+        replica.apply(Command::RaiseFault { partition: partition.clone(), epoch: Epoch(1), fault });
+        replica.apply(Command::ResolveFault { partition: partition.clone(), resolution: Resolution::Skip });
+        let now = replica.state.partitions[&partition].checkpoint.clone().unwrap();
+        assert_eq!((now.last_copy.map(|copy| copy.target_offset), now.target_next), (last_copy, target_next));
+        assert_eq!(now.source_next, 10);
+    }
+}
+
+#[test]
 fn the_stored_form_of_a_command_does_not_change() {
     let envelope = Envelope {
         version: 1,

@@ -55,7 +55,7 @@ type Explained = (String, Option<i64>, Option<u64>);
 
 fn skip(fault: &Fault, position: Option<i64>) -> Result<Explained, Error> {
     let (next, was_copied) = match Skip::of(fault, position).map_err(Error::Refused)? {
-        Skip::TrustCheckpoint { target_next } => {
+        Skip::TrustCheckpoint { target_next, .. } => {
             let effect = format!(
                 "copying goes on at the checkpoint without looking at target offsets before {target_next}: copies that \
                  landed there after the checkpoint are made once more"

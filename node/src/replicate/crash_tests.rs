@@ -4,7 +4,6 @@
 //! the target lose its tail, reconnect and be written to by others, and lets the source fail. The judge at the end reads
 //! the two queues and nothing else. One law holds all the time: no checkpoint is ahead of what the target ever held.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
@@ -18,6 +17,7 @@ use causeway_core::stream::{BornTimestamp, Durability};
 use proptest::prelude::*;
 use tokio::task::yield_now;
 
+use super::duplicates::last_of_each;
 use super::exit::PartitionExit;
 use super::memory::{MemoryQueue, MemorySink, Message, Step, message};
 use super::pipeline::{Run, run};
@@ -195,14 +195,6 @@ fn copies(sink: &MemorySink) -> Vec<Bytes> {
 fn wanted(source: &MemoryQueue) -> Vec<Bytes> {
     let records = source.records();
     records.into_iter().filter(|record| is_wanted(record.property("TAGS"))).map(|record| record.body).collect()
-}
-
-/// What the copies are when of each message only the last one counts.
-fn last_of_each(copies: Vec<Bytes>) -> Vec<Bytes> {
-    let mut seen = BTreeSet::new();
-    let mut last: Vec<_> = copies.into_iter().rev().filter(|body| seen.insert(body.clone())).collect();
-    last.reverse();
-    last
 }
 
 async fn survive(lives: Vec<Life>, durability: Durability, born: BornTimestamp, judged: fn(Vec<Bytes>) -> Vec<Bytes>) {

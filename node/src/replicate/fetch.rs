@@ -35,7 +35,7 @@ pub(super) const PROBES: i64 = 4_096;
 pub(super) const LONGEST_SEARCH: Duration = Duration::from_secs(10);
 
 /// So many times the confirmations are awaited while one anomaly follows another and none stays.
-const PATTERNS: u32 = 4;
+pub(super) const PATTERNS: u32 = 4;
 
 /// An answer "nothing yet" that comes sooner than this was not waited for by the broker.
 const NO_WAIT: Duration = Duration::from_millis(50);

@@ -13,6 +13,7 @@ use std::future::Future;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use causeway_core::checkpoint::Checkpoint;
@@ -24,7 +25,7 @@ use causeway_core::provenance::{Stamp, StreamKey};
 use causeway_core::stream::StreamSpec;
 use causeway_rules::tag::TagExpression;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::batching::{Batcher, Limits};
 use super::budget::{Charge, ReadAheadBudget};
@@ -36,7 +37,7 @@ use super::fetch::Reading;
 use super::filter::Filter;
 use super::ports::{Sink, Source};
 use super::progress::ProgressCell;
-use super::resume::{Cause, Known, Look};
+use super::resume::{Cause, Findings, Known, Look};
 use super::settings::ReplicateSettings;
 use super::sink::{Interruption, Writer, Writing};
 use super::source::Reader;
@@ -144,14 +145,33 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             passed_over: passed_over(&self.run.partition),
         };
         let mut look = Look::new(cause, known);
+        let mut findings = Findings::default();
         let (connection, resumed) = loop {
             let (began, read_to) = (Instant::now(), look.read_to());
             match stop.unless_stopped(look.attempt(&self.sink.sink, &self.own, &settings)).await? {
                 Ok(looked) => break looked,
                 // One that got somewhere is no failure before it failed.
-                Err(Halt::Trouble(trouble)) if look.read_to() > read_to => self.sink.wait(&trouble).await?,
-                Err(Halt::Trouble(trouble)) => self.sink.wait_since(began, &trouble).await?,
-                Err(Halt::Exit(exit)) => return Err(self.leave(exit).await),
+                Err(Halt::Trouble(trouble)) => {
+                    findings = Findings::default();
+                    let began = if look.read_to() > read_to { Instant::now() } else { began };
+                    self.sink.wait_since(began, &trouble).await?;
+                }
+                Err(Halt::Unreadable(fault)) => {
+                    let trouble = Trouble::new(ErrorCode::InstanceRefused, fault.to_string());
+                    let exit = PartitionExit::Fault(fault);
+                    let is_confirmed = findings.confirm(&exit, settings.confirmations);
+                    match self.sink.wait(&trouble).await {
+                        Err(PartitionExit::SinkLost { .. }) if is_confirmed => return Err(self.leave(exit).await),
+                        waited => waited?,
+                    }
+                }
+                Err(Halt::Exit(exit)) => {
+                    if findings.confirm(&exit, settings.confirmations) {
+                        self.run.gauge.zombie_writes.fetch_add(look.left_behind(), Ordering::Relaxed);
+                        return Err(self.leave(exit).await);
+                    }
+                    stop.unless_stopped(sleep(settings.confirmation_wait)).await?;
+                }
             }
         };
         self.recorder.resumed(&resumed, cause);

@@ -18,6 +18,7 @@ use causeway_rocketmq::wire::sys_flag;
 use tokio::sync::Mutex;
 
 use super::budget::ReadAheadBudget;
+use super::duplicates::append_again;
 use super::exit::PartitionExit;
 use super::memory::{MemoryQueue, MemorySink, Message, Step, message};
 use super::pipeline::{Run, run};
@@ -420,11 +421,7 @@ async fn a_dead_owners_late_copies_are_counted_and_change_nothing() {
     let zombie = async {
         tokio::time::sleep(Duration::from_secs(20)).await;
         let old: Vec<_> = scene.sink.queue.records().split_off(90);
-        scene.sink.queue.append_all(old.into_iter().map(|copy| Message {
-            body: copy.body,
-            properties: copy.properties,
-            ..Message::default()
-        }));
+        append_again(&scene.sink.queue, &old);
         scene.source.append_all((100..120).map(message));
     };
     let (exit, ()) = tokio::join!(scene.play(), zombie);
@@ -447,6 +444,7 @@ async fn a_batch_that_lands_below_what_was_acknowledged_hides_no_loss() {
     let (exit, ()) = tokio::join!(scene.play(), loss);
     let PartitionExit::TargetRewound { checkpoint, .. } = exit else { panic!("{exit:?}") };
     assert_eq!((checkpoint.source_next, checkpoint.target_next), (80, 90), "the stray batch is not taken for landed");
+    assert_eq!(scene.run.gauge.zombie_writes.load(Ordering::Relaxed), 10, "it will stand there twice");
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,12 +13,16 @@
 //! back finds that. Over the connection that acknowledged everything, the newest copy is looked for instead of the durable
 //! one, and only what is behind it is read: what waits for durability may be long. Never sends anything.
 
+use std::mem::{Discriminant, discriminant};
+
 use causeway_core::checkpoint::{Checkpoint, LastCopy};
+use causeway_core::error_code::ErrorCode;
 use causeway_core::fault::Fault;
 use tokio::time::sleep;
 
 use super::boundary::{Boundary, Witness};
 use super::exit::PartitionExit;
+use super::fetch::PATTERNS;
 use super::ports::Sink;
 use super::settings::ReplicateSettings;
 use super::settle::settle;
@@ -102,12 +106,19 @@ pub(super) struct Look {
     /// Whether the run knows every copy below `complete_to`, so that only what is behind has to be read.
     complete: bool,
     tail: Tail,
+    /// Copies behind what was lost, which a rewind leaves where they stand and copies again.
+    left_behind: u64,
 }
 
 impl Look {
     pub(super) fn new(cause: Cause, known: Known) -> Self {
         let tail = Tail::behind(&known.durable, 0);
-        Self { cause, known, connection: None, waited: false, complete: false, tail }
+        Self { cause, known, connection: None, waited: false, complete: false, tail, left_behind: 0 }
+    }
+
+    /// Copies that will stand at the target twice after the rewind that the last attempt asked for.
+    pub(super) fn left_behind(&self) -> u64 {
+        self.left_behind
     }
 
     /// How far the target was read: an attempt that failed further on got somewhere.
@@ -122,6 +133,7 @@ impl Look {
         own: &OwnCopies,
         settings: &ReplicateSettings,
     ) -> Result<(u64, Resumed), Halt> {
+        self.left_behind = 0;
         // Connected first, so that whatever is sent over a later connection is noticed.
         let connection = sink.connect().await?;
         if self.connection.replace(connection) != Some(connection) {
@@ -139,20 +151,26 @@ impl Look {
                 Some(copy) => Some(own.standing(sink, copy).await?),
                 None => None,
             };
+            if let (Some(Standing::Unreadable), Some(copy)) = (standing, base.last_copy) {
+                let (from, to) = (copy.target_offset, copy.target_offset.saturating_add(1));
+                return Err(Halt::Unreadable(Fault::TargetTailGone { from, to }));
+            }
             let is_gone = matches!(standing, Some(Standing::Gone | Standing::NotShown));
             if (is_gone || went_back_to < base.target_next) && *base != self.known.durable {
                 // Some of what waits for durability is lost: what is durable says how much.
                 self.begin(false);
                 continue;
             }
-            if is_gone {
-                return Err(rewind(sink, own, base, minimum, end, settings).await?);
-            }
-            if went_back_to < base.target_next {
-                return Err(match base.last_copy {
-                    None => rewind(sink, own, base, minimum, end, settings).await?,
-                    Some(copy) => others_lost(base, copy.target_offset.saturating_add(1).max(minimum).min(end)),
-                });
+            match base.last_copy.filter(|_| !is_gone) {
+                Some(copy) if went_back_to < base.target_next => {
+                    return Err(others_lost(base, copy.target_offset.saturating_add(1).max(minimum).min(end)));
+                }
+                None if is_gone || went_back_to < base.target_next => {
+                    let (halt, left_behind) = rewind(sink, own, base, minimum, end, settings).await?;
+                    self.left_behind = left_behind;
+                    return Err(halt);
+                }
+                _ => {}
             }
             break if let Some(Standing::Stands(found)) = standing { Some(found) } else { None };
         };
@@ -290,8 +308,8 @@ fn others_lost(durable: &Checkpoint, target_next: i64) -> Halt {
     Halt::Exit(PartitionExit::TargetRewound { checkpoint: Checkpoint { target_next, ..durable.clone() }, lost: 0 })
 }
 
-/// The copies that the checkpoint counts on are gone: finds the newest that is left. Copies at and behind the
-/// checkpoint's source offset are not looked at: they stand behind the hole.
+/// The copies that the checkpoint counts on are gone: finds the newest that is left, and counts those that are not gone on
+/// from. Copies at and behind the checkpoint's source offset are among them: they stand behind the hole.
 async fn rewind<K: Sink>(
     sink: &K,
     own: &OwnCopies,
@@ -299,9 +317,13 @@ async fn rewind<K: Sink>(
     minimum: i64,
     end: i64,
     settings: &ReplicateSettings,
-) -> Result<Halt, Trouble> {
+) -> Result<(Halt, u64), Trouble> {
     let low = end.saturating_sub(i64::from(settings.search_back_messages)).max(minimum);
-    let wanted = |copy: &OwnCopy| copy.place.source_offset < durable.source_next;
+    let mut seen = Vec::new();
+    let wanted = |copy: &OwnCopy| {
+        seen.push(copy.place.source_offset);
+        copy.place.source_offset < durable.source_next
+    };
     let found = own.newest(sink, low, end, settings.batch_messages, wanted).await?;
     let source_next = match found {
         Some(copy) => copy.place.source_offset.saturating_add(1),
@@ -309,9 +331,10 @@ async fn rewind<K: Sink>(
         None if durable.last_copy.is_none() => durable.source_next,
         None => {
             let fault = Fault::TargetLost { queue: own.source.to_string(), below: end };
-            return Ok(fault.into());
+            return Ok((fault.into(), 0));
         }
     };
+    let left_behind = seen.into_iter().filter(|offset| *offset >= source_next).count();
     let lost = u64::try_from(durable.source_next.saturating_sub(source_next)).unwrap_or(0);
     let checkpoint = Checkpoint {
         source_next,
@@ -320,5 +343,27 @@ async fn rewind<K: Sink>(
         last_copy: found.map(|copy| copy.place),
         ..durable.clone()
     };
-    Ok(Halt::Exit(PartitionExit::TargetRewound { checkpoint, lost }))
+    let halt = Halt::Exit(PartitionExit::TargetRewound { checkpoint, lost });
+    Ok((halt, u64::try_from(left_behind).unwrap_or(u64::MAX)))
+}
+
+/// What was found at the target, look after look. One look is enough for no rewind and no fault: a rewind copies again what may
+/// still be there, and a fault stops the partition.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    last: Option<(Discriminant<PartitionExit>, Option<ErrorCode>)>,
+    alike: u32,
+    all: u32,
+}
+
+impl Findings {
+    /// Another look found this. Says whether that was so often enough in a row, or one thing after another for long enough.
+    pub(super) fn confirm(&mut self, exit: &PartitionExit, confirmations: u32) -> bool {
+        let code = if let PartitionExit::Fault(fault) = exit { Some(fault.code()) } else { None };
+        let kind = Some((discriminant(exit), code));
+        self.alike = if self.last == kind { self.alike.saturating_add(1) } else { 1 };
+        self.last = kind;
+        self.all = self.all.saturating_add(1);
+        self.alike >= confirmations || self.all >= confirmations.saturating_mul(PATTERNS)
+    }
 }

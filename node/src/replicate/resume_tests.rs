@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use causeway_core::checkpoint::{Checkpoint, LastCopy};
 use causeway_core::fault::Fault;
 use causeway_core::ids::{Epoch, Incarnation, RuleVersion};
 use causeway_core::stream::Durability;
 
+use super::duplicates::{append_again, last_of_each};
 use super::exit::PartitionExit;
-use super::memory::{Message, Step, message};
+use super::memory::{Step, message};
 use super::pipeline_tests::Scene;
 use super::settings::ReplicateSettings;
 use crate::status::RunState;
@@ -41,12 +41,6 @@ fn shared(messages: u64) -> Scene {
     scene
 }
 
-/// What the copies are when of each message only the last one counts.
-fn last_of_each(copied: &[Bytes]) -> Vec<Bytes> {
-    let is_last = |(position, body): &(usize, &Bytes)| !copied[position + 1..].contains(body);
-    copied.iter().enumerate().filter(is_last).map(|(_, body)| body.clone()).collect()
-}
-
 /// Lets others write a thousand messages every ten seconds.
 async fn write_on(scene: &Scene, times: u32) {
     for _ in 0..times {
@@ -61,14 +55,9 @@ async fn a_batch_behind_a_hole_is_not_taken_for_landed_after_a_crash() {
     whole.play().await;
     let copies = whole.sink.queue.records();
     let mut scene = Scene::new(30);
-    let again = |copy: &causeway_rocketmq::wire::record::Record| Message {
-        body: copy.body.clone(),
-        properties: copy.properties.clone(),
-        ..Message::default()
-    };
     // Twenty were acknowledged, the last five of them got lost, and the next ten were stored in their place.
-    scene.sink.queue.append_all(copies[..15].iter().map(again));
-    scene.sink.queue.append_all(copies[20..].iter().map(again));
+    append_again(&scene.sink.queue, &copies[..15]);
+    append_again(&scene.sink.queue, &copies[20..]);
     scene.run.partition.checkpoint = Some(Checkpoint {
         epoch: Epoch(1),
         rule_version: RuleVersion(0),
@@ -80,7 +69,7 @@ async fn a_batch_behind_a_hole_is_not_taken_for_landed_after_a_crash() {
         last_copy: Some(LastCopy { source_offset: 9, target_offset: 9 }),
     });
     assert_eq!(scene.play().await, PartitionExit::Stopped);
-    assert_eq!(last_of_each(&scene.copied()), scene.bodies(0));
+    assert_eq!(last_of_each(scene.copied()), scene.bodies(0));
     assert_eq!(scene.run.gauge.zombie_writes.load(Ordering::Relaxed), 10);
 }
 
@@ -89,7 +78,7 @@ async fn a_hole_under_the_living_connection_is_filled_while_the_checkpoint_waits
     let scene = confirmed(60);
     scene.sink.play([Step::Store, Step::Weak, Step::GoBack(5)]);
     assert_eq!(scene.play().await, PartitionExit::Stopped);
-    assert_eq!(last_of_each(&scene.copied()), scene.bodies(0));
+    assert_eq!(last_of_each(scene.copied()), scene.bodies(0));
     assert_eq!(scene.copied().len(), 70, "the batch behind the hole stands there twice");
     assert_eq!(scene.checkpoint().source_next, 60);
 }
@@ -271,11 +260,7 @@ async fn a_dead_owners_copies_are_counted_though_they_are_shown_late() {
         tokio::time::sleep(Duration::from_secs(20)).await;
         let old: Vec<_> = scene.sink.queue.records().split_off(90);
         scene.sink.queue.show_later(Duration::from_secs(1));
-        scene.sink.queue.append_all(old.into_iter().map(|copy| Message {
-            body: copy.body,
-            properties: copy.properties,
-            ..Message::default()
-        }));
+        append_again(&scene.sink.queue, &old);
         scene.source.append_all((100..110).map(message));
     };
     let (exit, ()) = tokio::join!(scene.play(), zombie);
@@ -301,17 +286,6 @@ async fn a_loss_under_the_living_connection_is_found_though_no_message_arrives()
     }
 }
 
-/// Appends copies that stand there already once more.
-fn double(scene: &Scene, from: usize) {
-    let old = scene.sink.queue.records().split_off(from);
-    let again = |copy: causeway_rocketmq::wire::record::Record| Message {
-        body: copy.body,
-        properties: copy.properties,
-        ..Message::default()
-    };
-    scene.sink.queue.append_all(old.into_iter().map(again));
-}
-
 #[tokio::test(start_paused = true)]
 async fn while_copies_wait_for_durability_a_look_reads_only_what_is_new_and_counts_it_once() {
     let scene = confirmed(2_000);
@@ -319,7 +293,7 @@ async fn while_copies_wait_for_durability_a_look_reads_only_what_is_new_and_coun
     let looks = async {
         tokio::time::sleep(Duration::from_secs(20)).await;
         assert_eq!(scene.copied().len(), 2_000);
-        double(&scene, 1_990);
+        append_again(&scene.sink.queue, &scene.sink.queue.records()[1_990..]);
         let reads = scene.sink.queue.reads();
         tokio::time::sleep(Duration::from_secs(130)).await;
         let reads = scene.sink.queue.reads() - reads;
@@ -420,5 +394,54 @@ async fn a_weak_acknowledgement_holds_the_checkpoint_back_though_the_tail_had_to
         assert_eq!(exit, PartitionExit::Stopped);
         assert_eq!(scene.copied(), scene.bodies(0));
         assert_eq!(scene.checkpoint().source_next, expected, "{step:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_that_only_one_look_sees_is_none() {
+    let scene = Scene::new(100);
+    let glitch = async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let copies = scene.sink.queue.records();
+        scene.sink.queue.truncate(70);
+        scene.sink.append_foreign(30);
+        let reads = scene.sink.queue.reads();
+        scene.sink.reconnect();
+        while scene.sink.queue.reads() == reads {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        scene.sink.queue.truncate(70);
+        append_again(&scene.sink.queue, &copies[70..]);
+    };
+    let (exit, ()) = tokio::join!(scene.play(), glitch);
+    assert_eq!(exit, PartitionExit::Stopped);
+    assert_eq!((scene.copied(), scene.checkpoint().target_next), (scene.bodies(0), 100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_target_does_not_show_is_a_fault_that_names_it_when_it_does_not_pass() {
+    // The last copy itself, and what others wrote behind it.
+    for (unreadable, hidden) in [(99, false), (99, true), (102, false), (102, true)] {
+        let scene = Scene::new(100);
+        scene.play().await;
+        let mut scene = scene.again();
+        scene.sink.append_foreign(5);
+        if hidden {
+            scene.sink.queue.hide([unreadable]);
+        } else {
+            scene.sink.queue.make_undecodable(unreadable);
+        }
+        let began = tokio::time::Instant::now();
+        let fault = Fault::TargetTailGone { from: unreadable, to: unreadable + 1 };
+        assert_eq!(scene.play().await, PartitionExit::Fault(fault));
+        assert!(began.elapsed() >= scene.run.settings.patience, "it may pass");
+        // What a skip makes of the checkpoint.
+        let checkpoint = scene.run.partition.checkpoint.as_mut().unwrap();
+        checkpoint.target_next = checkpoint.target_next.max(unreadable + 1);
+        checkpoint.last_copy = checkpoint.last_copy.filter(|copy| copy.target_offset < unreadable);
+        scene.source.append_all((100..110).map(message));
+        assert_eq!(scene.play().await, PartitionExit::Stopped);
+        assert_eq!(scene.copied(), scene.bodies(0));
     }
 }

@@ -30,7 +30,7 @@ use super::resume::{Cause, Resumed};
 use super::retry::Retry;
 use super::settings::ReplicateSettings;
 use super::stop::StopSignal;
-use super::tail::{Halt, OwnCopies, Standing};
+use super::tail::{OwnCopies, Standing};
 use super::trouble::Trouble;
 use crate::status::PartitionGauge;
 
@@ -279,16 +279,21 @@ impl<K: Sink> Writer<K> {
     /// the last one, nobody asks for this one again.
     async fn last_copy_stands(&self) -> bool {
         let Some(copy) = self.last_copy else { return true };
+        let look = async || match self.own.standing(&self.sink, copy).await {
+            Ok(Standing::Stands(_) | Standing::Retired) => Ok(true),
+            Ok(Standing::Gone) => Ok(false),
+            Ok(Standing::NotShown | Standing::Unreadable) | Err(_) => Err(()),
+        };
+        self.until_shown(look).await.unwrap_or(false)
+    }
+
+    /// Looks at what stands before an answered send: that may not be shown yet, so it is waited for as long as settling takes.
+    async fn until_shown<T, E>(&self, look: impl AsyncFn() -> Result<T, E>) -> Result<T, E> {
         let began = Instant::now();
         loop {
-            match self.own.standing(&self.sink, copy).await {
-                Ok(Standing::Stands(_) | Standing::Retired) => return true,
-                Ok(Standing::Gone) => return false,
-                // What stands before an answered send may not be shown yet.
-                Ok(Standing::NotShown) | Err(_) if began.elapsed() < self.settings.settle_own => {
-                    sleep(self.settings.settle_poll).await;
-                }
-                Ok(Standing::NotShown) | Err(_) => return false,
+            match look().await {
+                Err(_) if began.elapsed() < self.settings.settle_own => sleep(self.settings.settle_poll).await,
+                looked => return looked,
             }
         }
     }
@@ -297,25 +302,18 @@ impl<K: Sink> Writer<K> {
     /// the offsets alone says where copying goes on.
     async fn look_between(&mut self, from: i64, to: i64) {
         let from = from.max(to.saturating_sub(LONGEST_JUMP));
-        let began = Instant::now();
-        let (zombies, foreign) = loop {
+        let look = async || {
             let (mut zombies, mut foreign) = (0_u64, false);
             let scanned = self.own.scan(&self.sink, from, to, |seen| match seen {
                 Some(_) => zombies = zombies.saturating_add(1),
                 None => foreign = true,
             });
-            match scanned.await {
-                Ok(()) => break (zombies, foreign),
-                // What stands before an answered send may not be shown yet.
-                Err(Halt::Trouble(_)) if began.elapsed() < self.settings.settle_own => {
-                    sleep(self.settings.settle_poll).await;
-                }
-                Err(halt) => {
-                    tracing::warn!(?halt, from, to, "what others wrote to the target queue could not be read");
-                    break (zombies, foreign);
-                }
-            }
+            scanned.await.map(|()| (zombies, foreign)).map_err(|halt| (halt, zombies, foreign))
         };
+        let (zombies, foreign) = self.until_shown(look).await.unwrap_or_else(|(halt, zombies, foreign)| {
+            tracing::warn!(?halt, from, to, "what others wrote to the target queue could not be read");
+            (zombies, foreign)
+        });
         self.shared |= foreign;
         if zombies > 0 {
             tracing::warn!(source = %self.own.source, zombies, from, to, "copies of a dead owner landed late");

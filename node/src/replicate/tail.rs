@@ -14,9 +14,11 @@ use causeway_core::ids::Incarnation;
 use causeway_core::partition::QueueId;
 use causeway_core::provenance::{Kind, PROPERTY, Provenance, StreamKey};
 use causeway_rocketmq::wire::record::Record;
+use tokio::time::Instant;
 
 use super::boundary::Witness;
 use super::exit::PartitionExit;
+use super::fetch::{LONGEST_SEARCH, PROBES};
 use super::ports::{Bounds, Queue};
 use super::trouble::Trouble;
 
@@ -26,12 +28,19 @@ const PULL: u32 = 1024;
 /// How many offsets a search backwards looks at before it goes further back.
 const STRETCH: i64 = 512;
 
+/// So many records that cannot be read are passed over by a search backwards. More are an outage: the target's answers are
+/// damaged, and not its records.
+const MAXIMUM_UNREADABLE: u32 = 64;
+
 /// Why the tail could not be read to its end.
 #[derive(Debug, PartialEq)]
 pub(super) enum Halt {
     /// A request failed; it may be tried again.
     Trouble(Trouble),
-    /// The run has to end.
+    /// The target does not show some of what it holds. Retention at work looks like that for a while; where it does not pass,
+    /// this is the fault that it is.
+    Unreadable(Fault),
+    /// The run has to end, if the next looks find the same.
     Exit(PartitionExit),
 }
 
@@ -92,18 +101,13 @@ impl OwnCopies {
     ) -> Result<(), Halt> {
         let mut next = from;
         while next < to {
-            let read = queue.read(next, PULL, Duration::ZERO).await?;
-            let gone = |to: i64| Halt::from(Fault::TargetTailGone { from: next, to });
-            if read.bounds.minimum > next {
-                return Err(gone(read.bounds.minimum));
-            }
-            let Some(first) = read.records.first() else {
-                return Err(nothing_at(next, to).into());
+            let records = match queue.read(next, PULL, Duration::ZERO).await {
+                Err(trouble) if trouble.code == ErrorCode::Malformed => Vec::new(),
+                read => read?.records,
             };
-            if first.queue_offset != next {
-                return Err(gone(first.queue_offset.max(next.saturating_add(1))));
-            }
-            for record in read.records.iter().take_while(|record| record.queue_offset < to) {
+            let begins = |records: &Vec<Record>| records.first().is_some_and(|first| first.queue_offset == next);
+            let records = if begins(&records) { records } else { vec![alone(queue, next, to).await?] };
+            for record in records.iter().take_while(|record| record.queue_offset < to) {
                 if record.queue_offset != next {
                     // A hole inside the answer: the next read begins there and judges it.
                     break;
@@ -118,26 +122,40 @@ impl OwnCopies {
     /// The newest wanted copy from `low` to before `high` with no hole before it.
     ///
     /// A batch that was stored behind a hole, before the loss was noticed, is no end of what was copied: the search goes
-    /// back over more copies than `batch`, the most that a send holds, to see one.
+    /// back over more copies than `batch`, the most that a send holds, to see one. A record that cannot be read even alone is
+    /// passed over: if it was a copy, that is a hole like any other.
     pub(super) async fn newest<Q: Queue>(
         &self,
         queue: &Q,
         low: i64,
         high: i64,
         batch: usize,
-        wanted: impl Fn(&OwnCopy) -> bool,
+        mut wanted: impl FnMut(&OwnCopy) -> bool,
     ) -> Result<Option<OwnCopy>, Trouble> {
         let mut row = Row::default();
+        let mut unreadable = 0_u32;
         let mut end = high;
         while end > low && row.length <= batch {
             let start = end.saturating_sub(STRETCH).max(low);
             let mut stretch = Vec::new();
             let mut next = start;
             while next < end {
-                let read = queue.read(next, PULL, Duration::ZERO).await?;
+                let read = match queue.read(next, PULL, Duration::ZERO).await {
+                    Err(trouble) if trouble.code == ErrorCode::Malformed => {
+                        let found = shown(queue, next).await?;
+                        unreadable = unreadable.saturating_add(u32::from(found.is_none()));
+                        if unreadable > MAXIMUM_UNREADABLE {
+                            return Err(trouble);
+                        }
+                        stretch.extend(found.and_then(|record| self.recognise(&record)).filter(|copy| wanted(copy)));
+                        next = next.saturating_add(1);
+                        continue;
+                    }
+                    read => read?,
+                };
                 let before = next;
                 for record in read.records.iter().filter(|record| (before..end).contains(&record.queue_offset)) {
-                    stretch.extend(self.recognise(record).filter(&wanted));
+                    stretch.extend(self.recognise(record).filter(|copy| wanted(copy)));
                     next = next.max(record.queue_offset.saturating_add(1));
                 }
                 if next == before {
@@ -161,20 +179,52 @@ impl OwnCopies {
     /// What stands where a copy was acknowledged.
     pub(super) async fn standing<Q: Queue>(&self, queue: &Q, copy: LastCopy) -> Result<Standing, Trouble> {
         let offset = copy.target_offset;
-        let read = queue.read(offset, 1, Duration::ZERO).await?;
-        if let Some(record) = read.records.first().filter(|record| record.queue_offset == offset) {
+        let (records, bounds) = match queue.read(offset, 1, Duration::ZERO).await {
+            Err(trouble) if trouble.code == ErrorCode::Malformed => (Vec::new(), queue.bounds().await?),
+            read => read.map(|read| (read.records, read.bounds))?,
+        };
+        if let Some(record) = records.first().filter(|record| record.queue_offset == offset) {
             let found = self.recognise(record).filter(|found| found.place == copy);
             return Ok(found.map_or(Standing::Gone, Standing::Stands));
         }
-        if offset < read.bounds.minimum {
-            return Ok(Standing::Retired);
-        }
-        if offset >= read.bounds.maximum {
-            return Ok(Standing::NotShown);
-        }
-        let why = format!("the target does not return its message at offset {offset}");
-        Err(Trouble::new(ErrorCode::InstanceRefused, why))
+        Ok(match offset {
+            _ if offset < bounds.minimum => Standing::Retired,
+            _ if offset >= bounds.maximum => Standing::NotShown,
+            _ => Standing::Unreadable,
+        })
     }
+}
+
+/// The record at an offset, asked for alone. None where the target shows none there, or one that cannot be read.
+async fn shown<Q: Queue>(queue: &Q, offset: i64) -> Result<Option<Record>, Trouble> {
+    match queue.read(offset, 1, Duration::ZERO).await {
+        Err(trouble) if trouble.code == ErrorCode::Malformed => Ok(None),
+        read => Ok(read?.records.into_iter().next().filter(|record| record.queue_offset == offset)),
+    }
+}
+
+/// A record before `end` that an answer with many did not begin with. Where the target shows none although its queue goes on,
+/// everything is told that was asked for in vain: a decision must not pass over more.
+async fn alone<Q: Queue>(queue: &Q, offset: i64, end: i64) -> Result<Record, Halt> {
+    if let Some(record) = shown(queue, offset).await? {
+        return Ok(record);
+    }
+    let Bounds { minimum, maximum } = queue.bounds().await?;
+    if minimum > offset {
+        return Err(Fault::TargetTailGone { from: offset, to: minimum }.into());
+    }
+    if maximum <= offset {
+        return Err(nothing_at(offset, end).into());
+    }
+    let began = Instant::now();
+    let mut to = offset.saturating_add(1);
+    while to < end.min(offset.saturating_add(PROBES)) && began.elapsed() < LONGEST_SEARCH {
+        if shown(queue, to).await?.is_some() {
+            break;
+        }
+        to = to.saturating_add(1);
+    }
+    Err(Halt::Unreadable(Fault::TargetTailGone { from: offset, to }))
 }
 
 fn nothing_at(offset: i64, end: i64) -> Trouble {
@@ -193,6 +243,8 @@ pub(super) enum Standing {
     NotShown,
     /// Something else: it is lost.
     Gone,
+    /// The queue goes on behind it, and the target does not show it.
+    Unreadable,
 }
 
 /// Copies without a hole between them, gone through from the newest to older ones.
@@ -281,9 +333,11 @@ mod tests {
         assert_eq!(standing(16, 7).await, Standing::NotShown);
         queue.retain_from(3);
         assert_eq!(standing(10, 0).await, Standing::Retired);
+        queue.append_all([message(0)]);
         queue.hide([6]);
-        let trouble = own().standing(&queue, LastCopy { source_offset: 15, target_offset: 6 }).await;
-        assert_eq!(trouble.unwrap_err().code, ErrorCode::InstanceRefused);
+        assert_eq!(standing(15, 6).await, Standing::Unreadable);
+        queue.make_undecodable(7);
+        assert_eq!(standing(16, 7).await, Standing::Unreadable);
     }
 
     #[tokio::test]
@@ -291,7 +345,12 @@ mod tests {
         let queue = mixed();
         queue.hide([3, 4]);
         let halt = own().scan(&queue, 0, 7, |_| {}).await;
-        assert_eq!(halt, Err(Fault::TargetTailGone { from: 3, to: 5 }.into()));
+        assert_eq!(halt, Err(Halt::Unreadable(Fault::TargetTailGone { from: 3, to: 5 })));
+        queue.make_undecodable(5);
+        let mut seen = 0;
+        let halt = own().scan(&queue, 0, 7, |_| seen += 1).await;
+        assert_eq!(halt, Err(Halt::Unreadable(Fault::TargetTailGone { from: 3, to: 6 })));
+        assert_eq!(seen, 3, "what can be read alone is");
         queue.retain_from(2);
         let halt = own().scan(&queue, 1, 7, |_| {}).await;
         assert_eq!(halt, Err(Fault::TargetTailGone { from: 1, to: 2 }.into()));
@@ -323,8 +382,15 @@ mod tests {
         let offset = |found: Option<OwnCopy>| found.map(|found| found.place.source_offset);
         queue.retain_from(300);
         assert_eq!(newest().await.map(offset), Ok(Some(599)));
+        queue.make_undecodable(590);
+        assert_eq!(newest().await.map(offset), Ok(Some(589)), "a copy that cannot be read is a hole");
         queue.hide(400..600);
         assert_eq!(newest().await.map_err(|trouble| trouble.code), Err(ErrorCode::InstanceRefused));
+        let damaged = MemoryQueue::default();
+        damaged.append_all((0..600).map(|offset| copy(key(2), 4, 1, offset)));
+        (0..600).for_each(|offset| damaged.make_undecodable(offset));
+        let searched = own().newest(&damaged, 0, 600, 1_000, |_| true).await;
+        assert_eq!(searched.map_err(|trouble| trouble.code), Err(ErrorCode::Malformed));
     }
 
     #[tokio::test]

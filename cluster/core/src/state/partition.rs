@@ -72,7 +72,7 @@ impl State {
     /// | retry | unchanged | unchanged |
     /// | skip of a source range or record | behind it | unchanged |
     /// | skip of a record that was copied before it was damaged | unchanged; it is compared with nothing | unchanged |
-    /// | skip of a lost target tail | unchanged; the tail read begins at what the target still holds | unchanged |
+    /// | skip of a lost target tail | unchanged; the tail read begins at what the target still holds, and a last copy in the range is not looked for | unchanged |
     /// | restart | the given one | a new one of the source queue |
     pub(super) fn resolve_fault(
         &mut self,
@@ -134,7 +134,10 @@ fn start_of_late_queues(stream: &Stream) -> StartPosition {
 fn skip(partition: &mut Partition, fault: &Fault) -> Result<(), Refusal> {
     let agreed = partition.checkpoint.as_ref().map(|checkpoint| checkpoint.source_next);
     match (Skip::of(fault, agreed)?, partition.checkpoint.as_mut()) {
-        (Skip::TrustCheckpoint { target_next }, Some(checkpoint)) => checkpoint.target_next = target_next,
+        (Skip::TrustCheckpoint { unproven_from, target_next }, Some(checkpoint)) => {
+            checkpoint.target_next = checkpoint.target_next.max(target_next);
+            checkpoint.last_copy = checkpoint.last_copy.filter(|copy| copy.target_offset < unproven_from);
+        }
         (Skip::GoOnAt { source_next, .. }, Some(checkpoint)) => {
             checkpoint.source_next = source_next;
             // The record before the new position was never read, or it is the damaged one: it is compared with nothing.
