@@ -11,6 +11,7 @@
 //! | 2 | the versions of an instance or stream begin at the index of the entry that creates it |
 //! | 2 | `DecideFault` |
 //! | 2 | refused: a second instance of one identity, a stream that copies what another one copies |
+//! | 2 | the fault of a send that was stored in another queue; a skip that gives up the last copy |
 
 use serde::{Deserialize, Serialize};
 

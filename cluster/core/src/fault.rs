@@ -95,6 +95,18 @@ pub enum Fault {
         /// How many times.
         times: u32,
     },
+    /// The target stored a send in another queue than the one that it was asked for: to send it again would store it twice.
+    #[error("the target stored the copies of source offsets {from} to {to} in queue {found} instead of queue {asked}")]
+    StoredElsewhere {
+        /// Source offset of the first that was sent.
+        from: i64,
+        /// One past the source offset of the last that was sent.
+        to: i64,
+        /// The queue that was asked for.
+        asked: u32,
+        /// The queue that was answered.
+        found: u32,
+    },
 }
 
 impl Fault {
@@ -110,7 +122,7 @@ impl Fault {
             Self::BadRecord { .. } => ErrorCode::BadRecord,
             Self::TargetTailGone { .. } => ErrorCode::TargetTailGone,
             Self::TargetLost { .. } => ErrorCode::TargetLost,
-            Self::Repeated { .. } | Self::Panicked { .. } => ErrorCode::RepeatedFailure,
+            Self::Repeated { .. } | Self::Panicked { .. } | Self::StoredElsewhere { .. } => ErrorCode::RepeatedFailure,
         }
     }
 }
@@ -135,7 +147,9 @@ impl Fault {
     #[must_use]
     pub fn begins_at(&self) -> Option<i64> {
         match self {
-            Self::SourceGap { from, .. } | Self::RetentionWon { from, .. } => Some(*from),
+            Self::SourceGap { from, .. } | Self::RetentionWon { from, .. } | Self::StoredElsewhere { from, .. } => {
+                Some(*from)
+            }
             Self::DamagedRecord { offset, .. } | Self::BadRecord { offset, .. } | Self::Repeated { offset, .. } => {
                 Some(*offset)
             }
@@ -151,7 +165,7 @@ impl Fault {
     #[must_use]
     pub fn skip_to(&self) -> Option<i64> {
         match self {
-            Self::SourceGap { to, .. } | Self::RetentionWon { to, .. } => Some(*to),
+            Self::SourceGap { to, .. } | Self::RetentionWon { to, .. } | Self::StoredElsewhere { to, .. } => Some(*to),
             Self::DamagedRecord { offset, .. } | Self::BadRecord { offset, .. } | Self::Repeated { offset, .. } => {
                 offset.checked_add(1)
             }

@@ -126,8 +126,8 @@ impl Route {
             let acting_allowed = entry.get("enableActingMaster").and_then(Value::as_bool) == Some(true);
             brokers.push(BrokerRoute {
                 // With acting masters a slave is listed as id 0 and the write permission is taken away
-                // (`RouteInfoManager.pickupTopicRouteData`). A true master of a read-only topic looks the same; taking it for a
-                // slave only costs a check.
+                // (`RouteInfoManager.pickupTopicRouteData`). A true master of a read-only topic looks the same, and is
+                // taken for a slave: it is read where slaves are, and asked for nothing that only a master may answer.
                 broker: broker(entry, acting_allowed && !permission.is_writable())?,
                 read_queues: queue_count(data, "readQueueNums")?,
                 write_queues: queue_count(data, "writeQueueNums")?,

@@ -67,6 +67,8 @@ fn skip(fault: &Fault, position: Option<i64>) -> Result<Explained, Error> {
     let left_out = match fault {
         // The source does not hold these messages, so they are lost whatever is decided.
         Fault::SourceGap { from, to } | Fault::RetentionWon { from, to } => to.checked_sub(*from),
+        // They are at the target, but not where they belong.
+        Fault::StoredElsewhere { from, to, .. } => to.checked_sub(*from),
         _ => Some(i64::from(!was_copied)),
     };
     let left_out = left_out.and_then(|count| u64::try_from(count).ok());
@@ -121,6 +123,7 @@ mod tests {
             (Fault::DamagedRecord { offset: 4, reason: reason() }, Some((5, 0))),
             (Fault::BadRecord { offset: 5, reason: reason() }, Some((6, 1))),
             (Fault::Repeated { offset: 5, times: 5, reason: reason() }, Some((6, 1))),
+            (Fault::StoredElsewhere { from: 5, to: 9, asked: 0, found: 1 }, Some((9, 4))),
             (Fault::TargetTailGone { from: 5, to: 9 }, Some((5, 0))),
             (Fault::SourceRolledBack { copied: 9, maximum: 5 }, None),
             (Fault::SourceDiverged { offset: 5 }, None),

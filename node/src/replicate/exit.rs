@@ -9,7 +9,7 @@ use super::trouble::Trouble;
 /// Why a run of a partition ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PartitionExit {
-    /// It was asked to, and nothing that it sent is unanswered.
+    /// It was asked to. A send whose outcome is unknown may have gone before: the next run reads the tail.
     Stopped,
     /// The permission to write ran out before a send left.
     LeaseLost,

@@ -147,6 +147,7 @@ pub(super) async fn fetch<S: Source>(reading: Arc<Reading<S>>, mut place: Place)
     let settings = &reading.settings;
     let mut retry = Retry::new(settings, reading.seed);
     let mut doubts = Doubts::default();
+    let mut flips = 0_u32;
     loop {
         let trouble = match attempt(&reading, &mut place).await {
             Ok(fetched) => return Ok(fetched),
@@ -160,7 +161,13 @@ pub(super) async fn fetch<S: Source>(reading: Arc<Reading<S>>, mut place: Place)
                 continue;
             }
             Err(Setback::Flipped) => {
-                Trouble::new(ErrorCode::Unreachable, "the source answers over ever new connections")
+                let trouble = Trouble::new(ErrorCode::Unreachable, "the source answers over ever new connections");
+                // Once is a reconnection, which costs a look at the boundary and no more.
+                flips = flips.saturating_add(1);
+                if flips > 1 {
+                    reading.condition.blocked(&trouble);
+                }
+                trouble
             }
             Err(Setback::Trouble(trouble)) => {
                 reading.condition.blocked(&trouble);

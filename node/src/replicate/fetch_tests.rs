@@ -18,7 +18,7 @@ use super::memory::{MemoryQueue, message};
 use super::ports::{Bounds, Queue, Read, Source};
 use super::settings::ReplicateSettings;
 use super::trouble::Trouble;
-use crate::status::PartitionGauge;
+use crate::status::{PartitionGauge, RunState};
 
 /// How many offsets one file of the broker's log holds.
 const FILE: i64 = 5_000;
@@ -252,11 +252,12 @@ async fn a_master_that_vouches_for_the_boundary_does_not_vouch_for_a_slave() {
     let reading = Reading {
         source: Turns { master, slave, masters_turn: Arc::default() },
         settings: Arc::new(ReplicateSettings::default()),
-        condition: Arc::new(Condition::new(gauge)),
+        condition: Arc::new(Condition::new(Arc::clone(&gauge))),
         seed: 7,
     };
     let fetched = fetch(Arc::new(reading), Place::new(10, boundary, None)).await;
     assert!(matches!(fetched, Err(PartitionExit::SourceLost { .. })), "{fetched:?}");
+    assert_eq!(gauge.condition().state, RunState::Blocked, "people see it");
 }
 
 /// Makes a queue show what another does not.

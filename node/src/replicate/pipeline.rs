@@ -270,7 +270,6 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             batch_bytes: run.settings.batch_bytes,
             batch_messages: run.settings.batch_messages.max(1),
             message_bytes,
-            // Retry topics do not, and they cannot be an end of a stream.
             born_timestamp: run.spec.run.born_timestamp,
         };
         let filter = Filter::new(tags, run.target_identity);
@@ -303,11 +302,7 @@ async fn first_checkpoint<S: Source, K: Sink>(
         match run.stop.unless_stopped(looked).await? {
             Ok(place) => break place,
             Err(PartitionExit::SourceLost { code, why }) => {
-                let waited = writer.wait(&Trouble::new(code, why)).await;
-                waited.map_err(|exit| match exit {
-                    PartitionExit::SinkLost { code, why } => PartitionExit::SourceLost { code, why },
-                    other => other,
-                })?;
+                writer.wait_for_source(&Trouble::new(code, why)).await?;
             }
             Err(PartitionExit::SinkLost { code, why }) => writer.wait(&Trouble::new(code, why)).await?,
             Err(other) => return Err(other),

@@ -41,7 +41,12 @@ pub(super) async fn settle<K: Sink>(
             return Ok(end);
         }
         if is_over {
-            let why = format!("the target does not show what it has stored: its queue ends at {end} of {expected}");
+            let missing = if end < expected {
+                format!("its queue ends at {end}, and copies up to {expected} were acknowledged")
+            } else {
+                format!("its queue ends at {end}, and its log goes on")
+            };
+            let why = format!("the target does not show what it has stored: {missing}");
             return Err(Trouble::new(ErrorCode::Busy, why));
         }
         shown_before = shown;

@@ -183,9 +183,9 @@ impl<K: Sink> Writer<K> {
             };
             let refused = match outcome {
                 SendOutcome::Stored { queue_id, .. } if queue_id != self.queue => {
-                    let reason = format!("the target stored it in queue {queue_id} instead of queue {}", self.queue);
-                    // Not tried again, unlike a record that is refused: it is stored.
-                    return Err(Fault::Repeated { offset: first, times: 1, reason }.into());
+                    // Not tried again, unlike a record that is refused: all of it is stored.
+                    let to = ready.last_copied.unwrap_or(first).saturating_add(1);
+                    return Err(Fault::StoredElsewhere { from: first, to, asked: self.queue, found: queue_id }.into());
                 }
                 SendOutcome::Stored { offset, durability, .. } => {
                     self.retry.succeeded();
@@ -326,13 +326,27 @@ impl<K: Sink> Writer<K> {
         self.wait_since(Instant::now(), trouble).await
     }
 
+    /// The same for trouble of the source, before it is read by itself.
+    pub(super) async fn wait_for_source(&mut self, trouble: &Trouble) -> Result<(), PartitionExit> {
+        self.wait_or(Instant::now(), trouble, PartitionExit::source_lost).await
+    }
+
     /// The same after an attempt that took its time: it began then.
     pub(super) async fn wait_since(&mut self, began: Instant, trouble: &Trouble) -> Result<(), PartitionExit> {
+        self.wait_or(began, trouble, PartitionExit::sink_lost).await
+    }
+
+    async fn wait_or(
+        &mut self,
+        began: Instant,
+        trouble: &Trouble,
+        exit: fn(Trouble) -> PartitionExit,
+    ) -> Result<(), PartitionExit> {
         self.condition.blocked(trouble);
         if self.stop.unless_stopped(self.retry.wait_since(began)).await? {
             return Ok(());
         }
-        Err(PartitionExit::sink_lost(trouble.clone()))
+        Err(exit(trouble.clone()))
     }
 }
 

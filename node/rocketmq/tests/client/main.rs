@@ -74,9 +74,12 @@ fn bodies(pull: &Pull) -> Vec<String> {
     }
 }
 
-/// Waits until something is so. Fails by never ending, which the test runner bounds.
+/// Waits until something is so, and fails when it does not come to be.
 async fn until(mut is_so: impl FnMut() -> bool) {
-    while !is_so() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let comes = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENT * 2, comes).await.expect("it never comes to be so");
 }
