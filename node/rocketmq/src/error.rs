@@ -61,7 +61,7 @@ pub enum Error {
         reason: String,
     },
     /// The server answered and said no.
-    #[error("{address} refused with code {code} ({class:?}): {remark}")]
+    #[error("{address} refused with code {code} ({class}): {remark}")]
     Refused {
         /// Host and port.
         address: String,
@@ -88,7 +88,7 @@ pub enum Error {
     },
     /// Only a slave could be read, and it does not hold what was asked for: it lags, or never had it. Wait for the master; this says
     /// nothing about the queue itself.
-    #[error("slave {address} cannot serve the offset ({reason:?}): it holds {minimum_offset}..{maximum_offset}")]
+    #[error("slave {address} cannot serve the offset ({reason}): it holds {minimum_offset}..{maximum_offset}")]
     SlaveCannotServe {
         /// Host and port.
         address: String,
@@ -155,29 +155,40 @@ pub enum Error {
 }
 
 /// What a server meant by a refusal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Class {
     /// Access key unknown or signature wrong.
+    #[error("authentication failed")]
     Authentication,
     /// Authenticated, but not allowed; or the topic, group or broker forbids the action.
+    #[error("not permitted")]
     NoPermission,
     /// The topic does not exist there.
+    #[error("no such topic")]
     TopicMissing,
     /// The consumer group does not exist there.
+    #[error("no such group")]
     GroupMissing,
     /// What was asked for does not exist.
+    #[error("not found")]
     NotFound,
     /// Overloaded now; try again later.
+    #[error("busy")]
     Busy,
     /// Running but unable to serve now: a slave, not writable, or shutting down.
+    #[error("not available")]
     Unavailable,
     /// The server does not know this request.
+    #[error("not supported")]
     NotSupported,
     /// The request's parameters are wrong for this server.
+    #[error("wrong parameter")]
     InvalidParameter,
     /// The message itself is refused.
+    #[error("illegal message")]
     MessageIllegal,
     /// Anything else.
+    #[error("no known reason")]
     Other,
 }
 
@@ -298,6 +309,15 @@ mod tests {
         for (code, remark, expected) in cases {
             assert_eq!(classify(code, remark), expected, "{code} {remark}");
         }
+    }
+
+    #[test]
+    fn operators_read_words() {
+        let refused = Error::refused("b:1", 16, Some("no way"));
+        assert_eq!(refused.to_string(), "b:1 refused with code 16 (not permitted): no way");
+        let (address, reason) = ("b:1".to_owned(), PullReason::OffsetTooSmall);
+        let slave = Error::SlaveCannotServe { address, reason, minimum_offset: 4, maximum_offset: 9 };
+        assert_eq!(slave.to_string(), "slave b:1 cannot serve the offset (retention passed it): it holds 4..9");
     }
 
     #[test]

@@ -98,27 +98,37 @@ pub enum Pull {
 }
 
 /// Why a broker gave no messages: its `GetMessageStatus`, which it writes into the remark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PullReason {
     /// Messages are there, but none that matches. Does not happen with the subscription to everything.
+    #[error("no message matches")]
     NoMatchedMessage,
     /// The store is being cleaned: messages from the asked offset on may be gone.
+    #[error("messages are being removed")]
     MessageWasRemoving,
     /// The queue's index has no readable entry there.
+    #[error("the index has no entry")]
     OffsetFoundNull,
     /// The offset is far beyond the end: the queue lost its end or was made anew.
+    #[error("far beyond the end")]
     OffsetOverflowBadly,
     /// The offset is the end: nothing new yet.
+    #[error("the end of the queue")]
     OffsetOverflowOne,
     /// Retention passed the offset.
+    #[error("retention passed it")]
     OffsetTooSmall,
     /// The broker has no such queue in its store.
+    #[error("no such queue")]
     NoMatchedLogicQueue,
     /// The queue is empty.
+    #[error("the queue is empty")]
     NoMessageInQueue,
     /// Somebody reset the group's offset at the broker.
+    #[error("the offset was reset")]
     OffsetReset,
     /// Not said, or in words that are not known.
+    #[error("no known reason")]
     Other,
 }
 
