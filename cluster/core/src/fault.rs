@@ -95,7 +95,8 @@ pub enum Fault {
         /// How many times.
         times: u32,
     },
-    /// The target stored a send in another queue than the one that it was asked for: to send it again would store it twice.
+    /// The target stored a send in another queue than the one that it was asked for: to send it again would store it
+    /// twice.
     #[error("the target stored the copies of source offsets {from} to {to} in queue {found} instead of queue {asked}")]
     StoredElsewhere {
         /// Source offset of the first that was sent.

@@ -50,9 +50,9 @@ impl Boundary {
     }
 }
 
-/// Looks at the record of the boundary: no fault when it is the one that was copied, or when the master does not hold it any
-/// more, so that nothing can be told. A slave has to show it: one that does not is an outage of the master, and so is what
-/// speaks against it. Also says who answered, as [`Read::answered`]: of anybody else it says nothing.
+/// Looks at the record of the boundary: no fault when it is the one that was copied, or when the master does not hold
+/// it any more, so that nothing can be told. A slave has to show it: one that does not is an outage of the master, and
+/// so is what speaks against it. Also says who answered, as [`Read::answered`]: of anybody else it says nothing.
 pub(super) async fn check<Q: Queue>(queue: &Q, boundary: &Boundary) -> Result<(Option<Fault>, (bool, u64)), Trouble> {
     let read = queue.read(boundary.offset, 1, Duration::ZERO).await?;
     Ok((judge(&read, boundary)?, read.answered()))
@@ -81,8 +81,8 @@ fn judge(read: &Read, boundary: &Boundary) -> Result<Option<Fault>, Trouble> {
         (true, true) => Err(slave_ends_at(maximum)),
         (true, false) => {
             let why = format!(
-                "the slave that answers does not show the last copied record, offset {offset}, with a queue from {minimum} \
-                 to {maximum}: nothing says that it is the queue that was copied"
+                "the slave that answers does not show the last copied record, offset {offset}, with a queue from \
+                 {minimum} to {maximum}: nothing says that it is the queue that was copied"
             );
             Err(Trouble::new(ErrorCode::Unreachable, why))
         }

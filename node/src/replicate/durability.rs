@@ -69,8 +69,8 @@ impl Recorder {
         self.waits
     }
 
-    /// The target's tail was read: copying goes on there. A batch that was the cause has an acknowledgement of its own, which
-    /// nobody recorded.
+    /// The target's tail was read: copying goes on there. A batch that was the cause has an acknowledgement of its own,
+    /// which nobody recorded.
     pub(super) fn resumed(&mut self, resumed: &Resumed, cause: Cause) {
         if let Cause::Stray { full: false, .. } = cause {
             self.waits = self.policy == Durability::Confirmed;

@@ -62,8 +62,9 @@ pub(super) struct Place {
     pub(super) trusted: bool,
     /// Who answered last: whether it is a slave, and over which connection.
     pub(super) answered: Option<(bool, u64)>,
-    /// How many messages are asked for at most. One after an answer that could not be read, and twice as many after each that
-    /// can: an answer that breaks its frame takes the connection with it, and over the next one it would come again.
+    /// How many messages are asked for at most. One after an answer that could not be read, and twice as many after
+    /// each that can: an answer that breaks its frame takes the connection with it, and over the next one it would come
+    /// again.
     pub(super) at_most: u32,
 }
 

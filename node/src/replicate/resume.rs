@@ -308,8 +308,8 @@ fn others_lost(durable: &Checkpoint, target_next: i64) -> Halt {
     Halt::Exit(PartitionExit::TargetRewound { checkpoint: Checkpoint { target_next, ..durable.clone() }, lost: 0 })
 }
 
-/// The copies that the checkpoint counts on are gone: finds the newest that is left, and counts those that are not gone on
-/// from. Copies at and behind the checkpoint's source offset are among them: they stand behind the hole.
+/// The copies that the checkpoint counts on are gone: finds the newest that is left, and counts those that are not gone
+/// on from. Copies at and behind the checkpoint's source offset are among them: they stand behind the hole.
 async fn rewind<K: Sink>(
     sink: &K,
     own: &OwnCopies,
@@ -347,8 +347,8 @@ async fn rewind<K: Sink>(
     Ok((halt, u64::try_from(left_behind).unwrap_or(u64::MAX)))
 }
 
-/// What was found at the target, look after look. One look is enough for no rewind and no fault: a rewind copies again what may
-/// still be there, and a fault stops the partition.
+/// What was found at the target, look after look. One look is enough for no rewind and no fault: a rewind copies again
+/// what may still be there, and a fault stops the partition.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     last: Option<(Discriminant<PartitionExit>, Option<ErrorCode>)>,
@@ -357,7 +357,8 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Another look found this. Says whether that was so often enough in a row, or one thing after another for long enough.
+    /// Another look found this. Says whether that was so often enough in a row, or one thing after another for long
+    /// enough.
     pub(super) fn confirm(&mut self, exit: &PartitionExit, confirmations: u32) -> bool {
         let code = if let PartitionExit::Fault(fault) = exit { Some(fault.code()) } else { None };
         let kind = Some((discriminant(exit), code));

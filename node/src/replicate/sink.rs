@@ -287,7 +287,8 @@ impl<K: Sink> Writer<K> {
         self.until_shown(look).await.unwrap_or(false)
     }
 
-    /// Looks at what stands before an answered send: that may not be shown yet, so it is waited for as long as settling takes.
+    /// Looks at what stands before an answered send: that may not be shown yet, so it is waited for as long as settling
+    /// takes.
     async fn until_shown<T, E>(&self, look: impl AsyncFn() -> Result<T, E>) -> Result<T, E> {
         let began = Instant::now();
         loop {

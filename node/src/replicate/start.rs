@@ -23,8 +23,8 @@ pub(super) struct FirstPlace {
     pub(super) last_copy: Option<LastCopy>,
 }
 
-/// Finds the first place. A position behind the queue becomes its end, and so does a time before it. An offset that retention
-/// has passed stays what it is: the first read tells what is missing.
+/// Finds the first place. A position behind the queue becomes its end, and so does a time before it. An offset that
+/// retention has passed stays what it is: the first read tells what is missing.
 pub(super) async fn first_place<S: Source, K: Sink>(
     source: &S,
     sink: &K,

@@ -28,8 +28,8 @@ const PULL: u32 = 1024;
 /// How many offsets a search backwards looks at before it goes further back.
 const STRETCH: i64 = 512;
 
-/// So many records that cannot be read are passed over by a search backwards. More are an outage: the target's answers are
-/// damaged, and not its records.
+/// So many records that cannot be read are passed over by a search backwards. More are an outage: the target's answers
+/// are damaged, and not its records.
 const MAXIMUM_UNREADABLE: u32 = 64;
 
 /// Why the tail could not be read to its end.
@@ -37,8 +37,8 @@ const MAXIMUM_UNREADABLE: u32 = 64;
 pub(super) enum Halt {
     /// A request failed; it may be tried again.
     Trouble(Trouble),
-    /// The target does not show some of what it holds. Retention at work looks like that for a while; where it does not pass,
-    /// this is the fault that it is.
+    /// The target does not show some of what it holds. Retention at work looks like that for a while; where it does not
+    /// pass, this is the fault that it is.
     Unreadable(Fault),
     /// The run has to end, if the next looks find the same.
     Exit(PartitionExit),
@@ -122,8 +122,8 @@ impl OwnCopies {
     /// The newest wanted copy from `low` to before `high` with no hole before it.
     ///
     /// A batch that was stored behind a hole, before the loss was noticed, is no end of what was copied: the search goes
-    /// back over more copies than `batch`, the most that a send holds, to see one. A record that cannot be read even alone is
-    /// passed over: if it was a copy, that is a hole like any other.
+    /// back over more copies than `batch`, the most that a send holds, to see one. A record that cannot be read even
+    /// alone is passed over: if it was a copy, that is a hole like any other.
     pub(super) async fn newest<Q: Queue>(
         &self,
         queue: &Q,
@@ -203,8 +203,8 @@ async fn shown<Q: Queue>(queue: &Q, offset: i64) -> Result<Option<Record>, Troub
     }
 }
 
-/// A record before `end` that an answer with many did not begin with. Where the target shows none although its queue goes on,
-/// everything is told that was asked for in vain: a decision must not pass over more.
+/// A record before `end` that an answer with many did not begin with. Where the target shows none although its queue
+/// goes on, everything is told that was asked for in vain: a decision must not pass over more.
 async fn alone<Q: Queue>(queue: &Q, offset: i64, end: i64) -> Result<Record, Halt> {
     if let Some(record) = shown(queue, offset).await? {
         return Ok(record);

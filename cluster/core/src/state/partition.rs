@@ -72,7 +72,7 @@ impl State {
     /// | retry | unchanged | unchanged |
     /// | skip of a source range or record | behind it | unchanged |
     /// | skip of a record that was copied before it was damaged | unchanged; it is compared with nothing | unchanged |
-    /// | skip of a lost target tail | unchanged; the tail read begins at what the target still holds, and a last copy in the range is not looked for | unchanged |
+    /// | skip of a lost target tail | unchanged; it is not read, a last copy in it is given up | unchanged |
     /// | restart | the given one | a new one of the source queue |
     pub(super) fn resolve_fault(
         &mut self,

@@ -36,8 +36,8 @@ pub struct PullRequest {
 }
 
 /// What a pull brought. Offsets are queue offsets; `minimum_offset` and `maximum_offset` are the broker's first offset and the one
-/// behind its last, as of this answer. `from_slave` data may lag or have diverged: check the boundary. A slave that does not
-/// hold the offset is [`Error::SlaveCannotServe`] instead of [`Pull::OffsetMoved`].
+/// behind its last, as of this answer. `from_slave` data may lag or have diverged: check the boundary. A slave that
+/// does not hold the offset is [`Error::SlaveCannotServe`] instead of [`Pull::OffsetMoved`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pull {
     /// Messages.

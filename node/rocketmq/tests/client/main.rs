@@ -81,5 +81,5 @@ async fn until(mut is_so: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(PATIENT * 2, comes).await.expect("it never comes to be so");
+    tokio::time::timeout(PATIENT * 2, comes).await.unwrap();
 }
