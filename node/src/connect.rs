@@ -1,9 +1,10 @@
-//! Clients of the registered instances: made when first asked for, shared by everything that talks to the same instance,
-//! replaced when the instance changes.
+//! Clients of the registered instances: made when first asked for, shared by everything that talks to the same
+//! instance, replaced when the instance changes.
 //!
-//! Parts: [`Instances`] (the cache), [`Purpose`] (what a client is for), [`ReadFrom`] (who answers reads), [`Error`], [`code_of`] (what a client's failure
-//! is called in front of people). Making a client resolves secrets and loads certificates, which reads files; connecting
-//! happens later, when a request needs it. Never keeps a secret: a client is built from it and holds only what signs.
+//! Parts: [`Instances`] (the cache), [`Purpose`] (what a client is for), [`ReadFrom`] (who answers reads), [`Error`],
+//! [`code_of`] (what a client's failure is called in front of people). Making a client resolves secrets and loads
+//! certificates, which reads files; connecting happens later, when a request needs it. Never keeps a secret: a client
+//! is built from it and holds only what signs.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,8 +21,8 @@ use tokio::sync::watch;
 use crate::config::ConnectionSection;
 use crate::secrets::{self, SecretStore};
 
-/// The group that pulls name. The prefix marks a system group, which brokers serve without a subscription; access control
-/// still asks for its permission, so it is one constant that operators can grant.
+/// The group that pulls name. The prefix marks a system group, which brokers serve without a subscription; access
+/// control still asks for its permission, so it is one constant that operators can grant.
 pub const CONSUMER_GROUP: &str = "CID_RMQ_SYS_CAUSEWAY";
 
 /// The group that sends name.
@@ -73,7 +74,8 @@ pub enum Purpose {
     Look,
     /// Reading messages to copy, from where the stream's option allows.
     Source(SlaveReads),
-    /// Writing copies. Reads go to masters only: what a read proves about a target queue has to be what its master holds.
+    /// Writing copies. Reads go to masters only: what a read proves about a target queue has to be what its master
+    /// holds.
     Target,
 }
 
@@ -149,8 +151,8 @@ impl Instances {
         Ok(client)
     }
 
-    /// As [`Self::client`], for any purpose, with the file access away from the caller's thread. What copies gets a client
-    /// for each thread: its answers are read where they are waited for, and wake nobody else.
+    /// As [`Self::client`], for any purpose, with the file access away from the caller's thread. What copies gets a
+    /// client for each thread: its answers are read where they are waited for, and wake nobody else.
     ///
     /// # Errors
     /// [`Error`], whose code says what to repair.
@@ -194,10 +196,12 @@ impl Instances {
         })
     }
 
-    /// Forgets the clients of an instance, so that the next ones resolve its secrets anew: they may have been rotated.
-    /// Whoever holds one keeps it.
-    pub fn forget(&self, name: &Name) {
-        self.lock().retain(|cached| cached.instance != *name);
+    /// Forgets the clients of an instance after a failure that another secret or certificate may end, so that the next
+    /// ones resolve and read them anew: they may have been rotated where they are kept. Whoever holds one keeps it.
+    pub fn forget_refused(&self, name: &Name, failure: ErrorCode) {
+        if matches!(failure, ErrorCode::InstanceDenied | ErrorCode::TlsFailed) {
+            self.lock().retain(|cached| cached.instance != *name);
+        }
     }
 
     /// Forgets the clients of instances that were changed or removed. Whoever holds one keeps it; its connections end
@@ -317,6 +321,18 @@ mod tests {
         assert!(instances.client(&name("qingdao")).is_ok());
         assert_eq!(versions(&instances), [first + 1]);
         assert!(matches!(instances.client(&name("nowhere")), Err(Error::NoSuchInstance(_))));
+    }
+
+    #[test]
+    fn refused_secrets_and_certificates_are_read_anew_and_an_outage_changes_nothing() {
+        let (_directory, _view, instances) = instances(Replica::with_partitions(0).state);
+        let (name, other) = (name("qingdao"), name("hohhot"));
+        for (failure, kept) in [(ErrorCode::Unreachable, 2), (ErrorCode::InstanceDenied, 1), (ErrorCode::TlsFailed, 1)]
+        {
+            assert!(instances.client(&name).is_ok() && instances.client(&other).is_ok());
+            instances.forget_refused(&name, failure);
+            assert_eq!(instances.lock().len(), kept, "{failure}");
+        }
     }
 
     #[test]

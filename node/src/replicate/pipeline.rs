@@ -188,16 +188,16 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         Ok(())
     }
 
-    /// Leaves with an exit. One that is followed by a decision waits until the progress of this run is agreed on, because
-    /// the decision is measured against that: the cluster's about a rewind always, an operator's about a fault as long as
-    /// a failure is waited for. A run that is asked to stop meanwhile leaves the finding to the next.
+    /// Leaves with an exit. One that is followed by a decision waits until the progress of this run is agreed on,
+    /// because the decision is measured against that: the cluster's about a rewind always, an operator's about a fault
+    /// as long as a failure is waited for. A run that is asked to stop meanwhile leaves the finding to the next.
     async fn leave(&self, exit: PartitionExit) -> PartitionExit {
         let waited = match &exit {
             PartitionExit::TargetRewound { .. } => self.agree_on_progress().await,
             PartitionExit::Fault(fault) => {
                 let agreed = timeout(self.run.settings.patience, self.agree_on_progress()).await;
                 agreed.unwrap_or_else(|_| {
-                    tracing::warn!(partition = %self.run.id, %fault, "what was copied before a fault is not agreed on");
+                    tracing::warn!(%fault, "what was copied before a fault is not agreed on");
                     Ok(())
                 })
             }
@@ -258,7 +258,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             None => {
                 let first = first_checkpoint(&run, &source, &sink, &own, &mut writer).await?;
                 agreed(&run, &condition, &first).await?;
-                tracing::info!(partition = %run.id, source_next = first.source_next, "copying begins");
+                tracing::info!(source_next = first.source_next, "copying begins");
                 first
             }
         };

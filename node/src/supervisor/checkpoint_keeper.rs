@@ -1,8 +1,8 @@
 //! Carries progress into the agreed state: one proposal for all partitions, at most ten a second.
 //!
-//! [`keep`] is the loop; [`CheckpointKeeper`] is the actor that owns its life. A proposal costs one disk barrier whatever
-//! it carries, so everything that changed goes into one. Never reports a checkpoint that the pipeline did not, and never
-//! has two proposals under way, so reports reach the state machine in order.
+//! [`keep`] is the loop; [`CheckpointKeeper`] is the actor that owns its life. A proposal costs one disk barrier
+//! whatever it carries, so everything that changed goes into one. Never reports a checkpoint that the pipeline did not,
+//! and never has two proposals under way, so reports reach the state machine in order.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! The leader's part: every partition has an owner.
 //!
 //! [`control`] is the loop; [`Controller`] is the actor that owns its life. The decisions are made in
-//! [`causeway_core::plan`]; a node that does not lead proposes nothing, because its proposals are refused. Level-triggered: a plan
-//! that was carried out in part is finished by the next look.
+//! [`causeway_core::plan`]; a node that does not lead proposes nothing, because its proposals are refused.
+//! Level-triggered: a plan that was carried out in part is finished by the next look.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -38,7 +38,8 @@ pub async fn control<P: Proposer>(me: NodeId, proposer: P) {
     }
 }
 
-/// Proposes one plan. Answers whether all of it was carried out or refused, so that only the next change needs another look.
+/// Proposes one plan. Answers whether all of it was carried out or refused, so that only the next change needs another
+/// look.
 async fn carry_out<P: Proposer>(me: NodeId, proposer: &P) -> bool {
     let live = BTreeSet::from([me]);
     for command in plan(&proposer.view(), &live) {

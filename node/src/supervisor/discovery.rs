@@ -1,11 +1,12 @@
 //! Finds the queues of every running stream and adds those that are new.
 //!
 //! Each stream is looked at when it appears or one of its instances changes, and then every interval; after a failure
-//! sooner, with a pause that doubles. What keeps a stream from getting any partition is shown as the stream's condition and
-//! heals by itself; once it has partitions, they show what keeps them from running, and that new queues are not found is
-//! a note on the stream. [`discover`] is the loop, [`Discovery`] the actor that owns its life, [`schedule`](super::schedule) decides
-//! when, [`topic`](super::topic) talks to the instances, [`queue_mapping`](super::queue_mapping) decides what maps to what.
-//! Never removes a partition: a queue that is not in a route may only be away for a while.
+//! sooner, with a pause that doubles. What keeps a stream from getting any partition is shown as the stream's condition
+//! and heals by itself; once it has partitions, they show what keeps them from running, and that new queues are not
+//! found is a note on the stream. [`discover`] is the loop, [`Discovery`] the actor that owns its life,
+//! [`schedule`](super::schedule) decides when, [`topic`](super::topic) talks to the instances,
+//! [`queue_mapping`](super::queue_mapping) decides what maps to what. Never removes a partition: a queue that is not in
+//! a route may only be away for a while.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -116,10 +117,9 @@ async fn look<P: Proposer>(discovering: Discovering<P>, stream: StreamId) -> (St
             Some(Trouble { code: ErrorCode::TimedOut, why })
         }
     };
-    if trouble.as_ref().is_some_and(|trouble| trouble.code == ErrorCode::InstanceDenied) {
-        // The credentials may have been rotated where they are kept: the next look resolves them anew.
+    if let Some(trouble) = &trouble {
         for end in [&agreed.spec.source, &agreed.spec.target] {
-            discovering.instances.forget(&end.instance);
+            discovering.instances.forget_refused(&end.instance, trouble.code);
         }
     }
     (stream, trouble)

@@ -12,6 +12,7 @@ use causeway_core::provenance::StreamKey;
 use causeway_core::state::State;
 use causeway_core::stream::Stream;
 use tokio::sync::Mutex;
+use tracing::Instrument as _;
 
 use crate::connect::{Instances, Purpose};
 use crate::replicate::{
@@ -90,6 +91,8 @@ pub async fn launch(launch: Launch) -> PartitionExit {
         Ok(client) => client,
         Err(error) => return PartitionExit::SinkLost { code: error.code(), why: error.to_string() },
     };
+    // On the run as a whole, so that every line that anything below writes tells whose it is.
+    let whose = tracing::error_span!("copy", stream = %stream.spec.name, partition = %id, epoch = %partition.epoch);
     let key = StreamKey { cluster, stream: stream.id, generation: partition.generation };
     replicate::run(PartitionJob {
         id,
@@ -109,5 +112,6 @@ pub async fn launch(launch: Launch) -> PartitionExit {
         stop,
         settings: shared.settings,
     })
+    .instrument(whose)
     .await
 }

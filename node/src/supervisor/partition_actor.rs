@@ -46,8 +46,8 @@ impl Actor for PartitionActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         let Some(work) = self.work.take() else { return };
-        // A task of its own, so that the mailbox is not looked at for every answer of a broker. It ends with this future,
-        // and it catches panics; making the pipeline may panic as well as running it, so both happen inside.
+        // A task of its own, so that the mailbox is not looked at for every answer of a broker. It ends with this
+        // future, and it catches panics; making the pipeline may panic as well as running it, so both happen inside.
         let run = async move {
             let mut task = JoinSet::new();
             task.spawn_local(async move { work().await });

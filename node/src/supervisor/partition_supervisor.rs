@@ -19,7 +19,6 @@ use actix::{
     WrapFuture,
 };
 use causeway_core::command::Command;
-use causeway_core::error_code::ErrorCode;
 use causeway_core::ids::{Epoch, NodeId, Timestamp};
 use causeway_core::name::Name;
 use causeway_core::outcome::Outcome;
@@ -77,19 +76,16 @@ pub struct Equipment<P> {
 }
 
 impl<P: Proposer> Equipment<P> {
-    /// Credentials that were refused may have been rotated where they are kept: the next client resolves them anew.
-    fn forget_denied(&self, id: &PartitionId, exit: &PartitionExit) {
+    /// The client of a lost end is made anew where that may help.
+    fn forget_refused(&self, id: &PartitionId, exit: &PartitionExit) {
         let view = self.proposer.view();
         let Some(stream) = view.stream_by_id(id.stream) else { return };
-        match exit {
-            PartitionExit::SourceLost { code: ErrorCode::InstanceDenied, .. } => {
-                self.shared.instances.forget(&stream.spec.source.instance);
-            }
-            PartitionExit::SinkLost { code: ErrorCode::InstanceDenied, .. } => {
-                self.shared.instances.forget(&stream.spec.target.instance);
-            }
-            _ => {}
-        }
+        let (end, code) = match exit {
+            PartitionExit::SourceLost { code, .. } => (&stream.spec.source, *code),
+            PartitionExit::SinkLost { code, .. } => (&stream.spec.target, *code),
+            _ => return,
+        };
+        self.shared.instances.forget_refused(&end.instance, code);
     }
 }
 
@@ -275,7 +271,7 @@ impl<P: Proposer> PartitionSupervisor<P> {
         };
         let stream = &slot.subject.stream;
         tracing::info!(%stream, partition = %id, epoch = %run.terms.epoch, ?exit, "partition ended");
-        self.equipment.forget_denied(id, &exit);
+        self.equipment.forget_refused(id, &exit);
         let Verdict { propose, shown, rest } = judge(exit, &place, &mut memory.strikes);
         if rest {
             let pause = memory.back_off.next(getrandom::u32().unwrap_or(u32::MAX / 2));

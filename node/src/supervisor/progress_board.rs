@@ -8,7 +8,8 @@
 //!
 //! Shared between the supervisor, which adds and removes partitions, and the keeper, which collects. Locks are held for
 //! a few steps in memory only. Never forgets the last progress of a run that ended before it was agreed on, never tells
-//! a cell of a checkpoint that the agreed state does not hold, and never lets some partitions' progress wait for others'.
+//! a cell of a checkpoint that the agreed state does not hold, and never lets some partitions' progress wait for
+//! others'.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -107,8 +108,8 @@ impl ProgressBoard {
         self.awaited.notified().await;
     }
 
-    /// What changed since it was last agreed on, at most `maximum` partitions. Where there are more, the next collection
-    /// goes on behind the last of this one. To be followed by [`Self::settle`] or [`Self::failed`].
+    /// What changed since it was last agreed on, at most `maximum` partitions. Where there are more, the next
+    /// collection goes on behind the last of this one. To be followed by [`Self::settle`] or [`Self::failed`].
     pub fn collect(&self, maximum: usize) -> Vec<Progress> {
         let Partitions { watched, collected_to } = &mut *self.lock();
         let begin = collected_to.take();
@@ -127,8 +128,8 @@ impl ProgressBoard {
     }
 
     /// The collection was agreed on; `view` shows it. Answers the partitions whose report was refused: another
-    /// ownership or life of a queue is current, so their runs are about to be stopped; or a run that was started again under
-    /// the same epoch reports less than was agreed already, which heals as soon as it has passed that.
+    /// ownership or life of a queue is current, so their runs are about to be stopped; or a run that was started again
+    /// under the same epoch reports less than was agreed already, which heals as soon as it has passed that.
     pub fn settle(&self, view: &State, now: Timestamp) -> Vec<PartitionId> {
         let mut partitions = self.lock();
         let mut refused = Vec::new();

@@ -1,10 +1,10 @@
 //! The topics of a stream: the source's queues, and the target topic, made when it is missing.
 //!
-//! A new target topic gets the source's queue count (see [`queue_mapping`](super::queue_mapping)), its permission with reading and
-//! writing allowed, and its attributes. A broker that does not know an attribute gets the topic with `message.type` only,
-//! and one that knows none without any. A topic that exists is never changed; fewer or more queues than the source's are
-//! legal. A target topic that is gone although copies were made into it is not made again: only an operator can know
-//! whether it was meant.
+//! A new target topic gets the source's queue count (see [`queue_mapping`](super::queue_mapping)), its permission with
+//! reading and writing allowed, and its attributes. A broker that does not know an attribute gets the topic with
+//! `message.type` only, and one that knows none without any. A topic that exists is never changed; fewer or more queues
+//! than the source's are legal. A target topic that is gone although copies were made into it is not made again: only
+//! an operator can know whether it was meant.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -65,7 +65,8 @@ pub async fn source_queues(client: &Client, end: &Endpoint) -> Result<BTreeSet<Q
 /// The queues that can be written to in the target topic; makes the topic when it is missing and `may_create`.
 ///
 /// # Errors
-/// [`Trouble`] when the topic is missing and may or can not be made, has no writable queue, or an instance does not say.
+/// [`Trouble`] when the topic is missing and may or can not be made, has no writable queue, or an instance does not
+/// say.
 pub async fn target_queues(
     client: &Client,
     end: &Endpoint,
