@@ -3,8 +3,8 @@
 //! Proposals that arrive while a turn runs wait in the mailbox. The next turn puts all of them into the
 //! log together and makes them durable with one barrier: the slower the disk, the larger the batch.
 //!
-//! actix neither restarts an actor that panicked nor tells anybody, so every call into the replica is guarded here: what
-//! it answers or throws becomes the reason that [`crate::Handle::ended`] reports.
+//! actix neither restarts an actor that panicked nor tells anybody, so every call into the replica is guarded here:
+//! what it answers or throws becomes the reason that [`crate::Handle::ended`] reports.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -39,8 +39,8 @@ struct Shared {
 /// the leader when this returns; with several voters the replica then begins to look for the others.
 ///
 /// # Errors
-/// [`Error::Settings`]; [`Error::Fatal`] when the data directory cannot be used or holds what this version does not know;
-/// [`Error::Timeout`] when the only voter does not lead in time.
+/// [`Error::Settings`]; [`Error::Fatal`] when the data directory cannot be used or holds what this version does not
+/// know; [`Error::Timeout`] when the only voter does not lead in time.
 pub async fn start(settings: Settings) -> Result<Handle, Error> {
     start_with(settings, Box::new(Nowhere)).await
 }

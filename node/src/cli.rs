@@ -1,8 +1,8 @@
 //! The `causeway` command: runs a node, checks a configuration, and drives a node through its HTTP API.
 //!
 //! Parts: [`args`] and [`parse`] (what can be typed), [`http`] (asks a node), [`instance`], [`stream`], [`partition`],
-//! [`status`] (nouns), [`watch`] and [`wait`] (what goes on), [`run`] and [`check`] (a node itself), [`explain`] (error codes), [`table`] and
-//! [`human`] (how it looks), [`exit`] (how it ends).
+//! [`status`] (nouns), [`watch`] and [`wait`] (what goes on), [`run`] and [`check`] (a node itself), [`explain`] (error
+//! codes), [`table`] and [`human`] (how it looks), [`exit`] (how it ends).
 //! Never shows a secret, and never takes one from the command line.
 
 pub mod args;

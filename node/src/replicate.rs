@@ -105,9 +105,9 @@ pub struct PartitionJob {
 
 /// Copies one partition until it must stop, and says why.
 ///
-/// Before its first send a partition without a checkpoint waits until its first one is agreed on, so whoever runs it has
-/// to carry [`ProgressCell::take_changed`] on and answer with [`ProgressCell::committed`] meanwhile. Dropping the future
-/// at any await loses nothing that a later run does not find.
+/// Before its first send a partition without a checkpoint waits until its first one is agreed on, so whoever runs it
+/// has to carry [`ProgressCell::take_changed`] on and answer with [`ProgressCell::committed`] meanwhile. Dropping the
+/// future at any await loses nothing that a later run does not find.
 pub async fn run(job: PartitionJob) -> PartitionExit {
     let from = queue(&job.spec.source.topic, &job.id.source);
     let to = queue(&job.spec.target.topic, &job.partition.target);

@@ -1,8 +1,8 @@
 //! Secrets: where they are found, and how the node keeps the ones that it was given.
 //!
 //! A secret is an environment variable or a file of the node's machine, or it was handed to the API and sealed:
-//! encrypted and authenticated with a key that never leaves the data directory ([`key_file`], [`sealed`]). What is agreed,
-//! stored, logged and answered is always a [`SecretReference`].
+//! encrypted and authenticated with a key that never leaves the data directory ([`key_file`], [`sealed`]). What is
+//! agreed, stored, logged and answered is always a [`SecretReference`].
 //! Never puts a secret into a message, a log line or `Debug`, and keeps it only in memory that is overwritten on drop.
 
 mod key_file;

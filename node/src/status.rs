@@ -289,8 +289,8 @@ impl StatusBoard {
         partitions.iter().map(|(id, gauge)| (id.clone(), gauge.figures())).collect()
     }
 
-    /// Notes what keeps a whole stream from running (a missing topic, an unreachable instance), or that nothing does. With
-    /// the state `running` it keeps nothing from running and is only to be known.
+    /// Notes what keeps a whole stream from running (a missing topic, an unreachable instance), or that nothing does.
+    /// With the state `running` it keeps nothing from running and is only to be known.
     pub fn set_stream(&self, id: StreamId, condition: Option<Condition>) {
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
         match condition {

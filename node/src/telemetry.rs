@@ -1,8 +1,8 @@
 //! What the node says about itself: logs, metrics, and the rates of the last hour.
 //!
-//! Parts: [`logs`] (where log lines go), [`names`] (every metric's name, once), [`scrape`] (reads them off the state when
-//! somebody asks), [`exposition`] (the text format), [`rates`] and [`totals`] (what tables and charts show), [`process`]
-//! (memory and processor time).
+//! Parts: [`logs`] (where log lines go), [`names`] (every metric's name, once), [`scrape`] (reads them off the state
+//! when somebody asks), [`exposition`] (the text format), [`rates`] and [`totals`] (what tables and charts show),
+//! [`process`] (memory and processor time).
 //! Never holds a message's content or a secret.
 
 pub mod exposition;

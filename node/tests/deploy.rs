@@ -1,5 +1,5 @@
-//! What lies in `deploy/` fits the program: its configuration is accepted, its command lines can be followed, its alerts ask
-//! for metrics that exist.
+//! What lies in `deploy/` fits the program: its configuration is accepted, its command lines can be followed, its
+//! alerts ask for metrics that exist.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 

@@ -1,8 +1,9 @@
 //! How one value becomes rows of the database: small pieces, each with a checksum over its key and content.
 //!
 //! sled keeps values of 128 KiB and more in files that it never syncs, and merges smaller large ones into such files
-//! when it rewrites pages, so no row is larger than [`MAXIMUM_ROW_BYTES`]. A longer value is cut into fragments that the
-//! caller writes in one atomic batch. The checksum covers the key, so a row that turns up under another key is damage too.
+//! when it rewrites pages, so no row is larger than [`MAXIMUM_ROW_BYTES`]. A longer value is cut into fragments that
+//! the caller writes in one atomic batch. The checksum covers the key, so a row that turns up under another key is
+//! damage too.
 //!
 //! ```text
 //!   row key    = value key . fragment number (u32, big endian; 0 is the head)

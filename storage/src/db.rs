@@ -354,7 +354,8 @@ mod tests {
     }
 
     /// A flipped bit of the file is either noticed, or it looks to sled as a torn tail and costs entries at the end;
-    /// it never yields another content or a hole. The lost tail is what a snapshot's position and the other voters are for.
+    /// it never yields another content or a hole. The lost tail is what a snapshot's position and the other voters are
+    /// for.
     #[test]
     fn a_flipped_bit_of_the_file_never_yields_wrong_content() {
         let origin = tempfile::tempdir().unwrap();

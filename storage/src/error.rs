@@ -1,5 +1,5 @@
-//! Why storage failed. After [`Error::Io`], [`Error::Database`] or [`Error::Corrupt`] from an open store, nothing may be
-//! written through it any more: what reached the disk is unknown until it is opened again.
+//! Why storage failed. After [`Error::Io`], [`Error::Database`] or [`Error::Corrupt`] from an open store, nothing may
+//! be written through it any more: what reached the disk is unknown until it is opened again.
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,7 @@
 //! The log and the promises of a replica, changed together in one atomic step.
 //!
-//! Nothing here waits for the disk: a caller that lets anybody rely on a write calls [`crate::barrier::Barrier::wait`] first.
+//! Nothing here waits for the disk: a caller that lets anybody rely on a write calls [`crate::barrier::Barrier::wait`]
+//! first.
 
 use sled::Transactional;
 use sled::transaction::{ConflictableTransactionError, TransactionError};

@@ -72,7 +72,8 @@ impl Routing {
     }
 }
 
-/// Ordered as partitions are: stream, broker, queue. A zero byte ends the broker's name, so no name is another's prefix.
+/// Ordered as partitions are: stream, broker, queue. A zero byte ends the broker's name, so no name is another's
+/// prefix.
 fn key(partition: &PartitionId) -> Vec<u8> {
     let mut key = partition.stream.0.to_be_bytes().to_vec();
     key.extend_from_slice(partition.source.broker.as_bytes());

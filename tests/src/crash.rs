@@ -2,8 +2,9 @@
 //! killed with SIGKILL again and again, and both brokers are restarted.
 //!
 //! Reading order: [`CrashPlan`] (what will happen), [`run`], [`report`] (what happened). Every kill is measured: the
-//! checkpoints that the next start found, and the end of the target's queues at that time. What lies between is the tail
-//! that the start had to find by reading the target; a run whose kills found too few tails proves nothing and fails.
+//! checkpoints that the next start found, and the end of the target's queues at that time. What lies between is the
+//! tail that the start had to find by reading the target; a run whose kills found too few tails proves nothing and
+//! fails.
 
 pub mod report;
 

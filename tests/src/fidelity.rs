@@ -1,8 +1,9 @@
-//! Does a copy keep everything? Between releases of Apache's brokers, with every kind of message that a copy could get wrong.
+//! Does a copy keep everything? Between releases of Apache's brokers, with every kind of message that a copy could get
+//! wrong.
 //!
 //! The short form copies between the oldest and the newest release in both directions and to the one between; its 5.5.0
-//! source speaks IPv6, so that stored records have 16-byte hosts. The long form copies all nine pairs with exact and with
-//! carried born timestamps, and from an IPv6 source. One node runs all streams at once.
+//! source speaks IPv6, so that stored records have 16-byte hosts. The long form copies all nine pairs with exact and
+//! with carried born timestamps, and from an IPv6 source. One node runs all streams at once.
 //!
 //! Sources are filled once by Apache's client (`tests/java/Produce.java` says with what), both sides are read back with
 //! Apache's client and compared field by field.

@@ -27,8 +27,8 @@ const SOURCES: [(&str, &str); 8] = [
 /// What a Java program printed: one JSON value per line.
 pub type Report = Vec<Value>;
 
-/// Sends the fidelity set to a topic and waits until all of it is visible. `timers` adds arbitrary delays, which releases
-/// before 5.0 do not have. Returns how many messages the set holds.
+/// Sends the fidelity set to a topic and waits until all of it is visible. `timers` adds arbitrary delays, which
+/// releases before 5.0 do not have. Returns how many messages the set holds.
 pub fn produce_fidelity_set(access: &Access, topic: &str, seed: u64, timers: bool) -> u64 {
     let report = run(
         "Produce",
@@ -90,8 +90,9 @@ pub fn start_numbered(access: &Access, topic: &str, numbered: &Numbered, log: &P
     Process::start("NumberedProduce", command, log)
 }
 
-/// Reads all of a topic with Apache's pull consumer into `out`, one JSON line per message; see [`crate::checker::dump`].
-/// Returns the messages per queue and, as the last line, the totals with time and processor time.
+/// Reads all of a topic with Apache's pull consumer into `out`, one JSON line per message; see
+/// [`crate::checker::dump`]. Returns the messages per queue and, as the last line, the totals with time and processor
+/// time.
 pub fn dump(access: &Access, topic: &str, out: &Path) -> Report {
     run("Dump", access, &[("topic", topic), ("out", &out.display().to_string())])
 }

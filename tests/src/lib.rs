@@ -1,10 +1,11 @@
-//! The test harness of Causeway: real Apache brokers, Java programs that fill and read topics, an independent checker, a
-//! fault proxy and the product as a process.
+//! The test harness of Causeway: real Apache brokers, Java programs that fill and read topics, an independent checker,
+//! a fault proxy and the product as a process.
 //!
-//! Reading order: [`brokers`] (clusters), [`java`] (producing and dumping), [`checker`] (the judgement), [`proxy`] (faults),
-//! [`product`] (the binary under test); [`process`] and [`ports`] carry them. [`scenario`] puts them together; [`fidelity`],
-//! [`crash`], [`promotion`] and [`slave_reads`] are tests that have a short form for every change and a long one for a release. Everything talks over loopback only and ends
-//! with the value that owns it. Nothing here may use Causeway's own codec or client: a judge shares no code with the judged.
+//! Reading order: [`brokers`] (clusters), [`java`] (producing and dumping), [`checker`] (the judgement), [`proxy`]
+//! (faults), [`product`] (the binary under test); [`process`] and [`ports`] carry them. [`scenario`] puts them
+//! together; [`fidelity`], [`crash`], [`promotion`] and [`slave_reads`] are tests that have a short form for every
+//! change and a long one for a release. Everything talks over loopback only and ends with the value that owns it.
+//! Nothing here may use Causeway's own codec or client: a judge shares no code with the judged.
 //!
 //! A missing tool is a panic that names it, never a skipped test.
 

@@ -1,8 +1,8 @@
 //! Ports for servers under test, reserved across all test processes of this machine.
 //!
-//! A broker listens on three related ports and comes back on them after a restart, so "bind port 0" cannot serve it. Blocks
-//! are held by a lock on a file for as long as the value lives, and lie below the range from which the kernel takes ports
-//! for outgoing connections.
+//! A broker listens on three related ports and comes back on them after a restart, so "bind port 0" cannot serve it.
+//! Blocks are held by a lock on a file for as long as the value lives, and lie below the range from which the kernel
+//! takes ports for outgoing connections.
 
 use std::fs::{File, OpenOptions, create_dir_all};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};

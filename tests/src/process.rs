@@ -1,7 +1,7 @@
 //! A process that a test started: it ends with its owner, however the owner ends.
 //!
-//! Dropping the value kills the process. A shell beside it waits on a pipe that only this process holds open, so that the
-//! process also dies when the test itself is killed. Processes are only ever ended by the id that was started here.
+//! Dropping the value kills the process. A shell beside it waits on a pipe that only this process holds open, so that
+//! the process also dies when the test itself is killed. Processes are only ever ended by the id that was started here.
 
 use std::fs::{File, create_dir_all};
 use std::io::{Read, Seek, SeekFrom};
@@ -106,7 +106,8 @@ impl Process {
     /// Processor time used so far by all its threads, in seconds; 0 after its end.
     pub fn cpu_seconds(&self) -> f64 {
         let text = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
-        // The name in parentheses may hold spaces; what follows it is fixed: fields 14 and 15 are user and system ticks.
+        // The name in parentheses may hold spaces; what follows it is fixed: fields 14 and 15 are user and system
+        // ticks.
         let after = text.rsplit_once(')').map_or("", |(_, after)| after);
         let ticks: u64 = after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
         ticks as f64 / rustix::param::clock_ticks_per_second() as f64

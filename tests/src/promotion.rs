@@ -1,8 +1,8 @@
 //! A target that forgets: its master dies before the slave has the last seconds, and the slave becomes master.
 //!
-//! Acknowledged copies are gone then, and the checkpoints are ahead of the target. Nothing may be missing in the end, in
-//! order, and the stream has to show the rewind. Two ways: with messages arriving all the time, and in silence, where no
-//! later message draws attention to the loss.
+//! Acknowledged copies are gone then, and the checkpoints are ahead of the target. Nothing may be missing in the end,
+//! in order, and the stream has to show the rewind. Two ways: with messages arriving all the time, and in silence,
+//! where no later message draws attention to the loss.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

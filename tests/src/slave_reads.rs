@@ -1,9 +1,10 @@
-//! A source whose slave is read: because the master is gone, or because an operator allowed it and the master asks for it.
+//! A source whose slave is read: because the master is gone, or because an operator allowed it and the master asks for
+//! it.
 //!
-//! [`takeover`] kills the master twice. The first time its slave has everything: copying goes on there to the last message, and
-//! goes back to the master once that is there again. The second time the slave lacks messages that were copied already: nothing
-//! may be copied, skipped or rewound, and the status has to say what is waited for. [`cold`] sets a master to send its readers
-//! away and compares a stream that follows with one that does not.
+//! [`takeover`] kills the master twice. The first time its slave has everything: copying goes on there to the last
+//! message, and goes back to the master once that is there again. The second time the slave lacks messages that were
+//! copied already: nothing may be copied, skipped or rewound, and the status has to say what is waited for. [`cold`]
+//! sets a master to send its readers away and compares a stream that follows with one that does not.
 
 use std::collections::BTreeMap;
 use std::thread::sleep;
@@ -155,7 +156,8 @@ pub fn takeover(plan: SlaveReadsPlan, progress: &mut dyn FnMut(&str)) -> Takeove
     let mut waiting = wait_standing(&scenario, &copied, true);
     scenario.node.kill9();
     scenario.node.start_again();
-    // Name servers before 5.0 learn of topics from masters only. There was no broker for a moment, so they have no route.
+    // Name servers before 5.0 learn of topics from masters only. There was no broker for a moment, so they have no
+    // route.
     waiting.extend(wait_standing(&scenario, &copied, plan.source.is_five()));
     problems.extend(wrong(&waiting, &copied));
     if ends(scenario.target_topic()) != copied {
@@ -228,7 +230,8 @@ fn source(version: Version) -> ClusterSettings {
     ClusterSettings { slaves: Slaves::Asynchronous, ..settings }
 }
 
-/// Starts everything. Polls are short: a partition says who answered when its poll ends. So is what a restart waits for.
+/// Starts everything. Polls are short: a partition says who answered when its poll ends. So is what a restart waits
+/// for.
 fn start(plan: SlaveReadsPlan, source: ClusterSettings) -> Scenario {
     let settings = NodeSettings::default()
         .key("replication.poll_wait_ms", 1_000)
@@ -257,8 +260,8 @@ fn says(partition: &Partition, what: &str) -> bool {
     partition.why.as_ref().is_some_and(|why| why.contains(what))
 }
 
-/// Waits until every queue that `copied` has messages of is blocked by a slave that lacks some, and the empty one is not. Where no
-/// name server has a route, all are blocked by that.
+/// Waits until every queue that `copied` has messages of is blocked by a slave that lacks some, and the empty one is
+/// not. Where no name server has a route, all are blocked by that.
 fn wait_standing(scenario: &Scenario, copied: &BTreeMap<Queue, i64>, has_route: bool) -> Vec<Partition> {
     wait(scenario, "every partition to say what it waits for", |partitions| {
         partitions.iter().all(|partition| {

@@ -8,6 +8,7 @@ use std::process::Command;
 use causeway_core::error_code::ErrorCode;
 
 const MAXIMUM_LINES: usize = 500;
+const MAXIMUM_COLUMNS: usize = 120;
 const TOP_LEVEL: &[&str] =
     &["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "cluster", "deploy", "docs", "node", "storage", "tests"];
 
@@ -60,6 +61,21 @@ fn no_source_file_is_longer_than_the_limit() {
     let lines = |path: &String| read(path).lines().count();
     let long = files().iter().filter(source).filter(|path| lines(path) > MAXIMUM_LINES).cloned().collect();
     assert_none(long, "files above 500 lines");
+}
+
+/// Text in strings and tables of a comment may be longer: breaking it helps nobody.
+#[test]
+fn no_comment_is_wider_than_the_code() {
+    let mut findings = Vec::new();
+    for path in files().iter().filter(|path| path.ends_with(".rs")) {
+        for (number, line) in read(path).lines().enumerate() {
+            let comment = line.trim_start().strip_prefix("//").map(|text| text.trim_start_matches(['/', '!', ' ']));
+            if comment.is_some_and(|text| !text.starts_with('|')) && line.chars().count() > MAXIMUM_COLUMNS {
+                findings.push(format!("{path}:{}", number + 1));
+            }
+        }
+    }
+    assert_none(findings, "comments wider than 120 columns");
 }
 
 #[test]

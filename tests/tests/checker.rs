@@ -1,4 +1,5 @@
-//! The checker finds what it must find: seeded faults in dumps, each alone and named, and nothing where nothing is wrong.
+//! The checker finds what it must find: seeded faults in dumps, each alone and named, and nothing where nothing is
+//! wrong.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,5 +1,5 @@
-//! The harness itself works: clusters start, change roles and end; what Java produces is dumped and judged; the fault proxy
-//! forwards. Product tests build on this.
+//! The harness itself works: clusters start, change roles and end; what Java produces is dumped and judged; the fault
+//! proxy forwards. Product tests build on this.
 
 use std::path::Path;
 use std::time::Duration;

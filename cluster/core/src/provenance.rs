@@ -13,7 +13,8 @@
 //! ```
 //!
 //! The source offset is `1042.3` where the three records before it were left out (filtered, looped, skipped), so that a
-//! copy tells which copy stands before it: a tail in which that one is missing has a hole, whatever its target offsets say.
+//! copy tells which copy stands before it: a tail in which that one is missing has a hole, whatever its target offsets
+//! say.
 //!
 //! In the names, every byte other than an ASCII letter or digit, `_`, `-`, `.`, `%` and `|` is written `~XX`.
 
@@ -177,9 +178,9 @@ impl Stamp {
         Self { before_chain, after_passed, produced }
     }
 
-    /// Appends the property value for the record at the last of the source offsets that the copy accounts for; the others
-    /// were left out. `passed` are the instances that the message's own provenance names (empty for a message that was
-    /// produced at the source); the source is added behind them.
+    /// Appends the property value for the record at the last of the source offsets that the copy accounts for; the
+    /// others were left out. `passed` are the instances that the message's own provenance names (empty for a message
+    /// that was produced at the source); the source is added behind them.
     pub fn write(
         &self,
         out: &mut Vec<u8>,

@@ -1,7 +1,7 @@
 //! One replica: the Raft node, its stored log, the state that it applied and the proposals that wait.
 //!
-//! Synchronous and without a clock: whoever owns it says when time passes and when a turn is due. It blocks for the disk,
-//! so it lives on a thread of its own. After an error it must not be used again.
+//! Synchronous and without a clock: whoever owns it says when time passes and when a turn is due. It blocks for the
+//! disk, so it lives on a thread of its own. After an error it must not be used again.
 
 use std::sync::Arc;
 

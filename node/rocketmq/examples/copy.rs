@@ -1,9 +1,9 @@
-//! Copies a topic within one cluster, queue by queue, and prints what that cost: the least that this client takes, to be set against
-//! a hand-written loop over bare sockets.
+//! Copies a topic within one cluster, queue by queue, and prints what that cost: the least that this client takes, to
+//! be set against a hand-written loop over bare sockets.
 //!
-//! `cargo run --release -p causeway-rocketmq --example copy -- NAME_SERVER SOURCE TARGET MESSAGES_PER_QUEUE [BODY_BYTES]`
-//! Both topics must exist with the same queues. With BODY_BYTES the source is filled first. One thread; the next pull is under way
-//! while a batch is sent.
+//! `cargo run --release -p causeway-rocketmq --example copy -- NAME_SERVER SOURCE TARGET MESSAGES_PER_QUEUE
+//! [BODY_BYTES]` Both topics must exist with the same queues. With BODY_BYTES the source is filled first. One thread;
+//! the next pull is under way while a batch is sent.
 
 use std::error::Error;
 use std::time::{Duration, Instant};

@@ -1,8 +1,9 @@
-//! Runs every request of the client once against a real cluster and prints the answers: what to look at when a new broker version
-//! comes out.
+//! Runs every request of the client once against a real cluster and prints the answers: what to look at when a new
+//! broker version comes out.
 //!
 //! `cargo run -p causeway-rocketmq --example exercise -- NAME_SERVER TOPIC`
-//! Credentials come from ROCKETMQ_ACCESS_KEY and ROCKETMQ_SECRET_KEY. Creates the topic if it is missing and writes to it.
+//! Credentials come from ROCKETMQ_ACCESS_KEY and ROCKETMQ_SECRET_KEY. Creates the topic if it is missing and writes to
+//! it.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,9 +1,9 @@
 //! The client: one value that knows a cluster, cheap to clone, used by every stream that reads or writes it.
 //!
 //! Parts: [`Client`]; routes and the name servers' turn here, every request in a file of [`crate::request`].
-//! All requests are signed when there are credentials. There is no retry here except the next name server and, where the settings
-//! allow it, a slave: callers back off between attempts. A lost connection is opened again by the next request that needs it.
-//! Never sends to anything but a master, and never repeats a send.
+//! All requests are signed when there are credentials. There is no retry here except the next name server and, where
+//! the settings allow it, a slave: callers back off between attempts. A lost connection is opened again by the next
+//! request that needs it. Never sends to anything but a master, and never repeats a send.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
@@ -33,8 +33,8 @@ const CLOSE_STEP: Duration = Duration::from_millis(5);
 
 /// Talks to one RocketMQ cluster. Needs a tokio runtime with I/O and time.
 ///
-/// The tasks that read connections run on the runtime of the request that opened them. A process with several runtime threads spends
-/// least when each has a client of its own: an answer then never has to wake another thread.
+/// The tasks that read connections run on the runtime of the request that opened them. A process with several runtime
+/// threads spends least when each has a client of its own: an answer then never has to wake another thread.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
@@ -107,9 +107,9 @@ impl Client {
         Ok(route)
     }
 
-    /// A number that changes whenever sends to this queue would use another connection than before: a new one, or one to another
-    /// master. 0 while there is none. Who must know what the queue's end holds verifies it whenever this number changed, and
-    /// passes the verified number with the next send.
+    /// A number that changes whenever sends to this queue would use another connection than before: a new one, or one
+    /// to another master. 0 while there is none. Who must know what the queue's end holds verifies it whenever this
+    /// number changed, and passes the verified number with the next send.
     pub fn connection_generation(&self, queue: &Queue) -> u64 {
         let Some(cached) = self.inner.directory.peek(&queue.topic) else { return 0 };
         let master = cached.broker(&queue.broker).and_then(|entry| entry.broker.master.clone());
@@ -122,7 +122,8 @@ impl Client {
         Ok(session.generation())
     }
 
-    /// Refuses new requests, waits for the answers of sends under way (at most the request timeout), and ends all connections.
+    /// Refuses new requests, waits for the answers of sends under way (at most the request timeout), and ends all
+    /// connections.
     pub async fn close(&self) {
         self.inner.closed.store(true, Ordering::Release);
         let waiting = async {
@@ -244,8 +245,8 @@ impl Client {
         })
     }
 
-    /// The address of the master of that name, from what is known or else from the cluster's list. Where the list cannot be had,
-    /// as at proxies, a master in doubt is tried on.
+    /// The address of the master of that name, from what is known or else from the cluster's list. Where the list
+    /// cannot be had, as at proxies, a master in doubt is tried on.
     async fn master_named(&self, broker: &str) -> Result<Arc<str>, Error> {
         if let Some(master) = self.inner.directory.trusted_master(broker) {
             return Ok(master);
@@ -258,8 +259,8 @@ impl Client {
         found.ok_or_else(|| Error::BrokerMissing { broker: broker.to_owned(), role: "master" })
     }
 
-    /// Asks the master of that name. When it cannot be talked to, the next request looks for it in the cluster's list: the routes
-    /// of topics that nobody reads or writes now are not fetched again.
+    /// Asks the master of that name. When it cannot be talked to, the next request looks for it in the cluster's list:
+    /// the routes of topics that nobody reads or writes now are not fetched again.
     pub(crate) async fn ask_master_named(
         &self,
         broker: &str,

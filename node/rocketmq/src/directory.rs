@@ -1,8 +1,9 @@
-//! What is known about where topics and brokers are: a cache of routes with their age, and the turn of the name servers.
+//! What is known about where topics and brokers are: a cache of routes with their age, and the turn of the name
+//! servers.
 //!
 //! Parts: [`Directory`]; [`Freshness`] of a cached route.
-//! A route is used for [`MAX_AGE`]; an older one is still used while one caller fetches a new one, so that an outage of all name
-//! servers does not stop a flow whose brokers are well. Does no I/O itself.
+//! A route is used for [`MAX_AGE`]; an older one is still used while one caller fetches a new one, so that an outage of
+//! all name servers does not stop a flow whose brokers are well. Does no I/O itself.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,8 +17,8 @@ use crate::route::{BrokerInfo, Route};
 /// Age from which a route is fetched again.
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(30);
 
-/// How long to wait after a failed refresh in the background before the next one, and with a route that lacks a master: it is
-/// about to change.
+/// How long to wait after a failed refresh in the background before the next one, and with a route that lacks a master:
+/// it is about to change.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// How long a master that could not be reached is left alone while a slave serves.
@@ -107,7 +108,8 @@ impl Directory {
         let due = Instant::now() + if is_whole { MAX_AGE } else { RETRY_AFTER };
         routes.insert(Arc::clone(&route.topic), Cached { route: Arc::clone(&route), due });
         drop(routes);
-        // A route without a master may only be one topic's view of an acting master, so it does not undo what others said.
+        // A route without a master may only be one topic's view of an acting master, so it does not undo what others
+        // said.
         let named = route.brokers.iter().map(|entry| &entry.broker);
         let changed = self.learn(named.filter(|info| info.master.is_some() || self.broker(&info.name).is_none()));
         (route, changed)

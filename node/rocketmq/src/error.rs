@@ -86,8 +86,8 @@ pub enum Error {
         /// Which role was looked for.
         role: &'static str,
     },
-    /// Only a slave could be read, and it does not hold what was asked for: it lags, or never had it. Wait for the master; this says
-    /// nothing about the queue itself.
+    /// Only a slave could be read, and it does not hold what was asked for: it lags, or never had it. Wait for the
+    /// master; this says nothing about the queue itself.
     #[error("slave {address} cannot serve the offset ({reason}): it holds {minimum_offset}..{maximum_offset}")]
     SlaveCannotServe {
         /// Host and port.
@@ -99,8 +99,8 @@ pub enum Error {
         /// One behind the last offset that it holds.
         maximum_offset: i64,
     },
-    /// Only a slave could be read, and it refuses: a slave without `slaveReadEnable` answers as one that has too much to do. Wait for
-    /// the master, or allow reads at the slave.
+    /// Only a slave could be read, and it refuses: a slave without `slaveReadEnable` answers as one that has too much
+    /// to do. Wait for the master, or allow reads at the slave.
     #[error("slave {address} refuses reads ({remark}): it is overloaded, or slaveReadEnable is not true there")]
     SlaveRefuses {
         /// Host and port.

@@ -1,7 +1,8 @@
 //! RocketMQ remoting for a replicator: the only crate that knows RocketMQ's wire.
 //!
-//! [`wire`] is pure (bytes in, values out). The rest does the I/O: [`Client`] finds brokers through name servers, reads queues, writes
-//! to them and says exactly what became of each write. It does not decide: gaps, retries, back-off and offsets are its callers'.
+//! [`wire`] is pure (bytes in, values out). The rest does the I/O: [`Client`] finds brokers through name servers, reads
+//! queues, writes to them and says exactly what became of each write. It does not decide: gaps, retries, back-off and
+//! offsets are its callers'.
 //! ```text
 //!   Client -> directory (routes) -> sessions (one connection per address and purpose) -> socket
 //!      \-> request/* (what is asked)          \-> outcome (what became of a send)

@@ -1,9 +1,9 @@
 //! What became of a send: the one place that decides whether a reply proves that nothing was stored.
 //!
 //! Parts: [`SendOutcome`], [`Durability`], [`Refusal`]; `judge`, a pure function of the reply.
-//! It is a whitelist. Only replies that a broker provably gives before it appends count as not stored; everything else that is not
-//! a success is unknown, however clear its words sound: `[PC_SYNCHRONIZED]`, "in-sync replicas not enough" and code 14 are all
-//! given by some broker after an append.
+//! It is a whitelist. Only replies that a broker provably gives before it appends count as not stored; everything else
+//! that is not a success is unknown, however clear its words sound: `[PC_SYNCHRONIZED]`, "in-sync replicas not enough"
+//! and code 14 are all given by some broker after an append.
 
 use crate::error::{ACL_EXCEPTION, Class, Error, cap, classify};
 use crate::wire::code::response;
@@ -23,7 +23,8 @@ pub enum SendOutcome {
     },
     /// Provably not stored: it may be sent again.
     NotStored(Refusal),
-    /// It may or may not have been stored, now or in a while: the end of the queue must be read before anything is sent again.
+    /// It may or may not have been stored, now or in a while: the end of the queue must be read before anything is sent
+    /// again.
     Unknown(Error),
 }
 
@@ -61,7 +62,8 @@ pub enum Refusal {
     InvalidParameter(String),
     /// The server does not know the request.
     NotSupported(String),
-    /// The request never left as a whole: no route, no master, no connection, or the connection ended before the last bytes.
+    /// The request never left as a whole: no route, no master, no connection, or the connection ended before the last
+    /// bytes.
     NotConnected(Error),
     /// The connection is not the one that the caller verified; this is the generation of the present one.
     ConnectionChanged(u64),
@@ -70,8 +72,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether the same message to the same topic will be refused again until somebody changes something, as opposed to an
-    /// outage or overload that passes.
+    /// Whether the same message to the same topic will be refused again until somebody changes something, as opposed to
+    /// an outage or overload that passes.
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Busy(_) | Self::NotConnected(_) | Self::ConnectionChanged(_) | Self::PermitWithdrawn => false,
@@ -87,21 +89,21 @@ impl Refusal {
     }
 }
 
-/// SYSTEM_BUSY remarks of requests that were rejected before execution, or taken out of the queue of those that wait for it
-/// (`NettyRemotingAbstract`, `BrokerFastFailure`).
+/// SYSTEM_BUSY remarks of requests that were rejected before execution, or taken out of the queue of those that wait
+/// for it (`NettyRemotingAbstract`, `BrokerFastFailure`).
 const BUSY_BEFORE_EXECUTION: [&str; 4] =
     ["[REJECTREQUEST]", "[OVERLOAD]", "[TIMEOUT_CLEAN_QUEUE]", "[PCBUSY_CLEAN_QUEUE]"];
 
-/// SYSTEM_ERROR remarks of a batch that is too large, thrown while it is encoded, before any append (`MessageExtEncoder`,
-/// `DLedgerCommitLog`).
+/// SYSTEM_ERROR remarks of a batch that is too large, thrown while it is encoded, before any append
+/// (`MessageExtEncoder`, `DLedgerCommitLog`).
 const TOO_LARGE_BEFORE_APPEND: [&str; 2] =
     ["java.lang.RuntimeException: message body size exceeded", "java.lang.RuntimeException: message size exceeded"];
 
 /// SYSTEM_ERROR remark of a broker that does not accept sends yet (`SendMessageProcessor.preSend`).
 const NOT_YET_IN_SERVICE: &str = "broker unable to service, until";
 
-/// SYSTEM_ERROR remarks of 4.9 for a wrong queue number or topic name, checked before anything else (`msgCheck`); 5.x answers them
-/// with INVALID_PARAMETER.
+/// SYSTEM_ERROR remarks of 4.9 for a wrong queue number or topic name, checked before anything else (`msgCheck`); 5.x
+/// answers them with INVALID_PARAMETER.
 const INVALID_BEFORE_APPEND: [&str; 2] = ["request queueId[", "The specified topic "];
 
 /// Judges a broker's reply to a send.

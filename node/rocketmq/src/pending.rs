@@ -1,7 +1,7 @@
 //! The requests that wait for an answer on one connection.
 //!
-//! Bounded: a full table refuses at once. When the connection is lost every waiter learns it, and later ones are refused with
-//! the same reason. Never blocks; the lock is held for a map operation only.
+//! Bounded: a full table refuses at once. When the connection is lost every waiter learns it, and later ones are
+//! refused with the same reason. Never blocks; the lock is held for a map operation only.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

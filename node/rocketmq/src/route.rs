@@ -1,7 +1,7 @@
 //! What name servers say: which brokers hold a topic, under which addresses, with how many queues.
 //!
-//! Parts: [`Route`], [`BrokerRoute`], [`BrokerInfo`], [`Permission`], [`Queue`]; readers of the JSON bodies of requests 105, 106
-//! and 206 (Apache `TopicRouteData`, `ClusterInfo`, `TopicList`).
+//! Parts: [`Route`], [`BrokerRoute`], [`BrokerInfo`], [`Permission`], [`Queue`]; readers of the JSON bodies of requests
+//! 105, 106 and 206 (Apache `TopicRouteData`, `ClusterInfo`, `TopicList`).
 //! Pure. Never accepts a route of a static topic, whose queue numbers mean something else.
 
 use std::collections::BTreeMap;

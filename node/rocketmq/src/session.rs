@@ -6,12 +6,12 @@
 //!                +--- waits --- Pending <--- reader task
 //! ```
 //!
-//! Parts: [`Session`]; [`Terms`] of one exchange; [`Failure`], which also tells whether the peer can have executed the request.
-//! No task per request: the caller writes, one reader task per connection splits frames off one buffer. The reader runs on the
-//! runtime that opened the session; use a client on one runtime thread for the least cost.
-//! A frame is executed by a broker only when its last bytes arrived (measured on 4.9.7, 5.3.3 and 5.5.0). So a request whose last
-//! bytes never reached the kernel provably did nothing, and every way of leaving with bytes possibly in flight closes the
-//! connection. Never writes on behind a frame that was left half-written.
+//! Parts: [`Session`]; [`Terms`] of one exchange; [`Failure`], which also tells whether the peer can have executed the
+//! request. No task per request: the caller writes, one reader task per connection splits frames off one buffer. The
+//! reader runs on the runtime that opened the session; use a client on one runtime thread for the least cost.
+//! A frame is executed by a broker only when its last bytes arrived (measured on 4.9.7, 5.3.3 and 5.5.0). So a request
+//! whose last bytes never reached the kernel provably did nothing, and every way of leaving with bytes possibly in
+//! flight closes the connection. Never writes on behind a frame that was left half-written.
 
 use std::future::poll_fn;
 use std::io;
@@ -115,8 +115,8 @@ impl Session {
         }
     }
 
-    /// Sends a request and waits for its answer, whatever its response code. `request.opaque` is set here; fields must be
-    /// complete and signed before.
+    /// Sends a request and waits for its answer, whatever its response code. `request.opaque` is set here; fields must
+    /// be complete and signed before.
     pub(crate) async fn exchange(&self, mut request: Frame, terms: Terms<'_>) -> Result<Frame, Failure> {
         let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.used.store(millis, Ordering::Relaxed);
@@ -187,9 +187,9 @@ impl Session {
         }
     }
 
-    /// Writes on until everything is with the kernel. Asks for the permit before each attempt, so that no attempt hands over the
-    /// last bytes without an answer that is only instructions old. Ready with success means that they are handed over, pending
-    /// or an error that they are not.
+    /// Writes on until everything is with the kernel. Asks for the permit before each attempt, so that no attempt hands
+    /// over the last bytes without an answer that is only instructions old. Ready with success means that they are
+    /// handed over, pending or an error that they are not.
     fn poll_send(
         &self,
         context: &mut Context<'_>,
@@ -259,8 +259,8 @@ const WRITING: u8 = 1;
 const WRITTEN: u8 = 2;
 const DONE: u8 = 3;
 
-/// A request under way. Dropping it unanswered takes back its reservation and, where the peer could still execute it or the
-/// frame is half-written, closes the connection.
+/// A request under way. Dropping it unanswered takes back its reservation and, where the peer could still execute it or
+/// the frame is half-written, closes the connection.
 struct Call<'a> {
     session: &'a Session,
     opaque: i32,

@@ -1,9 +1,9 @@
 //! The live connections of one client, one per address and purpose, opened when first needed.
 //!
 //! Parts: [`Sessions`]; [`Purpose`].
-//! One attempt to connect at a time per slot: who waited for an attempt that failed shares its error. There is no other back-off
-//! here; a caller that retries waits between its attempts. Pulls and sends never share a connection, so a long poll with a large
-//! answer never delays a send. Never reuses a connection that the broker is about to close as idle.
+//! One attempt to connect at a time per slot: who waited for an attempt that failed shares its error. There is no other
+//! back-off here; a caller that retries waits between its attempts. Pulls and sends never share a connection, so a long
+//! poll with a large answer never delays a send. Never reuses a connection that the broker is about to close as idle.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -25,8 +25,8 @@ pub struct ClientSettings {
     pub tls: Option<TlsSettings>,
     /// Longest time for a TCP connection and its TLS handshake.
     pub connect_timeout: Duration,
-    /// Longest time for one answer, beyond what a long poll adds. Also how long the kernel may keep unacknowledged bytes
-    /// of a send before it drops the connection, so a settle wait after a lost owner must be longer than this.
+    /// Longest time for one answer, beyond what a long poll adds. Also how long the kernel may keep unacknowledged
+    /// bytes of a send before it drops the connection, so a settle wait after a lost owner must be longer than this.
     pub request_timeout: Duration,
     /// Group named in pulls. A name that begins with `CID_RMQ_SYS_` needs no registration at the broker.
     pub consumer_group: String,
@@ -34,8 +34,8 @@ pub struct ClientSettings {
     pub producer_group: String,
     /// When a slave may be read instead of its master.
     pub slave_reads: SlaveReads,
-    /// Connections for sending per broker, of each client. Queues are spread over them, so that closing one (a cancelled or timed-out
-    /// send does that) disturbs few others.
+    /// Connections for sending per broker, of each client. Queues are spread over them, so that closing one (a
+    /// cancelled or timed-out send does that) disturbs few others.
     pub send_connections: usize,
 }
 

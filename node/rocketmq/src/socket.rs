@@ -1,8 +1,9 @@
 //! One TCP or TLS connection to a broker or name server, split into a side that reads and a side that writes.
 //!
 //! Parts: [`SocketOptions`]; [`connect`]; [`ReadSide`]; [`WriteSide`].
-//! Dropping both sides closes the connection and, with [`SocketOptions::abort_on_close`], throws away what the kernel has
-//! not delivered yet. Never shuts one direction down politely: that would deliver such bytes after the owner gave up.
+//! Dropping both sides closes the connection and, with [`SocketOptions::abort_on_close`], throws away what the kernel
+//! has not delivered yet. Never shuts one direction down politely: that would deliver such bytes after the owner gave
+//! up.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

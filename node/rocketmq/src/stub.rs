@@ -1,8 +1,9 @@
 //! A name server and broker in memory, for tests and for measuring the most that a client can reach.
 //!
-//! Parts: [`Stub`], one listening server; [`StubOptions`]; [`Fault`], what the next request of a code meets instead of its answer;
-//! [`store`], topics and queues. It answers what the client asks, in the words of a 5.x broker, keeps everything in memory and
-//! promises nothing about order under pipelining. Never use it to prove what a real broker does.
+//! Parts: [`Stub`], one listening server; [`StubOptions`]; [`Fault`], what the next request of a code meets instead of
+//! its answer; [`store`], topics and queues. It answers what the client asks, in the words of a 5.x broker, keeps
+//! everything in memory and promises nothing about order under pipelining. Never use it to prove what a real broker
+//! does.
 
 mod serve;
 pub mod store;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Two RocketMQ regions, a Causeway node between them, live traffic, and a running verdict. Nothing leaves this machine.
+/// Two RocketMQ regions, a Causeway node between them, live traffic, and a running verdict. Nothing leaves this
+/// machine.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "causeway-sandbox", version)]
 pub(crate) struct Arguments {

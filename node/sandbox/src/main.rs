@@ -1,8 +1,8 @@
 //! The Causeway sandbox: two embedded RocketMQ regions, a Causeway node, live traffic, and a verdict.
 //!
-//! Parts: [`region`] (an embedded name server and broker), [`traffic`] (the producer), [`verifier`] and [`ledger`] (read
-//! the copies back and judge them), [`screen`] and [`report`] (what a person and a script see), [`session`] (the order of
-//! everything).
+//! Parts: [`region`] (an embedded name server and broker), [`traffic`] (the producer), [`verifier`] and [`ledger`]
+//! (read the copies back and judge them), [`screen`] and [`report`] (what a person and a script see), [`session`] (the
+//! order of everything).
 
 #![recursion_limit = "512"]
 

@@ -82,7 +82,8 @@ fn version_finding(subject: &str, version: Option<&str>) -> Finding {
     row(FindingKind::Version, subject, verdict, message)
 }
 
-/// How far a broker's clock is ahead, given what it showed, cut to the second, at some moment between two of this node's.
+/// How far a broker's clock is ahead, given what it showed, cut to the second, at some moment between two of this
+/// node's.
 fn ahead(told_ms: i64, asked: Timestamp, answered: Timestamp) -> TimeSpan {
     // This node's own moments are cut to the millisecond: the later one may be almost one more.
     let at_least = told_ms.saturating_sub(answered.0.saturating_add(1));

@@ -1,5 +1,5 @@
-//! The documentation pages of all error codes, inside the program, so that it explains itself wherever it runs: over HTTP
-//! as `/errors/CWY-NNNN`, in the terminal with `causeway explain`.
+//! The documentation pages of all error codes, inside the program, so that it explains itself wherever it runs: over
+//! HTTP as `/errors/CWY-NNNN`, in the terminal with `causeway explain`.
 //!
 //! Served without a token: they are the same for everybody.
 

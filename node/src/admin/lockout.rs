@@ -1,4 +1,5 @@
-//! Slows down whoever tries tokens: counts different wrong tokens by address, and refuses further wrong ones for a while.
+//! Slows down whoever tries tokens: counts different wrong tokens by address, and refuses further wrong ones for a
+//! while.
 //!
 //! It is never asked about a right token: all clients of a machine share one address, so whoever guesses there would
 //! shut everybody out. What it saves is the log, and the time that guesses take. Only a *different* wrong token counts,

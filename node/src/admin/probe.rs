@@ -1,4 +1,5 @@
-//! Tries an instance: who answers, what is permitted, which limits will bite, whose clock is off. Changes nothing there.
+//! Tries an instance: who answers, what is permitted, which limits will bite, whose clock is off. Changes nothing
+//! there.
 //!
 //! It uses connections of its own, so that a test neither disturbs nor borrows those that copy, and resolves secrets
 //! anew. What cannot be found out without changing something is told as unknown.

@@ -147,7 +147,8 @@ pub fn start(context: AdminContext, bound: Bound, lifeline: Lifeline) -> Result<
             match server {
                 Ok(server) => {
                     let running = server.run();
-                    // The receiver waits below; if it went away, so did the caller, and the server ends with the process.
+                    // The receiver waits below; if it went away, so did the caller, and the server ends with the
+                    // process.
                     let _sent = sender.send(Ok(running.handle()));
                     if let Err(error) = running.await {
                         tracing::error!(%error, "the API ended");

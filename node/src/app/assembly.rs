@@ -235,8 +235,9 @@ async fn end(arbiter: Arbiter) {
     }
 }
 
-/// One for every two cores, within bounds. A thread copies more than half a million messages of 1 KiB a second, far more
-/// than brokers of that size take, and the fewer threads share the work, the less often one has to be woken for it.
+/// One for every two cores, within bounds. A thread copies more than half a million messages of 1 KiB a second, far
+/// more than brokers of that size take, and the fewer threads share the work, the less often one has to be woken for
+/// it.
 fn arbiters() -> Result<Vec<Arbiter>, Error> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let arbiter = |_| Arbiter::try_new();

@@ -1,7 +1,7 @@
 //! Asks a node: one request, one answer, a failure that says what to do.
 //!
-//! The token goes only to this machine (a tunnel's end included), because the API has no TLS. No proxy is used, whatever
-//! the environment says. Answers are read up to a limit.
+//! The token goes only to this machine (a tunnel's end included), because the API has no TLS. No proxy is used,
+//! whatever the environment says. Answers are read up to a limit.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! `causeway stream resolve`: decides about one fault, or about every fault of a stream.
 //!
-//! Each decision names the fault that was read, so that another one, raised meanwhile, is never decided about unseen. Of
-//! several, one that is refused does not keep the others from being tried; only a node that does not answer ends it.
+//! Each decision names the fault that was read, so that another one, raised meanwhile, is never decided about unseen.
+//! Of several, one that is refused does not keep the others from being tried; only a node that does not answer ends it.
 
 use causeway_core::ids::Timestamp;
 use serde_json::{Value, json};

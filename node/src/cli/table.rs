@@ -1,7 +1,7 @@
 //! Tables for people: aligned, without lines, no wider than the terminal.
 //!
-//! Where a table is too wide, the columns that matter least go first, then the longest texts are cut with `…`, or broken into
-//! lines where their end matters. Colour only repeats what the words say.
+//! Where a table is too wide, the columns that matter least go first, then the longest texts are cut with `…`, or
+//! broken into lines where their end matters. Colour only repeats what the words say.
 
 /// On which side a column's texts stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! The one table of everything that can be set: path, form, default, and what it means.
 //!
 //! The file reader, the environment, the example and the tests all work from it, so none of them can drift.
-//! A key's unit is the end of its name: `_ms` milliseconds, `_bytes` bytes, or what is counted. Values are plain integers of that unit; no
-//! suffixes are read, so that one value is written in one way only.
+//! A key's unit is the end of its name: `_ms` milliseconds, `_bytes` bytes, or what is counted. Values are plain
+//! integers of that unit; no suffixes are read, so that one value is written in one way only.
 
 mod instance;
 mod node;

@@ -3,10 +3,10 @@
 //! Pure. Records are packed when they arrive, while their bytes are still in the processor's caches, and what is packed
 //! waits here until it is sent: [`Batcher::stage`] takes records in, [`Batcher::take`] gives sends out, and
 //! [`Batcher::give_back`] lets the memory of one that was sent be used again. Everything in a batch shares compression
-//! bits, reconsume count and born timestamp, so a batch ends where the first two change, and where the third does if the
-//! stream wants it exact. Each body is copied once, into the batch. A message that fits no batch is sent alone. Empty
-//! bodies always go in a batch, because brokers refuse them alone. Never changes the order, and never leaves out a record
-//! that is to be copied.
+//! bits, reconsume count and born timestamp, so a batch ends where the first two change, and where the third does if
+//! the stream wants it exact. Each body is copied once, into the batch. A message that fits no batch is sent alone.
+//! Empty bodies always go in a batch, because brokers refuse them alone. Never changes the order, and never leaves out
+//! a record that is to be copied.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -159,7 +159,8 @@ impl Batcher {
     /// Packs records that follow those staged before.
     ///
     /// # Errors
-    /// [`Fault::BadRecord`] for the first record that cannot be sent. Those before it are staged, those behind it are not.
+    /// [`Fault::BadRecord`] for the first record that cannot be sent. Those before it are staged, those behind it are
+    /// not.
     pub(super) fn stage(&mut self, records: &[Record]) -> Result<(), Fault> {
         for (position, record) in records.iter().enumerate() {
             // Whatever is closed here ends with the record before, which is of this answer or was kept from the last.

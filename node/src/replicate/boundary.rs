@@ -1,8 +1,9 @@
 //! Is the source still the one that was copied? Looks at the record before the place where reading goes on.
 //!
 //! Offsets mean something only within one life of a queue. After a restart, a reconnection, or a change between master
-//! and slave, the last record that was copied is read again: if it is another one now, the queue was truncated, restored
-//! or re-created, and going on would mix two lives. Must be asked before any record of the new connection is trusted.
+//! and slave, the last record that was copied is read again: if it is another one now, the queue was truncated,
+//! restored or re-created, and going on would mix two lives. Must be asked before any record of the new connection is
+//! trusted.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! What people see of a run while it copies: catching up, running, or blocked and by what.
 //!
-//! Called after every batch, so it touches the gauge's lock only when something changes. An outage is over when messages
-//! flow and not before, however many runs it takes: so its beginning is the gauge's, which outlives them.
+//! Called after every batch, so it touches the gauge's lock only when something changes. An outage is over when
+//! messages flow and not before, however many runs it takes: so its beginning is the gauge's, which outlives them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};

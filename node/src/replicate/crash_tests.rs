@@ -1,8 +1,9 @@
 //! Whatever happens between the two ends, every message arrives once and in order.
 //!
-//! A seeded script crashes the run at any await, leaves sends unanswered after all, some or none of a batch landed, lets
-//! the target lose its tail, reconnect and be written to by others, and lets the source fail. The judge at the end reads
-//! the two queues and nothing else. One law holds all the time: no checkpoint is ahead of what the target ever held.
+//! A seeded script crashes the run at any await, leaves sends unanswered after all, some or none of a batch landed,
+//! lets the target lose its tail, reconnect and be written to by others, and lets the source fail. The judge at the end
+//! reads the two queues and nothing else. One law holds all the time: no checkpoint is ahead of what the target ever
+//! held.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -54,8 +55,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A target that goes back under the living connection. Others write only while nobody runs: a loss that they fill up to
-/// the very offset goes unnoticed.
+/// A target that goes back under the living connection. Others write only while nobody runs: a loss that they fill up
+/// to the very offset goes unnoticed.
 fn step_back() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => (1_usize..60).prop_map(Step::GoBack),

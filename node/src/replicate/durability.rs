@@ -8,9 +8,9 @@
 //! | none: the tail shows it after a restart or an unknown outcome | advances unless it waits | advances |
 //!
 //! A later full SUCCESS covers the earlier bytes, because a broker's log is flushed and copied in order; a new
-//! connection, perhaps to another master, reads the tail first. A checkpoint is never ahead of what the target showed or
-//! acknowledged. How a copy was acknowledged is known to the run that sent it alone: what the next run finds counts, and
-//! where a weaker master loses it later, the last copy of the checkpoint is missed and it is copied again.
+//! connection, perhaps to another master, reads the tail first. A checkpoint is never ahead of what the target showed
+//! or acknowledged. How a copy was acknowledged is known to the run that sent it alone: what the next run finds counts,
+//! and where a weaker master loses it later, the last copy of the checkpoint is missed and it is copied again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

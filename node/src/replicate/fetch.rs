@@ -8,8 +8,8 @@
 //!     '--anomaly--> read again, singly, several times; still there, or another each time: a fault with the exact range
 //! ```
 //!
-//! Only a master's answer becomes a fault: what a slave shows is an outage of the master until that has answered itself.
-//! Never follows a broker to another offset: what it suggests is not looked at.
+//! Only a master's answer becomes a fault: what a slave shows is an outage of the master until that has answered
+//! itself. Never follows a broker to another offset: what it suggests is not looked at.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -197,7 +197,8 @@ async fn attempt<S: Source>(reading: &Reading<S>, place: &mut Place) -> Result<F
             if let Some(fault) = fault {
                 return Err(Setback::Suspect(fault));
             }
-            // Who vouched for the boundary has to be who answers the read: anybody else may have another life of the queue.
+            // Who vouched for the boundary has to be who answers the read: anybody else may have another life of the
+            // queue.
             place.answered = Some(answered);
         }
         place.trusted = true;
@@ -322,7 +323,8 @@ async fn damaged<S: Source>(source: &S, offset: i64, trouble: Trouble) -> Result
 }
 
 /// What a hole is: messages that retention removed meanwhile, or a range that is missing. A broker removes messages
-/// first and moves the beginning of its queues later, so the bounds that came with an answer may be older than the hole.
+/// first and moves the beginning of its queues later, so the bounds that came with an answer may be older than the
+/// hole.
 async fn hole<S: Source>(source: &S, place: &mut Place, behind: i64) -> Result<Fault, Setback> {
     let from = place.next;
     let to = end_of_hole(source, place, behind).await?;

@@ -37,8 +37,8 @@ enum Look {
     Unreachable,
 }
 
-/// A source that answers inside a hole as stock brokers do: where a record cannot be read, everything up to the next file
-/// of the log is passed over untried.
+/// A source that answers inside a hole as stock brokers do: where a record cannot be read, everything up to the next
+/// file of the log is passed over untried.
 #[derive(Clone)]
 struct Broker {
     records: Arc<Vec<Record>>,

@@ -72,8 +72,8 @@ impl ProgressCell {
         self.committed.send_modify(|known| *known = (*known).max(Some(place)));
     }
 
-    /// Returns when this checkpoint of this run, or a newer one, is agreed on. Waits for ever where it never is: another
-    /// ownership is current then, and the run is about to be stopped.
+    /// Returns when this checkpoint of this run, or a newer one, is agreed on. Waits for ever where it never is:
+    /// another ownership is current then, and the run is about to be stopped.
     pub async fn wait_committed(&self, checkpoint: &Checkpoint) {
         let place = (checkpoint.source_next, checkpoint.target_next);
         let mut committed = self.committed.subscribe();

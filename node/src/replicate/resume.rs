@@ -9,9 +9,9 @@
 //!
 //! The same path after a crash, a takeover, an unknown outcome and a new connection. `last_copy` proves that nothing
 //! acknowledged is lost; `target_next` only says where copies can stand that are not known yet. Whatever the tail shows
-//! counts as progress even though nothing is known of its acknowledgement: if a weaker master loses it later, the search
-//! back finds that. Over the connection that acknowledged everything, the newest copy is looked for instead of the durable
-//! one, and only what is behind it is read: what waits for durability may be long. Never sends anything.
+//! counts as progress even though nothing is known of its acknowledgement: if a weaker master loses it later, the
+//! search back finds that. Over the connection that acknowledged everything, the newest copy is looked for instead of
+//! the durable one, and only what is behind it is read: what waits for durability may be long. Never sends anything.
 
 use std::mem::{Discriminant, discriminant};
 
@@ -38,8 +38,8 @@ pub(super) enum Cause {
     Unknown,
     /// The connection is another one, or it is time to look; every send was answered.
     Connection,
-    /// The last batch was stored in this range, below what the target had acknowledged before or where the copy before it is
-    /// gone: it may stand behind a hole.
+    /// The last batch was stored in this range, below what the target had acknowledged before or where the copy before
+    /// it is gone: it may stand behind a hole.
     Stray {
         /// Where it begins.
         from: i64,
@@ -59,8 +59,8 @@ pub(super) struct Known {
     pub(super) reached: Checkpoint,
     /// The connection over which it was acknowledged.
     pub(super) verified: Option<u64>,
-    /// While every send is answered, the run knows every copy below this target offset, and has counted those that stand
-    /// there twice.
+    /// While every send is answered, the run knows every copy below this target offset, and has counted those that
+    /// stand there twice.
     pub(super) complete_to: i64,
     /// Whether what stands behind that is looked through for a dead owner's copies.
     pub(super) watches: bool,
@@ -302,8 +302,8 @@ fn boundary(copy: OwnCopy) -> Boundary {
     Boundary { offset: copy.place.source_offset, witness: copy.witness }
 }
 
-/// The target went back, but not behind our last copy: nothing of ours is lost, and only its offsets have to be taken back,
-/// because new copies will stand below those of the checkpoint.
+/// The target went back, but not behind our last copy: nothing of ours is lost, and only its offsets have to be taken
+/// back, because new copies will stand below those of the checkpoint.
 fn others_lost(durable: &Checkpoint, target_next: i64) -> Halt {
     Halt::Exit(PartitionExit::TargetRewound { checkpoint: Checkpoint { target_next, ..durable.clone() }, lost: 0 })
 }

@@ -1,5 +1,5 @@
-//! Where copying goes on after the target lost, hid or moved something: nothing is lost, and nothing is sent twice that the
-//! target still shows.
+//! Where copying goes on after the target lost, hid or moved something: nothing is lost, and nothing is sent twice that
+//! the target still shows.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,7 +1,7 @@
 //! Waits between attempts: doubling, with jitter, and only for so long.
 //!
-//! The jitter comes from a seed and not from the system, so a simulation repeats itself. Never spends a message: what is
-//! retried is a request that provably changed nothing, or a read.
+//! The jitter comes from a seed and not from the system, so a simulation repeats itself. Never spends a message: what
+//! is retried is a request that provably changed nothing, or a read.
 
 use std::time::Duration;
 

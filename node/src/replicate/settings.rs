@@ -21,12 +21,12 @@ pub struct ReplicateSettings {
     pub pull_messages: u32,
     /// How long a pull waits at the end of the source queue.
     pub poll_wait: Duration,
-    /// How long a run waits, from when the target answers, before it reads the target's tail, so that whatever a previous
-    /// owner sent has either landed or never will. Longer than the client's request timeout.
+    /// How long a run waits, from when the target answers, before it reads the target's tail, so that whatever a
+    /// previous owner sent has either landed or never will. Longer than the client's request timeout.
     pub settle: Duration,
     /// The same after a send of this run whose outcome is unknown. Its connection was closed hard, or the broker itself
-    /// answered that it does not know, so only what the broker had read already can still land; a broker that works does
-    /// that within its queue limit (200 ms by default). So it may be shorter than the request timeout.
+    /// answered that it does not know, so only what the broker had read already can still land; a broker that works
+    /// does that within its queue limit (200 ms by default). So it may be shorter than the request timeout.
     pub settle_own: Duration,
     /// Between two looks at the end of the target queue while it has to stand still.
     pub settle_poll: Duration,

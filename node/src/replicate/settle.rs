@@ -1,8 +1,8 @@
 //! Waits until a target shows what it has stored: what it hides would be taken for lost and be sent again.
 //!
-//! A broker shows a message when it is dispatched to its queue, and some only when it is flushed or on the slaves. Where it
-//! tells how far its log is shown, everything that was stored when the wait began has to be; where it does not tell, the
-//! end of the queue has to stand still or the wait has to take as long as settling does.
+//! A broker shows a message when it is dispatched to its queue, and some only when it is flushed or on the slaves.
+//! Where it tells how far its log is shown, everything that was stored when the wait began has to be; where it does not
+//! tell, the end of the queue has to stand still or the wait has to take as long as settling does.
 
 use causeway_core::error_code::ErrorCode;
 use tokio::time::{Instant, sleep};
@@ -13,9 +13,9 @@ use super::trouble::Trouble;
 
 /// Returns the end of the queue when everything that was stored by now can be read.
 ///
-/// A queue that ends before `expected`, which the target acknowledged, has lost something; but a target that answers over
-/// the connection that acknowledged it (`must_show`) has rather not shown it yet, and is waited for as long as a failure
-/// is. What it does not show by then, though it says that it shows everything, it has lost.
+/// A queue that ends before `expected`, which the target acknowledged, has lost something; but a target that answers
+/// over the connection that acknowledged it (`must_show`) has rather not shown it yet, and is waited for as long as a
+/// failure is. What it does not show by then, though it says that it shows everything, it has lost.
 pub(super) async fn settle<K: Sink>(
     sink: &K,
     expected: i64,

@@ -158,7 +158,8 @@ impl<K: Sink> Writer<K> {
         self.expected
     }
 
-    /// Whether others' messages are looked through for a dead owner's copies: for a while, and where there should be none.
+    /// Whether others' messages are looked through for a dead owner's copies: for a while, and where there should be
+    /// none.
     pub(super) fn watches(&self) -> bool {
         !self.shared || Instant::now() < self.watch_until
     }
@@ -274,9 +275,9 @@ impl<K: Sink> Writer<K> {
         Ok(())
     }
 
-    /// Whether the last copy stands in its place. If something else does, the target lost it under the living connection,
-    /// and others have filled the queue up again. Where that cannot be told in time, the tail has to: once the next copy is
-    /// the last one, nobody asks for this one again.
+    /// Whether the last copy stands in its place. If something else does, the target lost it under the living
+    /// connection, and others have filled the queue up again. Where that cannot be told in time, the tail has to: once
+    /// the next copy is the last one, nobody asks for this one again.
     async fn last_copy_stands(&self) -> bool {
         let Some(copy) = self.last_copy else { return true };
         let look = async || match self.own.standing(&self.sink, copy).await {

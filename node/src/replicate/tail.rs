@@ -1,8 +1,8 @@
 //! Reads the target queue for copies of this partition, which say what really landed.
 //!
 //! A copy is recognised by its provenance alone: the stream of this generation, kind copy, and the source queue in its
-//! present life, whatever the epoch. Messages of other producers and streams are passed over. Reading the tail must never
-//! pass over an offset in silence, because it could be the copy that is looked for; searching backwards may.
+//! present life, whatever the epoch. Messages of other producers and streams are passed over. Reading the tail must
+//! never pass over an offset in silence, because it could be the copy that is looked for; searching backwards may.
 //! Every copy says which one stands before it, so a copy behind a hole is never taken for the end of what was copied.
 
 use std::time::Duration;
@@ -121,9 +121,9 @@ impl OwnCopies {
 
     /// The newest wanted copy from `low` to before `high` with no hole before it.
     ///
-    /// A batch that was stored behind a hole, before the loss was noticed, is no end of what was copied: the search goes
-    /// back over more copies than `batch`, the most that a send holds, to see one. A record that cannot be read even
-    /// alone is passed over: if it was a copy, that is a hole like any other.
+    /// A batch that was stored behind a hole, before the loss was noticed, is no end of what was copied: the search
+    /// goes back over more copies than `batch`, the most that a send holds, to see one. A record that cannot be read
+    /// even alone is passed over: if it was a copy, that is a hole like any other.
     pub(super) async fn newest<Q: Queue>(
         &self,
         queue: &Q,

@@ -1,9 +1,10 @@
 //! What a copy says: the properties that the target may get, what had to be taken off, and where the copy comes from.
 //!
 //! The body is not touched. Properties are rewritten in one pass straight into the batch. A broker adds its own
-//! properties to what it is given, and up to 5.3.3 it writes the sum into 16 bits without a look, which corrupts its log:
-//! so a copy's properties stay below [`PROPERTIES_LIMIT`]. One that would be longer first loses the topic's name from
-//! its provenance (the stream says it too); one that is still longer is a bad record. Nothing else is ever left out.
+//! properties to what it is given, and up to 5.3.3 it writes the sum into 16 bits without a look, which corrupts its
+//! log: so a copy's properties stay below [`PROPERTIES_LIMIT`]. One that would be longer first loses the topic's name
+//! from its provenance (the stream says it too); one that is still longer is a bad record. Nothing else is ever left
+//! out.
 
 use bytes::BytesMut;
 use causeway_core::ids::InstanceIdentity;

@@ -1,5 +1,5 @@
-//! Every metric, once: its name, kind, unit, labels and meaning. `docs/specs/telemetry.md` lists the same in MUST words,
-//! and a test compares the two.
+//! Every metric, once: its name, kind, unit, labels and meaning. `docs/specs/telemetry.md` lists the same in MUST
+//! words, and a test compares the two.
 
 /// How a metric behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

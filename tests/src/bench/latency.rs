@@ -1,5 +1,5 @@
-//! Added latency: the time between a message's store timestamps at source and target, which are the same machine's clock
-//! here. It includes everything between the source broker's append and the target broker's.
+//! Added latency: the time between a message's store timestamps at source and target, which are the same machine's
+//! clock here. It includes everything between the source broker's append and the target broker's.
 
 use super::raw::store_timestamps;
 

@@ -34,8 +34,8 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
 }
 
 impl Findings {
-    /// A figure of a contender against the floor's: of each round against the floor's in the same round, where both ran, so
-    /// that a machine that is slower for a while is slower for both.
+    /// A figure of a contender against the floor's: of each round against the floor's in the same round, where both
+    /// ran, so that a machine that is slower for a while is slower for both.
     fn against_floor(&self, contender: Contender, figure: impl Fn(&Cost) -> f64) -> f64 {
         let (floor, runs) = (&self.costs[&Contender::Floor], &self.costs[&contender]);
         if runs.len() == floor.len() {

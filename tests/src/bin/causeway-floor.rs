@@ -1,9 +1,9 @@
 //! The floor of the benchmark: the least work that copies a topic through a stock broker.
 //!
-//! One thread per queue, blocking sockets, hand-written JSON headers, no library of ours but ten lines of framing. It pulls the 32 messages that
-//! a broker returns at most, copies flag, body and properties of each into a batch, sends the batch, and meanwhile the
-//! next pull is already on its way. It has no checkpoint, no checksum, no provenance, no recovery and no metrics: it is
-//! what the product is compared with, not something to use.
+//! One thread per queue, blocking sockets, hand-written JSON headers, no library of ours but ten lines of framing. It
+//! pulls the 32 messages that a broker returns at most, copies flag, body and properties of each into a batch, sends
+//! the batch, and meanwhile the next pull is already on its way. It has no checkpoint, no checksum, no provenance, no
+//! recovery and no metrics: it is what the product is compared with, not something to use.
 //!
 //! `causeway-floor BROKER SOURCE_TOPIC TARGET_TOPIC QUEUES MESSAGES_PER_QUEUE`; prints wall and CPU seconds as JSON.
 

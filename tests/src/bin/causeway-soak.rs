@@ -1,4 +1,5 @@
-//! The long forms of the tests, with progress on the terminal and reports for the documentation. Exit code 1 when one failed.
+//! The long forms of the tests, with progress on the terminal and reports for the documentation. Exit code 1 when one
+//! failed.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

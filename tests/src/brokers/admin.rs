@@ -169,8 +169,9 @@ impl Admin<'_> {
         }
     }
 
-    /// Allows a user `actions` (such as `Pub`, `Sub`, `Create`, `Update`, `Get`, `List`) on resources (such as `Topic:*`,
-    /// `Group:*`, `Cluster:*`), on every broker; what it was allowed on those resources before is replaced. ACL 2.0 only.
+    /// Allows a user `actions` (such as `Pub`, `Sub`, `Create`, `Update`, `Get`, `List`) on resources (such as
+    /// `Topic:*`, `Group:*`, `Cluster:*`), on every broker; what it was allowed on those resources before is replaced.
+    /// ACL 2.0 only.
     pub fn allow(&self, user: &Credentials, resources: &[(&str, &[&str])]) {
         let subject = format!("User:{}", user.access_key);
         let entries: Vec<Value> = resources
@@ -190,8 +191,8 @@ impl Admin<'_> {
         }
     }
 
-    /// All running brokers that take changes. From 5.0 on a slave asks its master for topics only once a minute and never
-    /// for users, so it is told too; before 5.0 it asks every ten seconds and refuses to be told.
+    /// All running brokers that take changes. From 5.0 on a slave asks its master for topics only once a minute and
+    /// never for users, so it is told too; before 5.0 it asks every ten seconds and refuses to be told.
     fn everywhere(&self) -> impl Iterator<Item = &Broker> {
         let told = |slave: &&Broker| self.cluster.settings().version.is_five() && slave.is_started();
         self.cluster.brokers.iter().filter(|broker| broker.is_started()).chain(self.cluster.slaves.iter().filter(told))

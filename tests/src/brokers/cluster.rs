@@ -16,8 +16,8 @@ use super::settings::{Access, ClusterSettings, Slaves};
 use super::tls::TlsFiles;
 use super::version::AclGeneration;
 
-/// Running name servers and brokers with a folder of their own. Dropping it ends all processes and removes the folder; when
-/// the test is panicking the folder stays and the ends of all logs are printed.
+/// Running name servers and brokers with a folder of their own. Dropping it ends all processes and removes the folder;
+/// when the test is panicking the folder stays and the ends of all logs are printed.
 #[derive(Debug)]
 pub struct Cluster {
     /// The masters, in order of their names.
@@ -144,8 +144,9 @@ impl Cluster {
         servers.chain(brokers).map(|process| process.cpu_seconds()).sum()
     }
 
-    /// Makes the slave of master `index` the master, as an operator does by hand: the old master must be gone already; the
-    /// slave is stopped and its store started again as broker id 0 on another port. What the slave had not received is lost.
+    /// Makes the slave of master `index` the master, as an operator does by hand: the old master must be gone already;
+    /// the slave is stopped and its store started again as broker id 0 on another port. What the slave had not received
+    /// is lost.
     ///
     /// # Panics
     /// When the old master still runs or there is no such slave.

@@ -1,7 +1,8 @@
 //! Fetches the jars of Apache releases once per machine, through Maven as it is configured there.
 //!
-//! The cache is `$CAUSEWAY_BROKER_CACHE`, else `$XDG_CACHE_HOME/causeway/brokers`, else `~/.cache/causeway/brokers`. A lock
-//! file lets parallel test processes wait for the one that fetches; a marker file tells a whole copy from a broken one.
+//! The cache is `$CAUSEWAY_BROKER_CACHE`, else `$XDG_CACHE_HOME/causeway/brokers`, else `~/.cache/causeway/brokers`. A
+//! lock file lets parallel test processes wait for the one that fetches; a marker file tells a whole copy from a broken
+//! one.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};

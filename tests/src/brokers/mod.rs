@@ -1,8 +1,8 @@
 //! Real Apache name servers and brokers: fetched once, started on loopback, killed, promoted, and ended with the test.
 //!
-//! Reading order: [`settings`] (what a test asks for), [`cluster`] (start to end), [`broker`] (one broker process and what
-//! can be done to it), [`admin`] (topics, users, offsets), then the machinery: `fetch`, `server_files`, `remoting`,
-//! [`tls`]. Facts about properties and files are from running the releases themselves.
+//! Reading order: [`settings`] (what a test asks for), [`cluster`] (start to end), [`broker`] (one broker process and
+//! what can be done to it), [`admin`] (topics, users, offsets), then the machinery: `fetch`, `server_files`,
+//! `remoting`, [`tls`]. Facts about properties and files are from running the releases themselves.
 
 pub mod admin;
 pub mod broker;

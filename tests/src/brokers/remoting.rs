@@ -1,7 +1,7 @@
 //! The smallest client that can ask a name server or broker something: one connection, one JSON request, one answer.
 //!
-//! Only the harness's own questions go through here (is it ready, create this topic, where does this queue end). It must
-//! never become a data path and shares nothing with the product's client.
+//! Only the harness's own questions go through here (is it ready, create this topic, where does this queue end). It
+//! must never become a data path and shares nothing with the product's client.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};

@@ -98,8 +98,8 @@ pub struct ClusterSettings {
     pub java_options: Vec<String>,
     /// The address family.
     pub ip: IpVersion,
-    /// Announce the brokers at this loopback address (127.0.0.2, say) while they listen on 127.0.0.1 only, so that a fault
-    /// proxy can stand at the announced address and the same port. Releases from 5.0 only.
+    /// Announce the brokers at this loopback address (127.0.0.2, say) while they listen on 127.0.0.1 only, so that a
+    /// fault proxy can stand at the announced address and the same port. Releases from 5.0 only.
     pub announced: Option<Ipv4Addr>,
 }
 

@@ -1,4 +1,5 @@
-//! Reads a dump: one JSON value per line, a header for each queue and then its messages, sorted by broker, queue, offset.
+//! Reads a dump: one JSON value per line, a header for each queue and then its messages, sorted by broker, queue,
+//! offset.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`dump`] (the lines of `tests/java/Dump.java`), [`rules`] (what may differ), `index` (a few bytes per
 //! message), `matching` (which target message is the copy of which source message), [`report`]. A dump is streamed and
-//! only hashes stay in memory, about 100 bytes per message of both dumps; lines are read again only to show differences.
+//! only hashes stay in memory, about 100 bytes per message of both dumps; lines are read again only to show
+//! differences.
 //!
 //! It shares no code with the product and does not read its provenance: a copy is recognised by its content.
 

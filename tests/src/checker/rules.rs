@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::dump::Message;
 
-/// Properties that brokers overwrite or add on each send, and those of finished transactions and consumption that a copy
-/// may carry or leave.
+/// Properties that brokers overwrite or add on each send, and those of finished transactions and consumption that a
+/// copy may carry or leave.
 const OVERWRITTEN: [&str; 10] = [
     "MSG_REGION",
     "TRACE_ON",
@@ -181,7 +181,8 @@ impl Rules {
             fields.insert("born host", message.born_host.clone());
             fields.insert("prepared transaction offset", message.prepared_transaction_offset.to_string());
         }
-        // A property's name cannot hold what the names above hold, a space before a word of ours, so they never collide.
+        // A property's name cannot hold what the names above hold, a space before a word of ours, so they never
+        // collide.
         for (name, value) in &message.properties {
             if self.compared(name) {
                 fields.insert(name, value.clone());

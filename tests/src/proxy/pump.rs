@@ -1,5 +1,5 @@
-//! Moves the bytes of one direction of one connection: a reader that stops when too much is under way, and a writer that
-//! delivers when it is time.
+//! Moves the bytes of one direction of one connection: a reader that stops when too much is under way, and a writer
+//! that delivers when it is time.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};

@@ -17,7 +17,8 @@ const CRATES: [&str; 6] = ["cluster", "cluster/core", "node", "node/rocketmq", "
 const OTHERS: [&str; 4] = ["Cargo.lock", "Cargo.toml", "rust-toolchain.toml", "docs/errors"];
 
 /// Builds the product, in the profile and target folder of the running test, if its binary is missing or older than its
-/// sources. `cargo test` alone does not build binaries of other packages. Does nothing where `CAUSEWAY_BINARY` names one.
+/// sources. `cargo test` alone does not build binaries of other packages. Does nothing where `CAUSEWAY_BINARY` names
+/// one.
 ///
 /// # Panics
 /// When it does not build; the message holds what cargo printed.
@@ -41,8 +42,8 @@ fn build() {
         return;
     }
     let name = profile.file_name().and_then(|name| name.to_str()).expect("a profile has a name");
-    // The features of dependencies as they were built before: for a release, or for `cargo test --workspace`. There they
-    // include what tests ask of dependencies, and cargo adds that only where a test is built too: any will do.
+    // The features of dependencies as they were built before: for a release, or for `cargo test --workspace`. There
+    // they include what tests ask of dependencies, and cargo adds that only where a test is built too: any will do.
     let (name, scope) = if name == "debug" {
         ("dev", &["--workspace", "--test", "architecture"][..])
     } else {
@@ -57,15 +58,15 @@ fn build() {
     assert!(product::binary().is_file(), "cargo built no {}", binary.display());
 }
 
-/// The files and folders that the product is built from. Tests, examples and fuzz targets of its crates are not: a change there
-/// leaves the binary as it is, so it would look old for good.
+/// The files and folders that the product is built from. Tests, examples and fuzz targets of its crates are not: a
+/// change there leaves the binary as it is, so it would look old for good.
 fn sources(root: &Path) -> Vec<PathBuf> {
     let of_crate = |path: &str| [root.join(path).join("src"), root.join(path).join("Cargo.toml")];
     CRATES.iter().flat_map(|path| of_crate(path)).chain(OTHERS.iter().map(|path| root.join(path))).collect()
 }
 
-/// Whether a binary exists and none of its sources is newer. A source that is gone means that this list is wrong or that
-/// something was moved: cargo shall decide.
+/// Whether a binary exists and none of its sources is newer. A source that is gone means that this list is wrong or
+/// that something was moved: cargo shall decide.
 fn is_current(binary: &Path, sources: &[PathBuf]) -> bool {
     let Ok(built) = fs::metadata(binary).and_then(|data| data.modified()) else { return false };
     sources.iter().all(|source| newest(source).is_some_and(|changed| changed <= built))
@@ -77,8 +78,8 @@ fn newest(path: &Path) -> Option<SystemTime> {
     if !data.is_dir() {
         return data.modified().ok();
     }
-    // A folder's own time changes when a build or an editor puts files aside, and hidden files are an editor's; only the others
-    // count.
+    // A folder's own time changes when a build or an editor puts files aside, and hidden files are an editor's; only
+    // the others count.
     let entries = fs::read_dir(path).ok()?.flatten();
     let seen = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
     seen.filter_map(|entry| newest(&entry.path())).max()

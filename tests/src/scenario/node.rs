@@ -50,7 +50,8 @@ pub struct NewStream<'a> {
     pub exact_born_timestamps: bool,
 }
 
-/// A node with a folder of its own. Dropping it ends the process; when the test is panicking the end of its log is printed.
+/// A node with a folder of its own. Dropping it ends the process; when the test is panicking the end of its log is
+/// printed.
 #[derive(Debug)]
 pub struct Node {
     folder: PathBuf,

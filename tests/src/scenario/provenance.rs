@@ -1,8 +1,8 @@
 //! The second judge: the provenance on copies, read from its documented text form with code of the tests' own.
 //!
-//! The checker recognises copies by content and never looks at provenance; this one trusts only provenance: every source
-//! position exactly once, in order, each naming the copy before it, under epochs that never go back, with the original
-//! born timestamp, and with the marks that were taken off remembered.
+//! The checker recognises copies by content and never looks at provenance; this one trusts only provenance: every
+//! source position exactly once, in order, each naming the copy before it, under epochs that never go back, with the
+//! original born timestamp, and with the marks that were taken off remembered.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

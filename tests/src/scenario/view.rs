@@ -1,5 +1,5 @@
-//! What Causeway's HTTP API says of streams and partitions, as far as tests look. Read from JSON by hand-written types: the
-//! product's own would hide a change of the wire form.
+//! What Causeway's HTTP API says of streams and partitions, as far as tests look. Read from JSON by hand-written types:
+//! the product's own would hide a change of the wire form.
 
 use serde::Deserialize;
 use serde_json::Value;

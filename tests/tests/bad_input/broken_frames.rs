@@ -1,5 +1,5 @@
-//! A broker whose connections break in the middle of frames, announce 2 GiB, or carry garbage, in both directions, while
-//! messages are copied through them.
+//! A broker whose connections break in the middle of frames, announce 2 GiB, or carry garbage, in both directions,
+//! while messages are copied through them.
 
 use std::time::{Duration, Instant};
 

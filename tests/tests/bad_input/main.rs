@@ -1,5 +1,5 @@
-//! Whatever is wrong outside: each fault is a state or an answer with a code that has a page, nothing crashes, and when it is
-//! repaired every message is copied.
+//! Whatever is wrong outside: each fault is a state or an answer with a code that has a page, nothing crashes, and when
+//! it is repaired every message is copied.
 
 mod access;
 mod broken_frames;

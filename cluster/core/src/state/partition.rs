@@ -10,8 +10,8 @@ use crate::partition::{MAXIMUM_RESOLVED_FAULTS, Partition, PartitionId, RaisedFa
 use crate::skip::Skip;
 use crate::stream::{StartPosition, Stream};
 
-/// By how much a broker's clock may be behind the cluster's, in milliseconds. Messages are found by the broker's time and
-/// streams are created in the cluster's: so much before its creation a `latest` stream looks in queues found late.
+/// By how much a broker's clock may be behind the cluster's, in milliseconds. Messages are found by the broker's time
+/// and streams are created in the cluster's: so much before its creation a `latest` stream looks in queues found late.
 const CLOCK_MARGIN_MILLISECONDS: i64 = 10 * 60_000;
 
 impl State {

@@ -1,7 +1,8 @@
 //! Brokers: who they are, what they limit, which version they are and how far their dispatch and their clock are
 //! (GET_BROKER_CLUSTER_INFO, GET_BROKER_CONFIG, GET_BROKER_RUNTIME_INFO).
 //!
-//! The last two are administrators' requests: where they are refused or not known the answer is "not told", never a guess.
+//! The last two are administrators' requests: where they are refused or not known the answer is "not told", never a
+//! guess.
 
 use serde_json::Value;
 
@@ -59,8 +60,8 @@ pub struct BrokerRuntime {
     pub version: Option<String>,
     /// Bytes that are stored but not yet visible to consumers.
     pub dispatch_behind_bytes: Option<u64>,
-    /// What its clock showed when it answered, in ms since 1970: this, or up to 999 ms more. A broker does not tell its time, but
-    /// when its store was opened and for how many whole seconds it has been since, both by the same clock.
+    /// What its clock showed when it answered, in ms since 1970: this, or up to 999 ms more. A broker does not tell its
+    /// time, but when its store was opened and for how many whole seconds it has been since, both by the same clock.
     pub clock_ms: Option<i64>,
 }
 
@@ -82,8 +83,8 @@ impl BrokerRuntime {
     }
 }
 
-/// Reads `[ 1 days, 2 hours, 3 minutes, 4 seconds ]`. From a thousand days on Java groups the digits, in the way of the broker's
-/// locale; digits of another script are not read.
+/// Reads `[ 1 days, 2 hours, 3 minutes, 4 seconds ]`. From a thousand days on Java groups the digits, in the way of the
+/// broker's locale; digits of another script are not read.
 fn whole_seconds(text: &str) -> Option<i64> {
     let mut rest = text;
     let mut total = 0_i64;

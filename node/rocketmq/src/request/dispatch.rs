@@ -1,8 +1,9 @@
 //! How far a broker's log is stored, and how far it is shown to consumers (GET_BROKER_RUNTIME_INFO).
 //!
-//! A message is shown when the broker has dispatched it to its queue, which it does in the order of the log. With SYNC_FLUSH
-//! brokers of 5.3 dispatch only what is flushed (`CommitLog.getConfirmOffset`), and `dispatchBehindBytes` counts from there: what
-//! waits to be flushed is counted here too. With `allAckInSyncStateSet` they dispatch only what the slaves have; no number tells that.
+//! A message is shown when the broker has dispatched it to its queue, which it does in the order of the log. With
+//! SYNC_FLUSH brokers of 5.3 dispatch only what is flushed (`CommitLog.getConfirmOffset`), and `dispatchBehindBytes`
+//! counts from there: what waits to be flushed is counted here too. With `allAckInSyncStateSet` they dispatch only what
+//! the slaves have; no number tells that.
 
 use serde_json::Value;
 
@@ -23,8 +24,8 @@ pub struct Dispatched {
     pub shown: i64,
 }
 
-/// What the runtime table says. A broker reads its numbers one after the other, the end of its log first, so what they say
-/// together is never ahead by more than a moment.
+/// What the runtime table says. A broker reads its numbers one after the other, the end of its log first, so what they
+/// say together is never ahead by more than a moment.
 struct Table {
     stored: i64,
     behind: i64,

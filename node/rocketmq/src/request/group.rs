@@ -1,7 +1,7 @@
 //! Offsets of consumer groups (QUERY_CONSUMER_OFFSET, UPDATE_CONSUMER_OFFSET).
 //!
-//! An offset is the next one to consume. Never believes an acknowledged write without reading it back: a broker may accept and
-//! ignore it while a server-side reset is pending.
+//! An offset is the next one to consume. Never believes an acknowledged write without reading it back: a broker may
+//! accept and ignore it while a server-side reset is pending.
 
 use crate::client::{Client, field, queue_fields};
 use crate::error::{Class, Error};

@@ -19,8 +19,8 @@ impl Client {
         self.ask_offset(queue, request::GET_MAX_OFFSET, queue_fields(queue)).await
     }
 
-    /// The first offset whose store time is at or after `timestamp_ms` (ms since 1970 by the broker's clock), or the maximum.
-    /// Brokers of 4.9 answer a time beyond the end with the last offset instead.
+    /// The first offset whose store time is at or after `timestamp_ms` (ms since 1970 by the broker's clock), or the
+    /// maximum. Brokers of 4.9 answer a time beyond the end with the last offset instead.
     pub async fn offset_at(&self, queue: &Queue, timestamp_ms: i64) -> Result<i64, Error> {
         let mut fields = queue_fields(queue);
         fields.push("timestamp", timestamp_ms);

@@ -1,9 +1,10 @@
 //! Reading messages of one queue (PULL_MESSAGE).
 //!
-//! Parts: [`PullRequest`], [`Pull`], [`PullReason`]; [`Client::pull`], which decides between master and slave; `answer`, the bytes;
-//! `suggestions`, which slaves masters want to be read.
-//! The subscription travels in the request, so nothing is registered at the broker. Never judges gaps: whether the records follow
-//! on what was asked for, and whether their CRCs are right, is the caller's to check. Never skips an undecodable record.
+//! Parts: [`PullRequest`], [`Pull`], [`PullReason`]; [`Client::pull`], which decides between master and slave;
+//! `answer`, the bytes; `suggestions`, which slaves masters want to be read.
+//! The subscription travels in the request, so nothing is registered at the broker. Never judges gaps: whether the
+//! records follow on what was asked for, and whether their CRCs are right, is the caller's to check. Never skips an
+//! undecodable record.
 
 mod answer;
 pub(crate) mod suggestions;
@@ -20,8 +21,8 @@ use crate::wire::record::Record;
 /// What a broker may take beyond the long poll itself: it scans held requests every 5 s.
 const LONG_POLL_MARGIN: Duration = Duration::from_secs(10);
 
-/// A slave is not asked to hold a pull at the end of the queue, and one that holds its master for alive would not. This client
-/// waits instead, at most this long, and so learns soon that there is a master again.
+/// A slave is not asked to hold a pull at the end of the queue, and one that holds its master for alive would not. This
+/// client waits instead, at most this long, and so learns soon that there is a master again.
 const SLAVE_POLL: Duration = Duration::from_secs(1);
 
 /// Which messages to ask for.
@@ -35,9 +36,9 @@ pub struct PullRequest {
     pub wait: Duration,
 }
 
-/// What a pull brought. Offsets are queue offsets; `minimum_offset` and `maximum_offset` are the broker's first offset and the one
-/// behind its last, as of this answer. `from_slave` data may lag or have diverged: check the boundary. A slave that
-/// does not hold the offset is [`Error::SlaveCannotServe`] instead of [`Pull::OffsetMoved`].
+/// What a pull brought. Offsets are queue offsets; `minimum_offset` and `maximum_offset` are the broker's first offset
+/// and the one behind its last, as of this answer. `from_slave` data may lag or have diverged: check the boundary. A
+/// slave that does not hold the offset is [`Error::SlaveCannotServe`] instead of [`Pull::OffsetMoved`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pull {
     /// Messages.
@@ -68,8 +69,8 @@ pub enum Pull {
         /// Whether a slave answered.
         from_slave: bool,
     },
-    /// The offset asked for is outside the queue: retention passed it, or the queue lost its end or was made anew. An incident, not
-    /// something to follow.
+    /// The offset asked for is outside the queue: retention passed it, or the queue lost its end or was made anew. An
+    /// incident, not something to follow.
     OffsetMoved {
         /// The broker's words.
         reason: PullReason,
@@ -144,18 +145,19 @@ struct Answer {
 impl Client {
     /// Reads messages of one queue from its master, or from a slave where the settings allow it.
     ///
-    /// Answers within `wait` and 10 s (or the request timeout, if that is longer). A master that cannot be reached is left alone
-    /// for 5 s while a slave serves. A slave must have `slaveReadEnable`; otherwise it is [`Error::SlaveRefuses`]. A slave that does
-    /// not hold the offset is [`Error::SlaveCannotServe`], never [`Pull::OffsetMoved`]; one whose answer cannot be read is
-    /// [`Error::SlaveUnreadable`], never [`Error::Malformed`]. With [`SlaveReads::ColdCatchUp`] a slave that a living
-    /// master suggests is asked for messages only: what it does not have, its master is asked for in the same call.
+    /// Answers within `wait` and 10 s (or the request timeout, if that is longer). A master that cannot be reached is
+    /// left alone for 5 s while a slave serves. A slave must have `slaveReadEnable`; otherwise it is
+    /// [`Error::SlaveRefuses`]. A slave that does not hold the offset is [`Error::SlaveCannotServe`], never
+    /// [`Pull::OffsetMoved`]; one whose answer cannot be read is [`Error::SlaveUnreadable`], never
+    /// [`Error::Malformed`]. With [`SlaveReads::ColdCatchUp`] a slave that a living master suggests is asked for
+    /// messages only: what it does not have, its master is asked for in the same call.
     pub async fn pull(&self, queue: &Queue, request: &PullRequest) -> Result<Pull, Error> {
         Ok(self.pull_with_connection(queue, request).await?.0)
     }
 
-    /// As [`Self::pull`], with the number of the connection that the answer came over: another one for every connection of this
-    /// client, so also for another broker. Who must know that the queue is still the one that was read looks again when it
-    /// changed.
+    /// As [`Self::pull`], with the number of the connection that the answer came over: another one for every connection
+    /// of this client, so also for another broker. Who must know that the queue is still the one that was read looks
+    /// again when it changed.
     pub async fn pull_with_connection(&self, queue: &Queue, request: &PullRequest) -> Result<(Pull, u64), Error> {
         let route = self.route(&queue.topic).await?;
         let entry = self.broker_of(&route, queue)?;
@@ -168,8 +170,8 @@ impl Client {
         pulled
     }
 
-    /// For a while the slaves of a queue are not read in place of its living master, whatever it suggests: what one of them showed
-    /// cannot be relied on.
+    /// For a while the slaves of a queue are not read in place of its living master, whatever it suggests: what one of
+    /// them showed cannot be relied on.
     pub fn leave_slave(&self, queue: &Queue) {
         if self.inner.settings.slave_reads == SlaveReads::ColdCatchUp {
             self.inner.suggestions.leave(queue);
@@ -192,7 +194,8 @@ impl Client {
         if policy == SlaveReads::ColdCatchUp
             && let Some(suggested) = self.inner.suggestions.slave(queue).and_then(|id| slaves.get(&id))
         {
-            // Where the slave ends the queue need not end: its living master knows, so the slave's end is not waited at.
+            // Where the slave ends the queue need not end: its living master knows, so the slave's end is not waited
+            // at.
             let request = PullRequest { wait: Duration::ZERO, ..*request };
             match self.pull_from(queue, &request, suggested, true).await {
                 Ok(answer) if matches!(answer.pulled, Pull::Found { .. }) => {

@@ -1,9 +1,9 @@
 //! Writing to one queue: single messages (SEND_MESSAGE_V2) and batches (SEND_BATCH_MESSAGE).
 //!
 //! Parts: [`OutgoingBatch`], [`Content`], [`Permit`]; [`Client::send`].
-//! Header names are the single letters of `SendMessageRequestHeaderV2`. The default topic named is one that no broker has, so that a
-//! missing topic is refused instead of created with other queue counts. Never sends what would make a broker delay a message, hide
-//! it as half of a transaction, or corrupt it by address bits; never sends twice.
+//! Header names are the single letters of `SendMessageRequestHeaderV2`. The default topic named is one that no broker
+//! has, so that a missing topic is refused instead of created with other queue counts. Never sends what would make a
+//! broker delay a message, hide it as half of a transaction, or corrupt it by address bits; never sends twice.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use crate::wire::code::request::{SEND_BATCH_MESSAGE, SEND_MESSAGE_V2};
 use crate::wire::frame::{Fields, Frame, Serialization};
 use crate::wire::{properties, sys_flag};
 
-/// Named as the topic to copy settings from when the real one is missing. It does not exist, so a broker refuses with "no topic".
+/// Named as the topic to copy settings from when the real one is missing. It does not exist, so a broker refuses with
+/// "no topic".
 const NO_DEFAULT_TOPIC: &str = "CAUSEWAY_CREATES_TOPICS_ITSELF";
 
 /// Properties that make a broker put a single message elsewhere: delay it, or keep it back as half of a transaction.
@@ -81,10 +82,12 @@ impl fmt::Debug for OutgoingBatch {
 }
 
 impl Client {
-    /// Sends to the queue's master and waits for the reply, at most the request timeout (and the connect timeout before it).
+    /// Sends to the queue's master and waits for the reply, at most the request timeout (and the connect timeout before
+    /// it).
     ///
-    /// One send at a time per queue is the caller's duty: brokers reorder pipelined sends. Dropping the future, or its timeout,
-    /// closes the connection when the broker could still execute the request, so that it either executes soon or never.
+    /// One send at a time per queue is the caller's duty: brokers reorder pipelined sends. Dropping the future, or its
+    /// timeout, closes the connection when the broker could still execute the request, so that it either executes soon
+    /// or never.
     pub async fn send(&self, queue: &Queue, message: OutgoingBatch) -> SendOutcome {
         match self.try_send(queue, message).await {
             Ok(outcome) => outcome,
@@ -143,7 +146,8 @@ fn encode(queue: &Queue, message: &OutgoingBatch, group: &str) -> Result<Frame, 
     fields.push("f", message.sys_flag);
     fields.push("g", message.born_timestamp);
     fields.push("h", flag);
-    // Brokers up to 5.3 append a batch's header properties to every inner message: a batch has none. An empty field is not sent.
+    // Brokers up to 5.3 append a batch's header properties to every inner message: a batch has none. An empty field is
+    // not sent.
     fields.push("i", properties);
     fields.push("j", message.reconsume_times);
     fields.push("k", false);

@@ -1,7 +1,8 @@
-//! Topics: their settings on every master, and their creation (UPDATE_AND_CREATE_TOPIC, GET_TOPIC_CONFIG, GET_ALL_TOPIC_CONFIG).
+//! Topics: their settings on every master, and their creation (UPDATE_AND_CREATE_TOPIC, GET_TOPIC_CONFIG,
+//! GET_ALL_TOPIC_CONFIG).
 //!
-//! There is no cluster-wide topic: each master has its own settings, and creation goes to one after the other. Never touches a
-//! slave, and never creates on clusters other than the one in the settings, if one is named there.
+//! There is no cluster-wide topic: each master has its own settings, and creation goes to one after the other. Never
+//! touches a slave, and never creates on clusters other than the one in the settings, if one is named there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +33,8 @@ pub struct TopicSettings {
     pub topic_sys_flag: i32,
     /// `SINGLE_TAG` or `MULTI_TAG`.
     pub filter_type: String,
-    /// Attributes by name, without sign: `message.type`, `queue.type`, `cleanup.policy`, `reserve.time`. Brokers before 5.0 know none.
+    /// Attributes by name, without sign: `message.type`, `queue.type`, `cleanup.policy`, `reserve.time`. Brokers before
+    /// 5.0 know none.
     pub attributes: BTreeMap<String, String>,
 }
 
@@ -119,8 +121,8 @@ impl Client {
         Ok((!found.is_empty()).then_some(found))
     }
 
-    /// Creates a topic, or changes its settings, on every master. On an error some masters may have been done; doing it again is
-    /// harmless.
+    /// Creates a topic, or changes its settings, on every master. On an error some masters may have been done; doing it
+    /// again is harmless.
     pub async fn create_topic(&self, topic: &str, settings: &TopicSettings) -> Result<(), Error> {
         for (broker, _) in self.masters().await? {
             self.create_topic_on(&broker, topic, settings).await?;

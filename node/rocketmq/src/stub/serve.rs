@@ -1,7 +1,7 @@
 //! One connection of a stub: takes frames off the stream, lets faults happen, answers.
 //!
-//! Requests are executed in the order of their arrival. One that waits (a long poll, a delay) does not hold up the others and ends
-//! with the connection.
+//! Requests are executed in the order of their arrival. One that waits (a long poll, a delay) does not hold up the
+//! others and ends with the connection.
 
 use std::net::SocketAddr;
 use std::pin::pin;

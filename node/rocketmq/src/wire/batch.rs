@@ -1,9 +1,10 @@
 //! The body of SEND_BATCH_MESSAGE: inner messages one behind the other, each copied once into one growing buffer.
 //!
-//! Layout of an inner message (Apache `MessageDecoder.encodeMessage`): total size i32, magic i32 and CRC i32 (both 0, no broker
-//! reads them), flag i32, body (i32 length), properties (i16 length). Topic, queue, sysFlag, born timestamp and reconsume
-//! times belong to the request, so all inner messages share them. The same layout fills the body of an "inner batch" record
-//! ([`super::sys_flag::is_inner_batch`]). Must never pass its byte limit, nor leave half a message behind a refusal.
+//! Layout of an inner message (Apache `MessageDecoder.encodeMessage`): total size i32, magic i32 and CRC i32 (both 0,
+//! no broker reads them), flag i32, body (i32 length), properties (i16 length). Topic, queue, sysFlag, born timestamp
+//! and reconsume times belong to the request, so all inner messages share them. The same layout fills the body of an
+//! "inner batch" record ([`super::sys_flag::is_inner_batch`]). Must never pass its byte limit, nor leave half a message
+//! behind a refusal.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
@@ -12,8 +13,8 @@ use super::reader::Reader;
 /// Bytes of an inner message beside its body and properties.
 pub const OVERHEAD_BYTES: usize = 4 * 5 + 2;
 
-/// Longest property string of an inner message. The broker adds its own properties within the same limit, about 60 bytes on
-/// 5.3 and older.
+/// Longest property string of an inner message. The broker adds its own properties within the same limit, about 60
+/// bytes on 5.3 and older.
 pub const MAX_PROPERTIES_BYTES: usize = 32_767;
 
 /// Why a message is not added or not read.
@@ -68,8 +69,9 @@ impl Batch {
         self.push_with(flag, body, properties.len(), |out| out.extend_from_slice(properties))
     }
 
-    /// Adds a message whose properties are written straight into the batch by `write`, which appends them to what it is given.
-    /// `expected` is a guess of their length for the first size check; the exact length is checked after writing.
+    /// Adds a message whose properties are written straight into the batch by `write`, which appends them to what it is
+    /// given. `expected` is a guess of their length for the first size check; the exact length is checked after
+    /// writing.
     ///
     /// # Errors
     /// As [`Batch::push`].
@@ -102,7 +104,8 @@ impl Batch {
         written
     }
 
-    /// Checks the message that starts at `start` and writes its lengths: the size there, that of the properties at `place`.
+    /// Checks the message that starts at `start` and writes its lengths: the size there, that of the properties at
+    /// `place`.
     fn close(&mut self, start: usize, place: usize, left: usize) -> Result<usize, Error> {
         let needed = self.buffer.len().saturating_sub(start);
         let properties = self.buffer.len().saturating_sub(place).saturating_sub(2);

@@ -1,10 +1,11 @@
 //! The named string fields of a remoting header (`extFields` in Apache's classes).
 //!
-//! All text lies in one growing `String`, so building or decoding a header costs two allocations however many fields it has.
+//! All text lies in one growing `String`, so building or decoding a header costs two allocations however many fields it
+//! has.
 //!
-//! An empty value and a missing field are the same thing here: the binary header reads an empty value back as Java `null`
-//! (`RocketMQSerializable.readStr`), and a broker that checks a signature then concatenates the word "null" for it
-//! (`AclUtils.combineRequestContent`). So an empty value is never kept, sent or signed.
+//! An empty value and a missing field are the same thing here: the binary header reads an empty value back as Java
+//! `null` (`RocketMQSerializable.readStr`), and a broker that checks a signature then concatenates the word "null" for
+//! it (`AclUtils.combineRequestContent`). So an empty value is never kept, sent or signed.
 
 use std::fmt::{self, Display, Write as _};
 use std::str::FromStr;

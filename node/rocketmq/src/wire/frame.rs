@@ -1,8 +1,8 @@
 //! One remoting command on the wire: length, header, body.
 //!
-//! Layout (Apache `RemotingCommand`): i32 length of all that follows, i32 with the serialisation in its first byte and the
-//! header length in the other three, the header (module `header`), the body. Parts: [`split`] takes whole frames off a
-//! read buffer, [`decode`] reads one, [`encode`] and [`encode_head`] write one.
+//! Layout (Apache `RemotingCommand`): i32 length of all that follows, i32 with the serialisation in its first byte and
+//! the header length in the other three, the header (module `header`), the body. Parts: [`split`] takes whole frames
+//! off a read buffer, [`decode`] reads one, [`encode`] and [`encode_head`] write one.
 //! Must never allocate by an announced length before checking it, and never copy a received body.
 
 use std::fmt;
@@ -13,8 +13,9 @@ pub use super::fields::Fields;
 use super::header;
 use super::reader::Reader;
 
-/// Longest frame that is read, in bytes after the length word: the 16 MiB that Apache's `NettyDecoder` allows, and 1 MiB of
-/// headroom, because a broker does not check what it sends (a pull from tiered storage can exceed the limit it sets its peers).
+/// Longest frame that is read, in bytes after the length word: the 16 MiB that Apache's `NettyDecoder` allows, and 1
+/// MiB of headroom, because a broker does not check what it sends (a pull from tiered storage can exceed the limit it
+/// sets its peers).
 pub const MAX_FRAME_BYTES: usize = 17 * 1024 * 1024;
 
 /// Longest frame that is written, in bytes after the length word: a broker closes the connection on a longer one
@@ -24,9 +25,9 @@ pub const MAX_SENT_BYTES: usize = 16 * 1024 * 1024 - 4;
 /// Longest header, read or written, in bytes. The largest known one carries 32 KiB of properties.
 pub const MAX_HEADER_BYTES: usize = 1024 * 1024;
 
-/// `version` of our requests: the ordinal of V4_9_4 in Apache `MQVersion`. From it on name servers and proxies answer routes in
-/// standard JSON and brokers read `maxReconsumeTimes`; up to V5_3_1 (475) a broker that shuts down does not answer 1500 GO_AWAY
-/// to requests that it may have executed.
+/// `version` of our requests: the ordinal of V4_9_4 in Apache `MQVersion`. From it on name servers and proxies answer
+/// routes in standard JSON and brokers read `maxReconsumeTimes`; up to V5_3_1 (475) a broker that shuts down does not
+/// answer 1500 GO_AWAY to requests that it may have executed.
 pub const REQUEST_VERSION: i32 = 401;
 
 /// Bit of [`Frame::flag`] in a response.
@@ -96,7 +97,8 @@ pub enum Serialization {
     RocketMq,
 }
 
-/// One remoting command: a request or a response. The `language` of the sender is neither kept nor chosen by the caller.
+/// One remoting command: a request or a response. The `language` of the sender is neither kept nor chosen by the
+/// caller.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Frame {
     /// Request or response code ([`super::code`]).
@@ -153,8 +155,8 @@ impl fmt::Debug for Frame {
 /// Takes the next whole frame (without its length word) off a read buffer; `None` until all its bytes are there.
 ///
 /// # Errors
-/// [`Error::FrameLength`] as soon as the length word announces more than `maximum` bytes or too few for a header, whatever
-/// has arrived: nothing is allocated for it, and the connection is of no more use.
+/// [`Error::FrameLength`] as soon as the length word announces more than `maximum` bytes or too few for a header,
+/// whatever has arrived: nothing is allocated for it, and the connection is of no more use.
 pub fn split(buffer: &mut BytesMut, maximum: usize) -> Result<Option<Bytes>, Error> {
     let Some(word) = buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
     let announced = u32::from_be_bytes(*word);
@@ -218,12 +220,12 @@ pub fn encode(frame: &Frame, serialization: Serialization, out: &mut BytesMut) -
     Ok(())
 }
 
-/// Appends a frame up to its body, of which only the length counts: the caller writes the `body_length` bytes behind it,
-/// from wherever they are. `frame.body` is ignored.
+/// Appends a frame up to its body, of which only the length counts: the caller writes the `body_length` bytes behind
+/// it, from wherever they are. `frame.body` is ignored.
 ///
 /// # Errors
-/// [`Error::FrameLength`] over [`MAX_SENT_BYTES`], [`Error::HeaderLength`] over [`MAX_HEADER_BYTES`], [`Error::OutOfRange`];
-/// `out` is then as it was.
+/// [`Error::FrameLength`] over [`MAX_SENT_BYTES`], [`Error::HeaderLength`] over [`MAX_HEADER_BYTES`],
+/// [`Error::OutOfRange`]; `out` is then as it was.
 pub fn encode_head(
     frame: &Frame,
     body_length: usize,

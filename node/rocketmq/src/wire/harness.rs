@@ -1,5 +1,5 @@
-//! One checked body for each decoder: what must hold whatever bytes come in. The fuzz targets in `fuzz/` call these functions, and
-//! the property tests below call the same ones on arbitrary bytes and on valid bytes with a few changed.
+//! One checked body for each decoder: what must hold whatever bytes come in. The fuzz targets in `fuzz/` call these
+//! functions, and the property tests below call the same ones on arbitrary bytes and on valid bytes with a few changed.
 //!
 //! Each function panics (by assertion) only when a law is broken. No part of the product calls this module.
 
@@ -101,7 +101,8 @@ pub fn records(body: &[u8]) {
         assert_eq!(record::encode_record(&read, &mut out), Ok(()));
         assert_eq!(out.len(), read.encoded_len());
         let original = body.get(start..end).unwrap_or_default();
-        // A version 2 record with a short topic, or a version 1 record with a long one, comes back in the other version.
+        // A version 2 record with a short topic, or a version 1 record with a long one, comes back in the other
+        // version.
         if out.len() == original.len() {
             assert_eq!(out.as_ref(), original);
         }

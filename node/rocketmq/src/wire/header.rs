@@ -1,9 +1,9 @@
 //! The two serialisations of a remoting header, JSON and ROCKETMQ (binary).
 //!
-//! Binary layout (Apache `RocketMQSerializable`): code i16, language i8, version i16, opaque i32, flag i32, remark length i32
-//! and bytes, fields length i32, then for each field its name (i16 length) and value (i32 length).
-//! JSON is the object that fastjson makes of `RemotingCommand`. Must never fail on the diagnostic text of a peer: bytes that are
-//! not UTF-8 become replacement characters, as they do in Java.
+//! Binary layout (Apache `RocketMQSerializable`): code i16, language i8, version i16, opaque i32, flag i32, remark
+//! length i32 and bytes, fields length i32, then for each field its name (i16 length) and value (i32 length). JSON is
+//! the object that fastjson makes of `RemotingCommand`. Must never fail on the diagnostic text of a peer: bytes that
+//! are not UTF-8 become replacement characters, as they do in Java.
 
 use std::borrow::Cow;
 
@@ -15,8 +15,9 @@ use super::frame::{Error, Frame};
 use super::json::{self, Parser};
 use super::reader::Reader;
 
-/// Our language. `RUST` (12) exists only from 4.9.4 on: older servers read an unknown language as `null`, on which some of their
-/// commands fail (`AdminBrokerProcessor` switches on it). `OTHER` (7) is known to every 4.x and 5.x server in both serialisations.
+/// Our language. `RUST` (12) exists only from 4.9.4 on: older servers read an unknown language as `null`, on which some
+/// of their commands fail (`AdminBrokerProcessor` switches on it). `OTHER` (7) is known to every 4.x and 5.x server in
+/// both serialisations.
 const LANGUAGE: (&str, u8) = ("OTHER", 7);
 
 /// Fields of the answer to a pull, the most frequent header.
@@ -86,7 +87,8 @@ fn put_text(text: &str, out: &mut BytesMut) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads a JSON header; the body stays empty. Members that are not ours (`language`, `serializeTypeCurrentRPC`) are skipped.
+/// Reads a JSON header; the body stays empty. Members that are not ours (`language`, `serializeTypeCurrentRPC`) are
+/// skipped.
 pub(super) fn decode_json(header: &[u8]) -> Result<Frame, Error> {
     let mut frame = Frame::default();
     let mut bad = None;

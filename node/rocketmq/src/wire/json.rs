@@ -1,9 +1,9 @@
-//! Reader of the JSON that fastjson writes, which is often not JSON: unquoted numeric keys (`{0:5}`), whole objects as keys
-//! (`{{"topic":"t","queueId":0}:{...}}`), single quotes, escapes of JavaScript.
+//! Reader of the JSON that fastjson writes, which is often not JSON: unquoted numeric keys (`{0:5}`), whole objects as
+//! keys (`{{"topic":"t","queueId":0}:{...}}`), single quotes, escapes of JavaScript.
 //!
-//! What is standard is read as the standard says. An unquoted key becomes its text, a structure as key becomes its compact JSON
-//! text (members sorted by name), which the caller parses again. A repeated key keeps its last value. A fastjson
-//! back reference (`{"$ref":"$.a"}`) stays the object that it is.
+//! What is standard is read as the standard says. An unquoted key becomes its text, a structure as key becomes its
+//! compact JSON text (members sorted by name), which the caller parses again. A repeated key keeps its last value. A
+//! fastjson back reference (`{"$ref":"$.a"}`) stays the object that it is.
 //! Length, depth and number of values are capped: what a peer sends must never overflow the stack or fill the memory.
 
 use std::borrow::Cow;
@@ -81,8 +81,8 @@ pub(super) struct Parser<'a> {
     text: &'a [u8],
     position: usize,
     values: usize,
-    /// Whether a structure is being read that is a key. One inside another is refused: its text would be escaped once more at
-    /// every level and double each time.
+    /// Whether a structure is being read that is a key. One inside another is refused: its text would be escaped once
+    /// more at every level and double each time.
     inside_key: bool,
 }
 

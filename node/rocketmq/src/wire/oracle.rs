@@ -1,4 +1,5 @@
-//! Comparison with rocketmq-rust, another implementation of the same layouts: what we write it reads the same, and the reverse.
+//! Comparison with rocketmq-rust, another implementation of the same layouts: what we write it reads the same, and the
+//! reverse.
 //!
 //! Test code only.
 

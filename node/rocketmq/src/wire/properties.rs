@@ -1,9 +1,10 @@
 //! The property string of a message: `name \x01 value \x02` for each property.
 //!
-//! Parts: reading ([`iter`], [`get`], [`Mark`]) with the tolerance of Apache's parser (`MessageDecoder.string2messageProperties`), the table of
-//! what a replicator may send on ([`reserved`]), the one-pass rewrite ([`splice`], [`append`]), and the encoding of the values
-//! that had to be taken off ([`Remembered`]). Must never write a property string that does not end with \x02: brokers of
-//! 4.9 and 5.3 glue their own properties to the end of what they get.
+//! Parts: reading ([`iter`], [`get`], [`Mark`]) with the tolerance of Apache's parser
+//! (`MessageDecoder.string2messageProperties`), the table of what a replicator may send on ([`reserved`]), the one-pass
+//! rewrite ([`splice`], [`append`]), and the encoding of the values that had to be taken off ([`Remembered`]). Must
+//! never write a property string that does not end with \x02: brokers of 4.9 and 5.3 glue their own properties to the
+//! end of what they get.
 
 use bytes::{BufMut as _, BytesMut};
 use memchr::memmem::Finder;
@@ -28,8 +29,8 @@ pub enum Error {
     NotAProperty,
 }
 
-/// The (name, value) pairs in order, as a broker sees them: what has no name, no value or no \x01 is passed over, a missing last
-/// \x02 is forgiven, a value may hold \x01.
+/// The (name, value) pairs in order, as a broker sees them: what has no name, no value or no \x01 is passed over, a
+/// missing last \x02 is forgiven, a value may hold \x01.
 pub fn iter(properties: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     entries(properties).filter_map(|entry| pair(entry))
 }
@@ -51,7 +52,8 @@ impl Mark {
         Self(Finder::new(name))
     }
 
-    /// Whether the name occurs anywhere, be it in a value or as a part of another name. Without it [`get`] finds nothing.
+    /// Whether the name occurs anywhere, be it in a value or as a part of another name. Without it [`get`] finds
+    /// nothing.
     #[must_use]
     pub fn occurs_in(&self, properties: &[u8]) -> bool {
         self.0.find(properties).is_some()
@@ -82,9 +84,9 @@ fn pair(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     (!name.is_empty() && !value.is_empty()).then_some((name, value))
 }
 
-/// Appends to `out` those properties that the target may get, in their order, in one pass. Taken off are those that [`reserved`]
-/// says, those named in `private` (the caller's own of an earlier hop), and what no reader sees anyway. Values to remember are
-/// added to `remembered`. What is appended ends with \x02 or is empty.
+/// Appends to `out` those properties that the target may get, in their order, in one pass. Taken off are those that
+/// [`reserved`] says, those named in `private` (the caller's own of an earlier hop), and what no reader sees anyway.
+/// Values to remember are added to `remembered`. What is appended ends with \x02 or is empty.
 pub fn splice(properties: &[u8], private: &[&str], remembered: &mut Remembered, out: &mut BytesMut) {
     out.reserve(properties.len().saturating_add(1));
     // What is kept is mostly one stretch, so it is appended in stretches: from `kept` to where something is taken off.

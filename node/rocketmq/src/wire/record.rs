@@ -1,10 +1,11 @@
 //! One stored message as a broker keeps it and as a pull response carries it, byte for byte.
 //!
-//! Layout (Apache `MessageDecoder`, `MessageExtEncoder`): total size i32, magic i32, body CRC i32, queue id i32, flag i32, queue
-//! offset i64, physical offset i64, sysFlag i32, born timestamp i64, born host (4 or 16 address bytes, i32 port), store timestamp
-//! i64, store host (same), reconsume times i32, prepared transaction offset i64, body (i32 length), topic (length of one byte in
-//! version 1, two in version 2), properties (i16 length). Bodies and properties are slices of the response: no copy.
-//! Must never skip what it cannot read (a client that does loses messages silently) and never decompress.
+//! Layout (Apache `MessageDecoder`, `MessageExtEncoder`): total size i32, magic i32, body CRC i32, queue id i32, flag
+//! i32, queue offset i64, physical offset i64, sysFlag i32, born timestamp i64, born host (4 or 16 address bytes, i32
+//! port), store timestamp i64, store host (same), reconsume times i32, prepared transaction offset i64, body (i32
+//! length), topic (length of one byte in version 1, two in version 2), properties (i16 length). Bodies and properties
+//! are slices of the response: no copy. Must never skip what it cannot read (a client that does loses messages
+//! silently) and never decompress.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

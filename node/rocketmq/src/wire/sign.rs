@@ -1,9 +1,9 @@
 //! Credentials of an instance and the signature that they put on a request.
 //!
-//! Signature (Apache `AclClientRPCHook`, `AclUtils.combineRequestContent`, `AclSigner`; the same bytes for ACL 1.0 and 2.0): the
-//! access key (and security token) become header fields; the values of all fields except the signature, ordered by field name,
-//! then the body, go through HMAC-SHA1 under the secret; the result is sent in Base64. Every field must be there before signing
-//! and be sent unchanged. Must never show or log a secret.
+//! Signature (Apache `AclClientRPCHook`, `AclUtils.combineRequestContent`, `AclSigner`; the same bytes for ACL 1.0 and
+//! 2.0): the access key (and security token) become header fields; the values of all fields except the signature,
+//! ordered by field name, then the body, go through HMAC-SHA1 under the secret; the result is sent in Base64. Every
+//! field must be there before signing and be sent unchanged. Must never show or log a secret.
 
 use std::fmt;
 
@@ -64,7 +64,8 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Adds the credentials and the signature of all fields and the body to a request. What an earlier signing left is replaced.
+/// Adds the credentials and the signature of all fields and the body to a request. What an earlier signing left is
+/// replaced.
 pub fn sign(credentials: &Credentials, fields: &mut Fields, body: &[u8]) {
     for name in [ACCESS_KEY, SECURITY_TOKEN, SIGNATURE] {
         fields.remove(name);

@@ -47,8 +47,9 @@ pub fn compression(sys_flag: i32) -> Option<Compression> {
     })
 }
 
-/// The bits that a copy may be sent with: compressed, and its type. PREPARED and ROLLBACK would hide the copy for ever, the
-/// address bits would corrupt its record (the target sets them for its own connection), the rest is the target's to set.
+/// The bits that a copy may be sent with: compressed, and its type. PREPARED and ROLLBACK would hide the copy for ever,
+/// the address bits would corrupt its record (the target sets them for its own connection), the rest is the target's to
+/// set.
 #[must_use]
 pub const fn for_resend(sys_flag: i32) -> i32 {
     if sys_flag & COMPRESSED == 0 { 0 } else { sys_flag & (COMPRESSED | COMPRESSION_TYPE) }

@@ -167,7 +167,8 @@ async fn a_slave_that_lacks_the_offset_is_no_incident_of_the_queue() {
     assert!(matches!(client.pull(&queue(0), &patient).await.unwrap(), Pull::AtTail { from_slave: true, .. }));
 }
 
-/// A master with three messages and its slave with the first two, told apart by their bodies; the master wants the slave read.
+/// A master with three messages and its slave with the first two, told apart by their bodies; the master wants the
+/// slave read.
 async fn cold_master_and_slave() -> (Stub, Stub) {
     let (master, _) = pair().await;
     let (slave, _) = pair().await;

@@ -1,6 +1,7 @@
 //! The bytes of a pull: its request, and what each answer of a broker means.
 //!
-//! Pure. A slave's answers are read by other rules than a master's: only a master knows where its queue begins and ends.
+//! Pure. A slave's answers are read by other rules than a master's: only a master knows where its queue begins and
+//! ends.
 
 use bytes::Bytes;
 
@@ -80,10 +81,10 @@ pub(super) fn interpret(
     Ok((pulled, suggested))
 }
 
-/// A slave's word about the ends of a queue is not the queue's: it may lag or have begun late. `None` where it does not say more
-/// than that. A slave of 5.x that holds its master for alive answers "come again at once" for everything that it does not have
-/// (`PullMessageProcessor.composeResponseHeader`), also where only this client cannot reach the master. A queue that it holds
-/// empty ends where it begins, for whoever asks for the beginning.
+/// A slave's word about the ends of a queue is not the queue's: it may lag or have begun late. `None` where it does not
+/// say more than that. A slave of 5.x that holds its master for alive answers "come again at once" for everything that
+/// it does not have (`PullMessageProcessor.composeResponseHeader`), also where only this client cannot reach the
+/// master. A queue that it holds empty ends where it begins, for whoever asks for the beginning.
 fn as_a_slave_means_it(code: i32, reason: PullReason, offset: i64) -> Option<i32> {
     match (code, reason) {
         (SUCCESS | PULL_NOT_FOUND, _) | (PULL_RETRY_IMMEDIATELY, PullReason::NoMatchedMessage) => Some(code),

@@ -1,8 +1,8 @@
 //! Which slave the master of a queue wants to be read in its place, as it does for data that left its memory.
 //!
-//! Parts: [`Suggestions`]. Only what a master says sends a reader to a slave; a slave that has nothing more, or that sends the
-//! reader back, is left for [`LEFT_ALONE`]. Each of them judges by its own memory and its own end, so without that wait two that
-//! disagree would pass the reader to and fro, and every change costs a look at the boundary.
+//! Parts: [`Suggestions`]. Only what a master says sends a reader to a slave; a slave that has nothing more, or that
+//! sends the reader back, is left for [`LEFT_ALONE`]. Each of them judges by its own memory and its own end, so without
+//! that wait two that disagree would pass the reader to and fro, and every change costs a look at the boundary.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -51,7 +51,8 @@ impl Suggestions {
         }
     }
 
-    /// The suggested slave had nothing, could not be asked, sent the reader back, or showed what its master has to confirm.
+    /// The suggested slave had nothing, could not be asked, sent the reader back, or showed what its master has to
+    /// confirm.
     pub(super) fn leave(&self, queue: &Queue) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(queue.clone(), Suggestion::LeftAloneUntil(Instant::now() + LEFT_ALONE));

@@ -12,8 +12,8 @@ pub struct Error(pub usize);
 /// Name and value.
 pub type Property = (Vec<u8>, Vec<u8>);
 
-/// Properties that were taken off a message, as text that can be the value of one private property: `name=value;` for each,
-/// with `%` and two hexadecimal digits for every byte that is not printable ASCII or is one of `%`, `=`, `;`.
+/// Properties that were taken off a message, as text that can be the value of one private property: `name=value;` for
+/// each, with `%` and two hexadecimal digits for every byte that is not printable ASCII or is one of `%`, `=`, `;`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remembered {
     text: Vec<u8>,

@@ -1,8 +1,8 @@
 //! What a replicator may send on of the properties of a source message.
 //!
-//! From what brokers and proxies of 4.9 to 5.5 do with the names of Apache `MessageConst` on a send. A stored message still carries
-//! the properties of its past: a matured delay message its delay, a committed one its transaction. Must never keep a name on
-//! which the target would act.
+//! From what brokers and proxies of 4.9 to 5.5 do with the names of Apache `MessageConst` on a send. A stored message
+//! still carries the properties of its past: a matured delay message its delay, a committed one its transaction. Must
+//! never keep a name on which the target would act.
 
 /// What happens to a property of a source message on its way to the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -30,8 +30,8 @@ impl Record {
 /// Appends a record as a broker stores it, in version 1 if the topic is short enough: for tests and stub brokers.
 ///
 /// # Errors
-/// [`Error::Part`] when a host is not of the family that `sys_flag` says, or something is too long for its length; `out` is then
-/// as it was.
+/// [`Error::Part`] when a host is not of the family that `sys_flag` says, or something is too long for its length;
+/// `out` is then as it was.
 pub fn encode_record(record: &Record, out: &mut BytesMut) -> Result<(), Error> {
     let bad = |part| Error::Part { position: 0, part };
     if record.born_host.is_ipv6() != sys_flag::born_host_is_v6(record.sys_flag) {

@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use super::Record;
 
 impl Record {
-    /// A number that tells this stored record from any other that might take its queue offset: of its place, its clocks and
-    /// hosts, its body CRC and length, its properties. The same on every replica. Kept in checkpoints, so its definition never
-    /// changes.
+    /// A number that tells this stored record from any other that might take its queue offset: of its place, its clocks
+    /// and hosts, its body CRC and length, its properties. The same on every replica. Kept in checkpoints, so its
+    /// definition never changes.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let length = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -53,7 +53,8 @@ fn host_bits(host: SocketAddr) -> (u64, u64) {
     }
 }
 
-/// One step of a hash with a fixed definition: the finaliser of SplitMix64 (Steele, Lea, Flood 2014) over state xor value.
+/// One step of a hash with a fixed definition: the finaliser of SplitMix64 (Steele, Lea, Flood 2014) over state xor
+/// value.
 fn mix(state: u64, value: u64) -> u64 {
     let mut mixed = (state ^ value).wrapping_add(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
