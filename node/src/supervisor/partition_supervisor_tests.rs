@@ -179,16 +179,18 @@ async fn an_outage_is_tried_for_ever_with_growing_rests_that_progress_resets() {
     .await;
 }
 
+/// A run whose last send takes ten seconds.
+fn slow_to_stop(launch: Launch, _: Arc<Log>) -> LocalBoxFuture<'static, PartitionExit> {
+    async move {
+        launch.stop.stopped().await;
+        sleep(Duration::from_secs(10)).await;
+        PartitionExit::Stopped
+    }
+    .boxed_local()
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_old_run_ends_before_the_next_epoch_starts() {
-    fn slow_to_stop(launch: Launch, _: Arc<Log>) -> LocalBoxFuture<'static, PartitionExit> {
-        async move {
-            launch.stop.stopped().await;
-            sleep(Duration::from_secs(10)).await;
-            PartitionExit::Stopped
-        }
-        .boxed_local()
-    }
     on_virtual_time(async {
         let rig = Rig::start(Replica::with_partitions(1), slow_to_stop);
         sleep(Duration::from_secs(1)).await;
@@ -226,14 +228,6 @@ async fn pause_resume_and_delete_are_followed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_is_asked_to_end_shows_until_it_has() {
-    fn slow_to_stop(launch: Launch, _: Arc<Log>) -> LocalBoxFuture<'static, PartitionExit> {
-        async move {
-            launch.stop.stopped().await;
-            sleep(Duration::from_secs(10)).await;
-            PartitionExit::Stopped
-        }
-        .boxed_local()
-    }
     on_virtual_time(async {
         let rig = Rig::start(Replica::with_partitions(1), slow_to_stop);
         let runs = || rig.board.partitions().values().map(|figures| figures.runs).collect::<Vec<_>>();

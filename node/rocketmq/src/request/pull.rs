@@ -266,24 +266,15 @@ impl Client {
         address: &Arc<str>,
         from_slave: bool,
     ) -> Result<Answer, Error> {
-        match self.pull_once(queue, request, address, from_slave).await {
-            Err(Error::Malformed { address, reason }) if from_slave => Err(Error::SlaveUnreadable { address, reason }),
-            answered => answered,
-        }
-    }
-
-    async fn pull_once(
-        &self,
-        queue: &Queue,
-        request: &PullRequest,
-        address: &Arc<str>,
-        from_slave: bool,
-    ) -> Result<Answer, Error> {
+        let as_it_counts = |error| match error {
+            Error::Malformed { address, reason } if from_slave => Error::SlaveUnreadable { address, reason },
+            other => other,
+        };
         let asked = PullRequest { wait: if from_slave { Duration::ZERO } else { request.wait }, ..*request };
         let patience = asked.wait.saturating_add(LONG_POLL_MARGIN.max(self.inner.settings.request_timeout));
         let frame = answer::encode(queue, &asked, &self.inner.settings.consumer_group);
-        let (answered, connection) = self.ask_with_connection(address, frame, patience).await?;
-        let (pulled, suggested) = answer::interpret(address, &asked, &answered, from_slave)?;
+        let (answered, connection) = self.ask_with_connection(address, frame, patience).await.map_err(as_it_counts)?;
+        let (pulled, suggested) = answer::interpret(address, &asked, &answered, from_slave).map_err(as_it_counts)?;
         if !from_slave && self.inner.settings.slave_reads == SlaveReads::ColdCatchUp {
             self.inner.suggestions.heard(queue, suggested);
         }

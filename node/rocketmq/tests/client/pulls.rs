@@ -145,10 +145,16 @@ async fn a_silent_server_costs_a_timeout_and_its_late_answer_harms_nobody() {
     stub.fault(request::GET_MAX_OFFSET, Fault::Silence);
     let error = client.maximum_offset(&queue(0)).await.unwrap_err();
     assert!(matches!(error, Error::Timeout { request: request::GET_MAX_OFFSET, .. }), "{error:?}");
+    let (_, before) = client.pull_with_connection(&queue(0), &from(0)).await.unwrap();
     stub.fault(request::GET_MAX_OFFSET, Fault::Delay(crate::IMPATIENT * 2));
-    assert!(client.maximum_offset(&queue(0)).await.is_err());
+    // Another answer meanwhile shows that the peer lives: the connection is kept, and the late answer arrives over it.
+    let asked = queue(0);
+    let (late, other) = tokio::join!(client.maximum_offset(&asked), client.minimum_offset(&asked));
+    assert!(matches!(late, Err(Error::Timeout { .. })), "{late:?}");
+    assert_eq!(other.unwrap(), 0);
     tokio::time::sleep(crate::IMPATIENT * 2).await;
-    assert_eq!(client.minimum_offset(&queue(0)).await.unwrap(), 0);
+    let (pull, after) = client.pull_with_connection(&queue(0), &from(0)).await.unwrap();
+    assert_eq!((bodies(&pull), after), (vec!["x".into()], before));
 }
 
 #[tokio::test]
