@@ -3,10 +3,15 @@
 //! Parts: [`Signals`], [`run_until_asked`]. Never ends the process itself; the caller decides with which exit code.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 
 use crate::app::{Error, Node};
+
+/// A signal that follows another within this is the same request.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 /// The signals that ask for an end.
 #[derive(Debug)]
@@ -35,6 +40,18 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
+    /// Returns at the next signal that is not the first one once more: timeout(1) and shells send it to a process and
+    /// to its group.
+    pub async fn asked_again(&mut self) {
+        let first = Instant::now();
+        loop {
+            self.asked().await;
+            if first.elapsed() >= SAME_SIGNAL {
+                return;
+            }
+        }
+    }
+
     /// Returns at the next signal.
     pub async fn asked(&mut self) {
         tokio::select! {
@@ -57,6 +74,6 @@ pub async fn run_until_asked(node: Node, signals: &mut Signals) -> Result<Ended,
     }
     tokio::select! {
         stopped = node.stop() => stopped.map(|()| Ended::Gracefully),
-        () = signals.asked() => Ok(Ended::Abruptly),
+        () = signals.asked_again() => Ok(Ended::Abruptly),
     }
 }

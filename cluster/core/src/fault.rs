@@ -120,10 +120,10 @@ impl Fault {
             Self::SourceRolledBack { .. } => ErrorCode::SourceRolledBack,
             Self::SourceDiverged { .. } => ErrorCode::SourceDiverged,
             Self::DamagedRecord { .. } => ErrorCode::DamagedRecord,
-            Self::BadRecord { .. } => ErrorCode::BadRecord,
+            Self::BadRecord { .. } | Self::Repeated { .. } => ErrorCode::BadRecord,
             Self::TargetTailGone { .. } => ErrorCode::TargetTailGone,
             Self::TargetLost { .. } => ErrorCode::TargetLost,
-            Self::Repeated { .. } | Self::Panicked { .. } | Self::StoredElsewhere { .. } => ErrorCode::RepeatedFailure,
+            Self::Panicked { .. } | Self::StoredElsewhere { .. } => ErrorCode::RepeatedFailure,
         }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Report, String> {
     }
     tokio::select! {
         report = &mut session => report,
-        () = signals.asked() => Err("stopped at once, before the last copies were verified".to_owned()),
+        () = signals.asked_again() => Err("stopped at once, before the last copies were verified".to_owned()),
     }
 }
 

@@ -11,7 +11,7 @@ use super::model::partition::{ResolveAnswer, ResolveRequest};
 use super::partitions::fault_view;
 use super::validate::check_start;
 
-/// Explains a decision as a dry run.
+/// Explains a decision as a dry run. `end` is the offset behind the source queue's last message, as last seen.
 ///
 /// # Errors
 /// What [`Skip::of`] refuses, a fault of the request where the start position
@@ -20,6 +20,7 @@ pub fn explain(
     partition: &Partition,
     raised: &RaisedFault,
     decision: ResolveRequest,
+    end: Option<i64>,
     now: Timestamp,
 ) -> Result<ResolveAnswer, Error> {
     let position = partition.checkpoint.as_ref().map(|checkpoint| checkpoint.source_next);
@@ -27,7 +28,7 @@ pub fn explain(
         ResolveRequest::Retry {} => (retry(position), position, Some(0)),
         ResolveRequest::Skip {} => skip(&raised.fault, position)?,
         ResolveRequest::Restart { start } => {
-            check_start(start, now).map_err(|message| {
+            check_start(start, now).and_then(|()| inside(start, end)).map_err(|message| {
                 Error::field(causeway_core::error_code::ErrorCode::InvalidRequest, "restart.start", message)
             })?;
             restart(start, position)
@@ -80,6 +81,16 @@ fn skip(fault: &Fault, position: Option<i64>) -> Result<Explained, Error> {
     Ok((format!("{what} left out for good, and copying goes on at offset {next}"), Some(next), left_out))
 }
 
+/// An offset behind the end is a slip: whatever is between would be left out, and nobody named it.
+fn inside(start: StartPosition, end: Option<i64>) -> Result<(), String> {
+    match (start, end) {
+        (StartPosition::Offset(offset), Some(end)) if offset > end => Err(format!(
+            "the source queue ended at offset {end} when it was last seen, before {offset}; \"latest\" begins at its end"
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn restart(start: StartPosition, position: Option<i64>) -> Explained {
     let again = "messages that were copied before are copied again where the position is before them";
     let begin = |place: &str| format!("the source queue counts as a new one and copying begins at {place}; {again}");
@@ -90,8 +101,12 @@ fn restart(start: StartPosition, position: Option<i64>) -> Explained {
             (begin(&format!("the first message stored at or after {time} ms")), None, None)
         }
         StartPosition::Offset(offset) => {
-            let skipped = position.and_then(|position| u64::try_from(offset.saturating_sub(position)).ok());
-            (begin(&format!("offset {offset}")), Some(offset), skipped.or(Some(0)).filter(|_| position.is_some()))
+            let skipped = position.map(|from| (from, u64::try_from(offset.saturating_sub(from)).unwrap_or(0)));
+            let mut effect = begin(&format!("offset {offset}"));
+            if let Some((from, count @ 1..)) = skipped {
+                effect.push_str(&format!("; {count} messages from offset {from} on are left out for good"));
+            }
+            (effect, Some(offset), skipped.map(|(_, count)| count))
         }
     }
 }
@@ -109,7 +124,7 @@ mod tests {
     use crate::admin::tests::{NOW, partition_at};
 
     fn explained(partition: &Partition, fault: Fault, decision: ResolveRequest) -> Result<ResolveAnswer, Error> {
-        explain(partition, &RaisedFault { fault, since: Timestamp(1) }, decision, NOW)
+        explain(partition, &RaisedFault { fault, since: Timestamp(1) }, decision, Some(12), NOW)
     }
 
     #[test]
@@ -166,7 +181,11 @@ mod tests {
             |start| explained(&partition_at(7), Fault::SourceDiverged { offset: 6 }, ResolveRequest::Restart { start });
         let at = |offset| restart(StartPosition::Offset(offset)).unwrap();
         assert_eq!((at(10).continues_at, at(10).left_out_messages), (Some(10), Some(3)));
+        assert!(at(10).effect.contains("3 messages from offset 7 on are left out"), "{}", at(10).effect);
         assert_eq!((at(3).continues_at, at(3).left_out_messages), (Some(3), Some(0)));
+        assert!(!at(7).effect.contains("left out"));
+        assert_eq!(at(12).left_out_messages, Some(5), "the end itself can be meant");
+        assert!(restart(StartPosition::Offset(13)).is_err(), "behind the end");
         assert_eq!(restart(StartPosition::Earliest).unwrap().continues_at, None);
         assert!(restart(StartPosition::Latest).unwrap().effect.contains("left out"));
         assert!(restart(StartPosition::Offset(-1)).is_err());

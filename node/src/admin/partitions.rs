@@ -83,7 +83,8 @@ async fn resolve(
     if query.fault_since.is_some_and(|since| since != raised.since) {
         return Err(Error::Refused(Refusal::FaultChanged(raised.fault.clone())));
     }
-    let mut answer = decision::explain(partition, raised, decided, clock::now())?;
+    let end = site.context.board.partitions().get(&id).and_then(|figures| figures.source_maximum);
+    let mut answer = decision::explain(partition, raised, decided, end, clock::now())?;
     if query.dry_run {
         return Ok(json(&answer));
     }
