@@ -64,7 +64,7 @@ async fn both(source: &Client, target: &Client, spec: &StreamSpec) -> Result<Str
     let would_copy = match &route {
         Some(route) => copy(source, route, spec.start).await,
         None => {
-            findings.push(missing(&spec.source));
+            findings.push(missing(source, &spec.source).await);
             CopyPlan { queues: Vec::new(), retained_messages: None, retained_since: None, messages_to_copy: None }
         }
     };
@@ -78,7 +78,7 @@ async fn both(source: &Client, target: &Client, spec: &StreamSpec) -> Result<Str
         None => Some(TopicPlan {
             instance: spec.target.instance.clone(),
             topic: spec.target.topic.clone(),
-            queues: queues_per_master(would_copy.queues.len(), masters),
+            queues: route.is_some().then(|| queues_per_master(would_copy.queues.len(), masters)),
         }),
     };
     findings.extend(same_cluster(source, target, spec).await);
@@ -159,9 +159,18 @@ fn sum(mut counts: impl Iterator<Item = Option<u64>>) -> Option<u64> {
     counts.try_fold(0_u64, |sum, count| Some(sum.saturating_add(count?)))
 }
 
-fn missing(end: &Endpoint) -> Finding {
-    let message = format!("topic {} does not exist at {}: the stream would wait for it", end.topic, end.instance);
-    let body = ErrorBody::new(ErrorCode::TopicMissing, &message, Some("source.topic"));
+/// Name servers forget a topic with the last of its brokers, also when that is only down.
+async fn missing(source: &Client, end: &Endpoint) -> Finding {
+    let (topic, instance) = (&end.topic, &end.instance);
+    let brokers = source.brokers().await;
+    let (code, message) = if brokers.is_ok_and(|known| known.iter().all(|broker| broker.master.is_none())) {
+        let why =
+            format!("no broker of {instance} has a master there now, so whether topic {topic} exists cannot be told");
+        (ErrorCode::Unreachable, format!("{why}: the stream would wait for it"))
+    } else {
+        (ErrorCode::TopicMissing, format!("topic {topic} does not exist at {instance}: the stream would wait for it"))
+    };
+    let body = ErrorBody::new(code, &message, Some("source.topic"));
     let failed = row(FindingKind::Topic, format!("source topic {}", end.topic), Verdict::Failed, message);
     Finding { error: Some(body), ..failed }
 }

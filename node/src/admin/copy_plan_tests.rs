@@ -41,7 +41,7 @@ async fn counts_what_is_retained_and_what_would_be_copied() {
     assert_eq!((earliest.would_copy.queues.len(), earliest.would_copy.retained_messages), (2, Some(3)));
     assert_eq!(earliest.would_copy.messages_to_copy, Some(3));
     assert!(earliest.would_copy.retained_since.is_some());
-    assert_eq!(earliest.would_create.map(|topic| topic.queues), Some(2));
+    assert_eq!(earliest.would_create.map(|topic| topic.queues), Some(Some(2)));
     let latest = planned(&source, &target, StartPosition::Latest).await.unwrap();
     assert_eq!(latest.would_copy.messages_to_copy, Some(0));
     let from_two = planned(&source, &target, StartPosition::Offset(2)).await.unwrap();
@@ -59,6 +59,20 @@ async fn tells_what_is_missing_and_what_exists() {
     assert_eq!(failed[0].error.as_ref().map(|error| error.code.as_str()), Some("CWY-0303"));
     assert!(plan.findings.iter().any(|finding| finding.message.contains("4 queues")));
     assert_eq!(plan.would_copy.retained_messages, None, "unknown is not zero");
+}
+
+#[actix_web::test]
+async fn without_the_source_topic_nobody_knows_how_many_queues_would_be_made() {
+    let (source, target) = (stub().await, stub().await);
+    let codes = |plan: &StreamPlan| -> Vec<_> {
+        plan.findings.iter().filter_map(|finding| Some(finding.error.as_ref()?.code.clone())).collect()
+    };
+    let plan = planned(&source, &target, StartPosition::Earliest).await.unwrap();
+    assert_eq!(codes(&plan), ["CWY-0303"]);
+    assert_eq!(plan.would_create.map(|topic| topic.queues), Some(None));
+    source.store().listed = Some(serde_json::json!({}));
+    let plan = planned(&source, &target, StartPosition::Earliest).await.unwrap();
+    assert_eq!(codes(&plan), ["CWY-0301"], "a topic whose brokers are down may still exist");
 }
 
 #[actix_web::test]

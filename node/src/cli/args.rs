@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::parse;
-use crate::cli::parse::{EndpointText, PartitionText, SecretArgument};
-use causeway_core::stream::StartPosition;
+use crate::cli::parse::{EndpointText, PartitionText, SecretArgument, StartArgument};
 
 /// Everything that can be typed.
 #[derive(Debug, Parser)]
@@ -348,8 +347,8 @@ pub struct CreateStreamArguments {
     #[arg(long, default_value = "*", value_name = "EXPRESSION")]
     pub tag: String,
     /// Where to begin: earliest, latest, a time as 2026-11-20T08:00:00Z, timestamp:MS or offset:N
-    #[arg(long, value_parser = parse::start, default_value = "latest", value_name = "POSITION")]
-    pub start: StartPosition,
+    #[arg(long, value_parser = parse::start_argument, default_value = "latest", value_name = "POSITION")]
+    pub start: StartArgument,
     /// What happens to born timestamps: carried (full batches) or exact (each copy its own; slower)
     #[arg(long, value_enum, default_value_t = BornTimestampArgument::Carried, value_name = "HOW", hide_possible_values = true)]
     pub born_timestamp: BornTimestampArgument,
@@ -438,8 +437,8 @@ pub struct Decision {
     #[arg(long)]
     pub skip: bool,
     /// Copy again from a position, whatever was copied before: earliest, latest, a time, timestamp:MS or offset:N
-    #[arg(long, value_parser = parse::start, value_name = "POSITION")]
-    pub restart: Option<StartPosition>,
+    #[arg(long, value_parser = parse::start_argument, value_name = "POSITION")]
+    pub restart: Option<StartArgument>,
 }
 
 /// Partitions.

@@ -128,6 +128,24 @@ impl Failure {
         self
     }
 
+    /// Whether one of the faults has this code.
+    #[must_use]
+    pub fn has(&self, code: ErrorCode) -> bool {
+        self.faults.iter().any(|fault| fault.code == code.to_string())
+    }
+
+    /// The same in the words that were typed, where what is wrong with a field begins with its value as it was sent.
+    #[must_use]
+    pub fn typed(mut self, field: &str, sent: &str, typed: &str) -> Self {
+        for fault in self.faults.iter_mut().filter(|fault| fault.field.as_deref() == Some(field)) {
+            let rest = fault.message.strip_prefix(sent).filter(|rest| rest.starts_with(' '));
+            if let Some(rest) = rest {
+                fault.message = format!("{typed}{rest}");
+            }
+        }
+        self
+    }
+
     /// The same with another exit code.
     #[must_use]
     pub fn exit(mut self, exit: Exit) -> Self {

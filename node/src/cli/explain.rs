@@ -56,15 +56,35 @@ fn code_of(text: &str) -> Option<ErrorCode> {
 /// A page as it reads in a terminal: headings without their marks, paragraphs broken between words.
 fn paragraphs(page: &str, screen: &mut Screen) {
     let width = screen.width.min(MAXIMUM_WIDTH);
-    for line in page.lines() {
+    for line in page.lines().map(without_links) {
         if line.starts_with('#') {
             screen.line(line.trim_start_matches(['#', ' ']));
             continue;
         }
-        for part in wrap(line, width.saturating_sub(INDENT)) {
+        for part in wrap(&line, width.saturating_sub(INDENT)) {
             screen.line(format!("{:INDENT$}{part}", "").trim_end());
         }
     }
+}
+
+/// A line with the text of each link only: a terminal follows none.
+fn without_links(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((before, text, after)) = next_link(rest) {
+        out.extend([before, text]);
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// What stands before the first `[text](target)`, its text, and what stands behind it.
+fn next_link(line: &str) -> Option<(&str, &str, &str)> {
+    let (before, target) = line.split_once("](")?;
+    let (before, text) = before.rsplit_once('[')?;
+    let (_, after) = target.split_once(')')?;
+    Some((before, text, after))
 }
 
 #[cfg(test)]
@@ -90,7 +110,21 @@ mod tests {
             assert!(out.contains("\nWhat to do\n"), "{out}");
             assert_eq!(out.lines().skip(1).find(|line| line.chars().count() > 60), None);
             let words = |text: &str| text.split_whitespace().map(|word| word.replace('#', "")).collect::<String>();
-            assert_eq!(words(&out), words(page(*code)), "nothing is lost");
+            let page: String = page(*code).lines().map(|line| without_links(line) + "\n").collect();
+            assert_eq!(words(&out), words(&page), "nothing is lost");
+            assert!(!out.contains("]("), "{out}");
+        }
+    }
+
+    #[test]
+    fn of_a_link_only_its_text_is_shown() {
+        for (line, shown) in [
+            ("ends with [CWY-0505](CWY-0505.md), then ([Backup](../backup.md)).", "ends with CWY-0505, then (Backup)."),
+            ("[a](b)[c](d)", "ac"),
+            ("`list[0]` and [half](open", "`list[0]` and [half](open"),
+            ("no link](here)", "no link](here)"),
+        ] {
+            assert_eq!(without_links(line), shown);
         }
     }
 

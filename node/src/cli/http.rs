@@ -239,10 +239,13 @@ fn check(address: &str) -> Result<String, Failure> {
             "{address} is not the address of an API; write it as http://127.0.0.1:7500"
         )));
     }
-    let host = match rest.rsplit_once(':') {
-        Some((host, port)) if port.parse::<u16>().is_ok() => host,
-        _ => rest,
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (rest, None),
     };
+    if let Some(port) = port.filter(|port| !port.parse().is_ok_and(|port: u16| port > 0)) {
+        return Err(Failure::usage(format!("{port} in {address} is not a port; ports are 1 to 65535")));
+    }
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     if !loopback {
@@ -256,6 +259,7 @@ fn check(address: &str) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::exit::Exit;
 
     #[test]
     fn only_this_machine_gets_the_token() {
@@ -272,6 +276,16 @@ mod tests {
         ] {
             assert!(check(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_told_as_one() {
+        for bad in ["http://127.0.0.1:99999", "[::1]:0", "localhost:api"] {
+            let failure = check(bad).expect_err("no port");
+            assert_eq!(failure.exit, Exit::Usage, "{bad}");
+            assert!(failure.to_string().contains("is not a port"), "{failure}");
+        }
+        assert!(check("http://10.0.0.1:7500").expect_err("elsewhere").to_string().contains("not on this machine"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::io::BufRead;
 
+use causeway_core::error_code::ErrorCode;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -49,7 +50,11 @@ fn add(session: &mut Session, add: AddInstance, input: &mut dyn BufRead) -> Resu
     });
     let rocketmq = RocketmqSettings { name_servers: add.name_servers, access_key, secret, security_token, tls };
     let body = CreateInstance { name: add.name, region: add.region, identity: add.identity, rocketmq };
-    let answer = session.api.post(&format!("/v1/instances{}", query(add.change.dry_run)), Some(&body))?;
+    let answer = session.api.post(&format!("/v1/instances{}", query(add.change.dry_run)), Some(&body));
+    let answer = answer.map_err(|failure| {
+        let change = || format!("change it with: causeway instance change {}", body.name);
+        if failure.has(ErrorCode::NameTaken) { failure.advise(change()) } else { failure }
+    })?;
     if add.change.dry_run {
         return effects(session, &answer);
     }
@@ -253,6 +258,17 @@ pub fn conclusion(test: &InstanceTest) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::tests::{error, run_against};
+
+    #[test]
+    fn a_name_that_is_taken_can_be_changed() {
+        let command = ["instance", "add", "qd", "--region", "r", "--name-server", "h:1"];
+        let (exit, _, err, _) = run_against(vec![(409, error(ErrorCode::NameTaken, "qd exists already"))], &command);
+        assert_eq!(exit, Exit::Conflict);
+        assert!(err.ends_with("\n  -> change it with: causeway instance change qd\n"), "{err}");
+        let (_, _, err, _) = run_against(vec![(400, error(ErrorCode::InvalidRequest, "no region"))], &command);
+        assert!(!err.contains("instance change"), "{err}");
+    }
 
     #[test]
     fn a_secret_is_one_line_of_bounded_length() {

@@ -3,6 +3,7 @@
 use causeway_core::stream::StartPosition;
 
 use crate::admin::model::SecretInput;
+use crate::cli::exit::Failure;
 use crate::cli::human::parse_time;
 use crate::secrets::parse_reference;
 
@@ -22,6 +23,26 @@ pub struct PartitionText {
     pub broker: String,
     /// The queue's number there.
     pub queue: u32,
+}
+
+/// A position, and how it was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartArgument {
+    /// What it means.
+    pub position: StartPosition,
+    /// What the operator wrote.
+    pub typed: String,
+}
+
+impl StartArgument {
+    /// A failure that names the time as it was typed: a node is sent milliseconds, and answers about them.
+    #[must_use]
+    pub fn named_in(&self, field: &str, failure: Failure) -> Failure {
+        match self.position {
+            StartPosition::Timestamp(at) => failure.typed(field, &at.to_string(), &self.typed),
+            _ => failure,
+        }
+    }
 }
 
 /// Where a secret is, as it is typed. The secret itself is never typed: others could see the command line.
@@ -78,6 +99,14 @@ pub fn start(text: &str) -> Result<StartPosition, String> {
         .ok_or_else(|| "write earliest, latest, a time as 2026-11-20T08:00:00Z, timestamp:MS or offset:N".to_owned())
 }
 
+/// Reads a position and keeps how it was typed.
+///
+/// # Errors
+/// A sentence.
+pub fn start_argument(text: &str) -> Result<StartArgument, String> {
+    start(text).map(|position| StartArgument { position, typed: text.to_owned() })
+}
+
 /// A position as it can be typed again.
 #[must_use]
 pub fn start_text(position: StartPosition) -> String {
@@ -117,6 +146,23 @@ mod tests {
         assert_eq!(start("2026-11-20T08:00:00Z"), start("timestamp:1795161600000"));
         for bad in ["", "now", "offset:", "offset:-1", "timestamp:1.5", "2026-11-20"] {
             assert!(start(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_refused_is_named_as_it_was_typed() {
+        let message = "4070908800000 is in the future";
+        for (text, field, told) in [
+            ("2099-01-01T00:00:00Z", "source.start", "2099-01-01T00:00:00Z is in the future"),
+            ("timestamp:4070908800000", "source.start", "timestamp:4070908800000 is in the future"),
+            ("2099-01-01T00:00:00Z", "name", message),
+            ("2098-01-01T00:00:00Z", "source.start", message),
+            ("offset:4070908800000", "source.start", message),
+        ] {
+            let mut failure = Failure::usage(message);
+            failure.faults[0].field = Some(field.to_owned());
+            let failure = start_argument(text).expect("a position").named_in("source.start", failure);
+            assert_eq!(failure.faults[0].message, told, "{text} {field}");
         }
     }
 

@@ -40,7 +40,12 @@ pub fn execute(session: &mut Session, arguments: &ResolveArguments) -> Result<Ex
     }
     let (mut items, mut refused, mut exit) = (Vec::new(), 0_usize, Exit::Done);
     for chosen in &chosen {
-        match session.api.post(&path(&partitions, chosen, change.dry_run), Some(&request)) {
+        let answer = session.api.post(&path(&partitions, chosen, change.dry_run), Some(&request));
+        let answer = answer.map_err(|failure| match &decision.restart {
+            Some(start) => start.named_in("restart.start", failure),
+            None => failure,
+        });
+        match answer {
             Ok(answer) => items.push(taken(session, &chosen.partition, answer)?),
             Err(failure) if partition.is_some() => return Err(failure),
             Err(failure) => {
@@ -72,7 +77,7 @@ fn decided(decision: &Decision) -> Option<ResolveRequest> {
     match decision {
         Decision { retry: true, .. } => Some(ResolveRequest::Retry {}),
         Decision { skip: true, .. } => Some(ResolveRequest::Skip {}),
-        Decision { restart: Some(start), .. } => Some(ResolveRequest::Restart { start: *start }),
+        Decision { restart: Some(start), .. } => Some(ResolveRequest::Restart { start: start.position }),
         Decision { .. } => None,
     }
 }

@@ -60,11 +60,17 @@ fn create(session: &mut Session, arguments: CreateStreamArguments) -> Result<Exi
     };
     let body = CreateStream {
         name: name.clone(),
-        source: SourceSettings { instance: from.instance, topic: from.topic, start, filter: FilterSettings { tag } },
+        source: SourceSettings {
+            instance: from.instance,
+            topic: from.topic,
+            start: start.position,
+            filter: FilterSettings { tag },
+        },
         target: TargetSettings { instance: to.instance, topic: to.topic },
         run,
     };
-    let answer = session.api.post(&format!("/v1/streams{}", query(change.dry_run)), Some(&body))?;
+    let answer = session.api.post(&format!("/v1/streams{}", query(change.dry_run)), Some(&body));
+    let answer = answer.map_err(|failure| start.named_in("source.start", failure))?;
     if session.format == Format::Json && !waiting.wait {
         session.screen.json(&answer);
         return Ok(Exit::Done);

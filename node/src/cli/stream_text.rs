@@ -64,7 +64,7 @@ pub fn lag(messages: Option<u64>) -> String {
 
 /// Whether nobody looks at the source in this state, so that it may hold more than was last seen.
 fn looks_away(state: RunState) -> bool {
-    matches!(state, RunState::Blocked | RunState::Faulted)
+    matches!(state, RunState::Blocked | RunState::Faulted | RunState::Paused | RunState::Pausing)
 }
 
 /// How much is left, as it can be known in a state: at least what was last seen, where nobody looks.
@@ -89,7 +89,7 @@ pub fn reason(name: &str, condition: &ConditionView, now: causeway_core::ids::Ti
     }
     match condition.state {
         RunState::Faulted => lines.push(format!("decide: causeway partition list {name}")),
-        RunState::Blocked => lines.push("goes on by itself as soon as it can".to_owned()),
+        RunState::Blocked => lines.push("tries again by itself".to_owned()),
         _ => {}
     }
     lines
@@ -140,25 +140,34 @@ pub fn headline(name: &str, condition: &ConditionView, figures: &StreamFigures, 
 #[must_use]
 pub fn plan(plan: &StreamPlan) -> Vec<String> {
     let copy = &plan.would_copy;
+    let source = &plan.stream.source;
+    let untold = format!("cannot be told until {}/{} is there", source.instance, source.topic);
+    let source_known = !copy.queues.is_empty() || copy.retained_messages.is_some();
     let queues = counted(u64::try_from(copy.queues.len()).unwrap_or(u64::MAX), "queue");
     let since = copy.retained_since.map_or(String::new(), |since| format!(" since {}", time(since)));
     let retained = copy
         .retained_messages
         .map_or_else(|| "an unknown number of messages".to_owned(), |count| counted(count, "message"));
-    let mut lines = vec![format!("  would copy    {queues}, {retained} retained{since}")];
-    let start = start_text(plan.stream.source.start);
+    let mut lines = vec![if source_known {
+        format!("  would copy    {queues}, {retained} retained{since}")
+    } else {
+        format!("  would copy    {untold}")
+    }];
+    let start = start_text(source.start);
     lines.push(match copy.messages_to_copy {
         Some(count) => format!("  from          {start}: {} to copy before new ones", counted(count, "message")),
         None => format!("  from          {start}"),
     });
     let target = &plan.stream.target;
     lines.push(match &plan.would_create {
-        Some(topic) => format!(
-            "  would create  {}/{} with {} on each broker",
-            topic.instance,
-            topic.topic,
-            counted(u64::from(topic.queues), "queue")
-        ),
+        Some(topic) => {
+            let queues = topic.queues.map(|queues| counted(u64::from(queues), "queue"));
+            let queues = queues.map_or_else(
+                || format!("; how many queues {untold}"),
+                |queues| format!(" with {queues} on each broker"),
+            );
+            format!("  would create  {}/{}{queues}", topic.instance, topic.topic)
+        }
         None => format!("  would use     {}/{} as it is", target.instance, target.topic),
     });
     lines
@@ -185,7 +194,7 @@ pub fn details(stream: &StreamView) -> Vec<String> {
         ("slave reads", word(&stream.run.slave_reads)),
         ("partitions", [vec![stream.partitions.to_string()], states].concat().join(", ")),
         ("rate", rate(figures.copied_messages_per_second)),
-        ("lag", behind_by(figures.lag_messages, figures.lag_seconds)),
+        ("lag", behind_by(stream.condition.state, figures)),
         ("RPO", seconds_or_unknown(figures.rpo_seconds)),
         (
             "copied",
@@ -216,10 +225,12 @@ pub fn details(stream: &StreamView) -> Vec<String> {
         .collect()
 }
 
-fn behind_by(messages: Option<u64>, age: Option<f64>) -> String {
-    match (messages, age) {
-        (None, None) => UNKNOWN.to_owned(),
-        _ => format!("{}, {}", lag(messages), seconds_or_unknown(age)),
+fn behind_by(state: RunState, figures: &StreamFigures) -> String {
+    let StreamFigures { lag_messages, lag_seconds, rpo_seconds, .. } = *figures;
+    let messages = at_least(state, lag_messages.is_some(), lag(lag_messages));
+    match behind(state, lag_seconds, rpo_seconds) {
+        age if age == messages => messages,
+        age => format!("{messages}, {age}"),
     }
 }
 
@@ -242,6 +253,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::admin::model::stream::TopicPlan;
 
     fn condition(state: RunState, why: Option<&str>) -> ConditionView {
         ConditionView { state, since: Timestamp(0), why: why.map(str::to_owned), code: None, help: None }
@@ -281,7 +293,17 @@ mod tests {
 
     #[test]
     fn where_nobody_looks_a_lag_is_a_least() {
-        assert_eq!(at_least(RunState::Blocked, true, "0".to_owned()), "≥ 0");
+        for away in [RunState::Blocked, RunState::Faulted, RunState::Paused, RunState::Pausing] {
+            assert_eq!(at_least(away, true, "0".to_owned()), "≥ 0");
+            let figures = StreamFigures {
+                lag_messages: Some(53),
+                lag_seconds: Some(0.0),
+                rpo_seconds: Some(42.0),
+                ..StreamFigures::default()
+            };
+            assert_eq!(behind_by(away, &figures), "≥ 53 messages, 42 s");
+            assert_eq!(behind_by(away, &StreamFigures::default()), UNKNOWN);
+        }
         assert_eq!(at_least(RunState::Blocked, false, UNKNOWN.to_owned()), UNKNOWN);
         assert_eq!(at_least(RunState::Running, true, "0".to_owned()), "0");
         assert_eq!(behind(RunState::Faulted, Some(0.0), Some(42.0)), "42 s");
@@ -297,13 +319,23 @@ mod tests {
                             "messages_to_copy": 1_204_331 },
             "would_create": { "instance": "hohhot", "topic": "orders", "queues": 8 }, "findings": [],
         });
-        let found: StreamPlan = serde_json::from_value(answer).expect("a plan");
+        let mut found: StreamPlan = serde_json::from_value(answer).expect("a plan");
         assert_eq!(
             plan(&found),
             [
                 "  would copy    0 queues, 1,204,331 messages retained since 2026-11-20 08:00:00 UTC",
                 "  from          earliest: 1,204,331 messages to copy before new ones",
                 "  would create  hohhot/orders with 8 queues on each broker",
+            ]
+        );
+        (found.would_copy.retained_messages, found.would_copy.messages_to_copy) = (None, None);
+        found.would_create = found.would_create.map(|topic| TopicPlan { queues: None, ..topic });
+        assert_eq!(
+            plan(&found),
+            [
+                "  would copy    cannot be told until qingdao/orders is there",
+                "  from          earliest",
+                "  would create  hohhot/orders; how many queues cannot be told until qingdao/orders is there",
             ]
         );
     }

@@ -125,7 +125,7 @@ fn complete(request: &[u8]) -> bool {
 }
 
 /// Runs a command line against canned answers: exit, output, errors, requests.
-fn run_against(answers: Vec<(u16, String)>, command: &[&str]) -> (Exit, String, String, String) {
+pub(crate) fn run_against(answers: Vec<(u16, String)>, command: &[&str]) -> (Exit, String, String, String) {
     let (address, received) = server(answers);
     let (screen, out, err) = captured(100);
     let line = ["causeway", "--address", &address].into_iter().chain(command.iter().copied());
@@ -133,7 +133,7 @@ fn run_against(answers: Vec<(u16, String)>, command: &[&str]) -> (Exit, String, 
     (exit, out.text(), err.text(), received.text())
 }
 
-fn error(code: ErrorCode, message: &str) -> String {
+pub(crate) fn error(code: ErrorCode, message: &str) -> String {
     let answer = ErrorAnswer { error: ErrorBody::new(code, message, None), faults: Vec::new() };
     serde_json::to_string(&answer).expect("JSON")
 }
@@ -299,7 +299,14 @@ fn waiting_ends_when_the_stream_runs_or_needs_a_decision() {
     let answers = vec![(200, "{}".to_owned()), status(RunState::Starting)];
     let (exit, _, err, _) = run_against(answers, &["stream", "resume", "orders", "--wait", "--timeout-seconds", "0"]);
     assert_eq!(exit, Exit::TimedOut);
-    assert!(err.contains("orders starting"), "{err}");
+    assert!(err.contains("orders starting") && err.contains("causeway explain CWY-0308"), "{err}");
+    let mut blocked = stream_in(RunState::Blocked);
+    blocked.condition.code = Some(ErrorCode::TopicMissing.to_string());
+    let blocked = serde_json::to_string(&status_of(vec![blocked])).expect("JSON");
+    let answers = vec![(200, "{}".to_owned()), (200, blocked)];
+    let (exit, _, err, _) = run_against(answers, &["stream", "resume", "orders", "--wait", "--timeout-seconds", "0"]);
+    assert_eq!(exit, Exit::TimedOut);
+    assert!(err.contains("causeway explain CWY-0303"), "what keeps it, not that it was too late: {err}");
 }
 
 #[test]

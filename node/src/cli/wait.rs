@@ -43,6 +43,14 @@ enum Verdict {
     Stuck,
 }
 
+/// What was told last of a stream that is waited for.
+#[derive(Debug, Default)]
+struct Told {
+    line: String,
+    /// The code of what the line says keeps it.
+    code: Option<ErrorCode>,
+}
+
 /// Waits; Ctrl-C ends the wait, not what is waited for.
 ///
 /// # Errors
@@ -54,7 +62,7 @@ pub fn wait(session: &mut Session, name: &str, goal: Goal, limit_seconds: Option
     let ended = runtime.block_on(async {
         let mut signals = interrupt::signals()?;
         drawing.begin(&mut session.screen);
-        let mut told = String::new();
+        let mut told = Told::default();
         loop {
             let next = Instant::now() + INTERVAL;
             if let Some(exit) = look(session, name, goal, &mut drawing, &mut told)? {
@@ -73,9 +81,9 @@ pub fn wait(session: &mut Session, name: &str, goal: Goal, limit_seconds: Option
     ended
 }
 
-fn too_late(name: &str, told: &str) -> Failure {
-    let told = if told.is_empty() { name } else { told };
-    Failure::new(ErrorCode::TimedOut, format!("not there in time: {told}"))
+fn too_late(name: &str, told: &Told) -> Failure {
+    Failure::new(told.code.unwrap_or(ErrorCode::TimedOut), format!("not there in time: {}", told.line))
+        .exit(Exit::TimedOut)
         .advise(format!("it goes on; why it is not there: causeway stream show {name}"))
 }
 
@@ -84,7 +92,7 @@ fn look(
     name: &str,
     goal: Goal,
     drawing: &mut Drawing,
-    told: &mut String,
+    told: &mut Told,
 ) -> Result<Option<Exit>, Failure> {
     let answer = session.api.get(PATH)?;
     let status: StatusAnswer = session.api.read(&answer)?;
@@ -101,7 +109,8 @@ fn look(
         (None, None) => format!("{name} is no more"),
         (Some(stream), _) => headline(name, &stream.condition, &stream.figures, stream.catch_up.as_ref()),
     };
-    tell(session, drawing, told, line);
+    tell(session, drawing, &told.line, &line);
+    *told = Told { line, code: stream.and_then(what_keeps) };
     match (judge(stream, sending.is_some(), goal), stream) {
         (Verdict::NotYet, _) => Ok(None),
         (Verdict::Reached, _) => {
@@ -115,17 +124,24 @@ fn look(
 }
 
 /// On a terminal one line that changes; elsewhere a line when the words before the figures change.
-fn tell(session: &mut Session, drawing: &mut Drawing, told: &mut String, line: String) {
+fn tell(session: &mut Session, drawing: &mut Drawing, told: &str, line: &str) {
     let screen = &mut session.screen;
     if session.format != Format::Json {
         let words = |line: &str| line.split("  ").next().unwrap_or_default().to_owned();
         if screen.live {
-            drawing.draw(screen, vec![cut(&line, screen.width)]);
-        } else if words(&line) != words(told) {
-            screen.line(&line);
+            drawing.draw(screen, vec![cut(line, screen.width)]);
+        } else if words(line) != words(told) {
+            screen.line(line);
         }
     }
-    *told = line;
+}
+
+/// The code of what keeps a stream from going on; a stream that copies may have one that keeps it from nothing.
+fn what_keeps(stream: &StreamStatus) -> Option<ErrorCode> {
+    match stream.condition.state {
+        RunState::CatchingUp | RunState::Running => None,
+        _ => stream.condition.code.as_deref().and_then(known),
+    }
 }
 
 fn judge(stream: Option<&StreamStatus>, sends: bool, goal: Goal) -> Verdict {

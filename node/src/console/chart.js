@@ -11,7 +11,7 @@ const SPANS = [5, 15, 30, 60].map((minutes) => minutes * 60000);
 const LONGEST_STEP = 35000;
 
 export class Chart {
-  // words: title, unit, key (field of a point), show (value to text), tone
+  // words: title, unit, key (field of a point), show (value, and the state where it is known, to text), tone
   constructor(words) {
     this.words = words;
     this.points = [];
@@ -121,8 +121,9 @@ export class Chart {
   }
 
   label(values) {
-    const newest = this.points.length ? this.value(this.points[this.points.length - 1]) : null;
-    setText(this.latest, newest === null ? "unknown" : this.words.show(newest));
+    const last = this.points[this.points.length - 1];
+    const newest = last ? this.value(last) : null;
+    setText(this.latest, newest === null ? "unknown" : this.words.show(newest, last.state));
     this.latest.classList.toggle("unknown", newest === null);
     const largest = values.length ? this.words.show(Math.max(...values.map((point) => this.value(point)))) : "unknown";
     const minutes = Math.round(this.span / 60000);
@@ -166,7 +167,7 @@ export class Chart {
     dot.setAttribute("cx", x);
     dot.setAttribute("cy", this.y(value ?? 0));
     dot.setAttribute("visibility", value === null ? "hidden" : "inherit");
-    setText(this.tip, `${format.time(point.at)}  ${value === null ? "unknown" : this.words.show(value)}`);
+    setText(this.tip, `${format.time(point.at)}  ${value === null ? "unknown" : this.words.show(value, point.state)}`);
     this.tip.style.left = `${Math.min(Math.max(x, 70), this.width - 70)}px`;
   }
 }

@@ -93,7 +93,7 @@ function showHeadline(status) {
   const verb = (list, one, many) => `${format.plural(list.length, "stream")} ${list.length === 1 ? one : many}`;
   let [state, text] = ["ready", "No stream yet"];
   if (faulted.length) [state, text] = ["faulted", verb(faulted, "waits for a decision", "wait for a decision")];
-  else if (blocked.length) [state, text] = ["blocked", verb(blocked, "is blocked and heals itself", "are blocked and heal themselves")];
+  else if (blocked.length) [state, text] = ["blocked", verb(blocked, "is blocked and tries again", "are blocked and try again")];
   else if (early.length) [state, text] = ["starting", verb(early, "is starting", "are starting")];
   else if (catching.length) [state, text] = ["catching_up", verb(catching, "is catching up", "are catching up")];
   else if (running.length) [state, text] = ["running", running.length === streams.length ? allRunning(streams.length) : verb(running, "is running", "are running")];

@@ -64,7 +64,7 @@ const MEANINGS = {
   catching_up: "copying a backlog",
   running: "at the end of the source",
   paused: "stopped by an operator",
-  blocked: "something is unavailable; heals itself",
+  blocked: "something is unavailable; tries again",
   faulted: "waits for a decision",
   pausing: "stopped by an operator; its last sends are under way",
   deleting: "being removed",

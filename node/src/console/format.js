@@ -13,6 +13,18 @@ export function count(value) {
   return known(value) ? whole.format(value) : null;
 }
 
+// Where nobody looks at the source it may hold more than was last seen: how much is left is a least, and the time
+// since the target was last known not to be behind says how far it is.
+const LOOKS_AWAY = ["blocked", "faulted", "paused", "pausing"];
+
+export function atLeast(state, text) {
+  return text !== null && LOOKS_AWAY.includes(state) ? `≥ ${text}` : text;
+}
+
+export function behind(state, figures) {
+  return duration(LOOKS_AWAY.includes(state) ? figures?.rpo_seconds : figures?.lag_seconds);
+}
+
 export function rate(value) {
   if (!known(value)) return null;
   return `${value > 0 && value < 10 ? tenth.format(value) : whole.format(value)}/s`;

@@ -52,7 +52,7 @@ class Stream {
     this.catchUp = el("div", { class: "catch-up" }, this.bar, this.barText);
     this.charts = [
       new Chart({ title: "Rate", unit: "messages a second", key: "copied_messages_per_second", show: format.rate, tone: "rate" }),
-      new Chart({ title: "Lag", unit: "messages", key: "lag_messages", show: format.messages, tone: "lag" }),
+      new Chart({ title: "Lag", unit: "messages", key: "lag_messages", show: (value, state) => format.atLeast(state, format.messages(value)), tone: "lag" }),
     ];
     this.extra = el("dl", { class: "facts" });
     this.facts = {};
@@ -89,8 +89,8 @@ class Stream {
     setAttribute(this.since, "title", `since ${format.dateTime(stream.since)}`);
     const paused = stream.state === "paused";
     setFigure(this.figures.rate, paused ? "–" : format.rate(figures.copied_messages_per_second));
-    setFigure(this.figures.lag, format.count(figures.lag_messages));
-    setFigure(this.figures.behind, format.duration(figures.lag_seconds));
+    setFigure(this.figures.lag, format.atLeast(stream.state, format.count(figures.lag_messages)));
+    setFigure(this.figures.behind, format.behind(stream.state, figures));
     setFigure(this.figures.copied, format.count(figures.copied_messages));
     setAttribute(this.row, "data-state", stream.state);
     this.showReason(stream);
@@ -109,7 +109,7 @@ class Stream {
   // The last point is the present, so that the line reaches the edge between two points of the history.
   draw() {
     if (!this.open || !this.latest) return;
-    const present = { at: this.now, ...this.latest.figures };
+    const present = { at: this.now, state: this.latest.state, ...this.latest.figures };
     for (const chart of this.charts) chart.update([...this.history, present], this.now);
   }
 
@@ -212,8 +212,8 @@ function showPartition(row, item) {
   setState(at(2), item.state);
   setAttribute(at(2), "title", item.why ?? stateMeaning(item.state));
   setFigure(at(3), format.rate(figures?.copied_messages_per_second));
-  setFigure(at(4), format.count(figures?.lag_messages));
-  setFigure(at(5), format.duration(figures?.lag_seconds));
+  setFigure(at(4), format.atLeast(item.state, format.count(figures?.lag_messages)));
+  setFigure(at(5), format.behind(item.state, figures));
   setFigure(at(6), item.checkpoint ? format.count(item.checkpoint.source_next) : "none yet");
   setFigure(at(7), item.owner === null ? "none" : `node ${item.owner}`);
   setFigure(at(8), format.count(item.epoch));

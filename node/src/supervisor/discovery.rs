@@ -130,11 +130,14 @@ async fn find<P: Proposer>(discovering: &Discovering<P>, view: &State, stream: &
     let unusable = |error: Error| Trouble { code: error.code(), why: error.to_string() };
     let source_client = discovering.instances.connect(&source.instance, Purpose::Look).await.map_err(unusable)?;
     let target_client = discovering.instances.connect(&target.instance, Purpose::Look).await.map_err(unusable)?;
-    let queues = source_queues(&source_client, source).await?;
     let known: BTreeSet<QueueId> = view.partitions_of(stream.id).map(|(id, _)| id.source.clone()).collect();
+    let source_brokers: BTreeSet<&str> = known.iter().map(|queue| queue.broker.as_str()).collect();
+    let partitions = view.partitions_of(stream.id);
+    let target_brokers: BTreeSet<&str> = partitions.map(|(_, partition)| partition.target.broker.as_str()).collect();
+    let queues = source_queues(&source_client, source, &source_brokers).await?;
     let copied = view.partitions_of(stream.id).any(|(_, partition)| partition.checkpoint.is_some());
     let like = (&source_client, source, queues.len());
-    let places = target_queues(&target_client, target, like, !copied).await?;
+    let places = target_queues(&target_client, target, &target_brokers, like, !copied).await?;
     let new = map_new(&known, &queues, &places);
     if new.is_empty() {
         return Ok(());

@@ -5,6 +5,9 @@
 //! `message.type` only, and one that knows none without any. A topic that exists is never changed; fewer or more queues
 //! than the source's are legal. A target topic that is gone although copies were made into it is not made again: only
 //! an operator can know whether it was meant.
+//!
+//! Name servers forget a topic with the last of its brokers, also when that broker is only down. A missing route proves
+//! that a topic is gone only where a broker that had it is there with its master.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,6 +35,9 @@ const ROUTE_PAUSES: [Duration; 6] = [
     Duration::from_secs(2),
 ];
 
+/// Broker names in one message.
+const NAMED_BROKERS: usize = 4;
+
 /// What keeps a stream's queues from being known. Heals by itself when its cause does.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
@@ -53,39 +59,100 @@ impl Trouble {
     }
 }
 
-/// The queues that can be read from the source topic.
+/// The queues that can be read from the source topic. `brokers` are those that are known to have queues of it.
 ///
 /// # Errors
-/// [`Trouble`] when the topic is missing or has no readable queue, or the instance does not say.
-pub async fn source_queues(client: &Client, end: &Endpoint) -> Result<BTreeSet<QueueId>, Trouble> {
-    let route = client.refresh_route(&end.topic).await.map_err(|error| Trouble::of(end, &error))?;
+/// [`Trouble`] when the topic is missing or has no readable queue, its brokers are down, or the instance does not say.
+pub async fn source_queues(
+    client: &Client,
+    end: &Endpoint,
+    brokers: &BTreeSet<&str>,
+) -> Result<BTreeSet<QueueId>, Trouble> {
+    let Some(route) = proven_route(client, end, brokers).await? else {
+        let missing = causeway_rocketmq::Error::TopicMissing { topic: end.topic.clone() };
+        return Err(Trouble::of(end, &missing));
+    };
     named(route.readable_queues(), end, "read")
 }
 
 /// The queues that can be written to in the target topic; makes the topic when it is missing and `may_create`.
+/// `brokers` are those that are known to have queues of it.
 ///
 /// # Errors
-/// [`Trouble`] when the topic is missing and may or can not be made, has no writable queue, or an instance does not
-/// say.
+/// [`Trouble`] when the topic is missing and may or can not be made, has no writable queue, its brokers are down, or an
+/// instance does not say.
 pub async fn target_queues(
     client: &Client,
     end: &Endpoint,
+    brokers: &BTreeSet<&str>,
     source: (&Client, &Endpoint, usize),
     may_create: bool,
 ) -> Result<BTreeSet<QueueId>, Trouble> {
-    let route = match client.refresh_route(&end.topic).await {
-        Ok(route) => route,
-        Err(error) if code_of(&error) != ErrorCode::TopicMissing => return Err(Trouble::of(end, &error)),
-        Err(_) if !may_create => {
+    let route = match proven_route(client, end, brokers).await? {
+        Some(route) => route,
+        None if !may_create => {
             let why = format!(
-                "topic {} is gone from instance {} although copies were made into it; make it again there, or delete the stream",
+                "topic {} is gone from instance {} although copies were made into it: \
+                 make it again there, or delete the stream if the topic was taken away for good",
                 end.topic, end.instance
             );
             return Err(Trouble { code: ErrorCode::TopicMissing, why });
         }
-        Err(_) => make(client, end, source).await?,
+        None => make(client, end, source).await?,
     };
     named(route.writable_queues(), end, "written")
+}
+
+/// The topic's route; none where the topic is not there.
+///
+/// # Errors
+/// [`Trouble`] when that cannot be told, as during an outage.
+async fn proven_route(
+    client: &Client,
+    end: &Endpoint,
+    brokers: &BTreeSet<&str>,
+) -> Result<Option<Arc<Route>>, Trouble> {
+    if let Some(route) = route_now(client, end).await? {
+        return Ok(Some(route));
+    }
+    expect_master(client, end, brokers).await?;
+    // A broker registers together with its topics. It may have come back since the first look.
+    route_now(client, end).await
+}
+
+async fn route_now(client: &Client, end: &Endpoint) -> Result<Option<Arc<Route>>, Trouble> {
+    match client.refresh_route(&end.topic).await {
+        Ok(route) => Ok(Some(route)),
+        Err(error) if code_of(&error) == ErrorCode::TopicMissing => Ok(None),
+        Err(error) => Err(Trouble::of(end, &error)),
+    }
+}
+
+/// Fails where none of these brokers has a master, or no broker at all where none are given.
+async fn expect_master(client: &Client, end: &Endpoint, brokers: &BTreeSet<&str>) -> Result<(), Trouble> {
+    let known = match client.brokers().await {
+        Ok(known) => known,
+        Err(error) if matches!(code_of(&error), ErrorCode::Unreachable | ErrorCode::TimedOut) => {
+            return Err(Trouble::of(end, &error));
+        }
+        // Proxies do not tell their brokers: their word on the topic has to do.
+        Err(_) => return Ok(()),
+    };
+    let mut masters = known.iter().filter(|broker| broker.master.is_some());
+    if masters.any(|broker| brokers.is_empty() || brokers.contains(&*broker.name)) {
+        return Ok(());
+    }
+    let names: Vec<&str> = brokers.iter().copied().take(NAMED_BROKERS).collect();
+    let absent = match brokers.len().saturating_sub(names.len()) {
+        _ if names.is_empty() => "no broker".to_owned(),
+        0 => format!("none of its brokers ({})", names.join(", ")),
+        more => format!("none of its brokers ({} and {more} more)", names.join(", ")),
+    };
+    let why = format!(
+        "topic {} of instance {}: {absent} has a master there now, so whether the topic still exists cannot be told",
+        end.topic, end.instance
+    );
+    Err(Trouble { code: ErrorCode::Unreachable, why })
 }
 
 async fn make(client: &Client, end: &Endpoint, source: (&Client, &Endpoint, usize)) -> Result<Arc<Route>, Trouble> {
@@ -173,7 +240,22 @@ fn named(queues: Vec<Queue>, end: &Endpoint, how: &str) -> Result<BTreeSet<Queue
 
 #[cfg(test)]
 mod tests {
+    use causeway_rocketmq::ClientSettings;
+    use causeway_rocketmq::stub::{Stub, StubOptions};
+
     use super::*;
+
+    const STUB: &str = "stub";
+
+    async fn pair() -> (Stub, Client) {
+        let stub = Stub::start(StubOptions::default()).await.unwrap();
+        let client = Client::new(ClientSettings::new(vec![stub.address()])).unwrap();
+        (stub, client)
+    }
+
+    fn end() -> Endpoint {
+        Endpoint { instance: crate::supervisor::testing::name("hohhot"), topic: "orders".into() }
+    }
 
     fn attributes(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -203,8 +285,45 @@ mod tests {
 
     #[test]
     fn a_topic_without_usable_queues_is_said_so() {
-        let end = Endpoint { instance: crate::supervisor::testing::name("qingdao"), topic: "orders".into() };
-        let Err(trouble) = named(Vec::new(), &end, "read") else { panic!("no queue is enough") };
-        assert_eq!(trouble.to_string(), "topic orders of instance qingdao has no queue that may be read");
+        let Err(trouble) = named(Vec::new(), &end(), "read") else { panic!("no queue is enough") };
+        assert_eq!(trouble.to_string(), "topic orders of instance hohhot has no queue that may be read");
+    }
+
+    #[tokio::test]
+    async fn a_topic_without_route_is_missing_only_where_a_broker_that_had_it_is_there() {
+        let (stub, client) = pair().await;
+        let read = async |brokers: &[&str]| {
+            source_queues(&client, &end(), &brokers.iter().copied().collect()).await.map_err(|trouble| trouble.code)
+        };
+        assert_eq!(read(&[]).await, Err(ErrorCode::TopicMissing));
+        assert_eq!(read(&["other", STUB]).await, Err(ErrorCode::TopicMissing));
+        assert_eq!(read(&["other"]).await, Err(ErrorCode::Unreachable), "the topic may still be at the other");
+        for without_master in [serde_json::json!({}), serde_json::json!({"1": stub.address()})] {
+            stub.store().listed = Some(without_master);
+            assert_eq!(read(&[]).await, Err(ErrorCode::Unreachable));
+            assert_eq!(read(&[STUB]).await, Err(ErrorCode::Unreachable));
+        }
+        stub.store().create_topic("orders", 2);
+        assert_eq!(read(&[STUB]).await.map(|queues| queues.len()), Ok(2), "a route needs no other proof");
+    }
+
+    #[tokio::test]
+    async fn a_target_topic_is_neither_called_gone_nor_made_while_its_broker_is_down() {
+        let (stub, client) = pair().await;
+        let look = async |brokers: &[&str], may_create| {
+            let source = (&client, &end(), 3);
+            target_queues(&client, &end(), &brokers.iter().copied().collect(), source, may_create).await
+        };
+        let down = look(&["other"], false).await.unwrap_err();
+        assert_eq!(down.code, ErrorCode::Unreachable);
+        let why = "topic orders of instance hohhot: none of its brokers (other) has a master there now, \
+                   so whether the topic still exists cannot be told";
+        assert_eq!(down.to_string(), why);
+        assert_eq!(look(&["other"], true).await.unwrap_err().code, ErrorCode::Unreachable);
+        let many = look(&["a", "b", "c", "d", "e", "f"], false).await.unwrap_err();
+        assert!(many.to_string().contains("(a, b, c, d and 2 more)"), "{many}");
+        assert_eq!(look(&[STUB], false).await.unwrap_err().code, ErrorCode::TopicMissing);
+        assert!(stub.store().own_route("orders").is_none(), "nothing was made");
+        assert_eq!(look(&[STUB], true).await.map(|queues| queues.len()), Ok(3));
     }
 }

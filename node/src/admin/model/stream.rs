@@ -229,6 +229,6 @@ pub struct TopicPlan {
     pub instance: Name,
     /// The topic.
     pub topic: String,
-    /// Queues on each master broker.
-    pub queues: u32,
+    /// Queues on each master broker; none where the source topic, whose count it follows, is not known.
+    pub queues: Option<u32>,
 }
