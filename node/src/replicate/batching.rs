@@ -294,6 +294,9 @@ fn add(
         }
     }
     if needed <= limits.message_bytes {
+        // What is needed is a guess until it is written: a second message must not pass the size of a batch either.
+        let usual = if batch.is_empty() { limits.message_bytes } else { limits.batch_bytes };
+        batch.set_limit(usual.min(limits.message_bytes));
         let pushed = if Transform::is_surely_short(record) {
             let expected = transform.expected_length(record);
             batch.push_with(record.flag, &record.body, expected, |out| transform.write(record, past, out))

@@ -128,6 +128,11 @@ impl Batch {
         self.count = 0;
     }
 
+    /// Changes the most encoded bytes that it takes from now on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Bytes that its buffer has room for.
     #[must_use]
     pub fn capacity(&self) -> usize {
