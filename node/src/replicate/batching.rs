@@ -96,7 +96,6 @@ pub(super) struct Batcher {
     buffers: Arc<Buffers>,
     /// Sends that are complete, the next one first.
     closed: VecDeque<Ready>,
-    closed_bytes: usize,
     /// The send that further records go into; its `message` and `bytes` are set when it is closed.
     open: Ready,
     batch: Batch,
@@ -125,7 +124,6 @@ impl Batcher {
             limits,
             buffers,
             closed: VecDeque::new(),
-            closed_bytes: 0,
             open: Ready::default(),
             batch: Batch::new(limits.message_bytes),
             shared: None,
@@ -137,7 +135,6 @@ impl Batcher {
     /// Forgets what is staged. The next copy stands behind the one of the record before this source offset.
     pub(super) fn restart(&mut self, behind_last_copy: i64) {
         self.closed.clear();
-        self.closed_bytes = 0;
         self.open = Ready::default();
         self.shared = None;
         self.batch = Batch::new(self.limits.message_bytes);
@@ -220,9 +217,7 @@ impl Batcher {
         if self.closed.is_empty() {
             self.close(None);
         }
-        let next = self.closed.pop_front()?;
-        self.closed_bytes = self.closed_bytes.saturating_sub(next.source_bytes);
-        Some(next)
+        self.closed.pop_front()
     }
 
     /// Whether nothing is staged.
@@ -242,7 +237,7 @@ impl Batcher {
 
     /// Source bytes of everything that is staged.
     pub(super) fn staged_bytes(&self) -> usize {
-        self.closed_bytes.saturating_add(self.open.source_bytes)
+        self.closed.iter().chain([&self.open]).map(|ready| ready.source_bytes).sum()
     }
 
     /// Completes the open send, if it holds anything. `last` is its last record, unless that was kept already.
@@ -262,7 +257,6 @@ impl Batcher {
             Content::Batch(bytes) => bytes.len(),
             Content::Single { body, properties, .. } => batch::encoded_len(body.len(), properties.len()),
         });
-        self.closed_bytes = self.closed_bytes.saturating_add(ready.source_bytes);
         self.closed.push_back(ready);
     }
 }

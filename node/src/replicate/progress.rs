@@ -93,47 +93,34 @@ impl ProgressCell {
 
 #[cfg(test)]
 mod tests {
-    use causeway_core::ids::{Epoch, Incarnation, RuleVersion};
     use futures::FutureExt as _;
 
     use super::*;
-
-    fn checkpoint(source_next: i64) -> Checkpoint {
-        Checkpoint {
-            epoch: Epoch(1),
-            rule_version: RuleVersion(0),
-            source_next,
-            target_next: source_next,
-            source_incarnation: Incarnation(0),
-            target_incarnation: Incarnation(0),
-            fingerprint: None,
-            last_copy: None,
-        }
-    }
+    use crate::supervisor::testing::checkpoint;
 
     #[test]
     fn only_the_newest_is_taken_and_only_once() {
         let cell = ProgressCell::default();
         assert_eq!(cell.take_changed(), None);
-        cell.store(checkpoint(1));
-        cell.store(checkpoint(2));
-        assert_eq!(cell.take_changed(), Some(checkpoint(2)));
+        cell.store(checkpoint(1, 1));
+        cell.store(checkpoint(1, 2));
+        assert_eq!(cell.take_changed(), Some(checkpoint(1, 2)));
         assert_eq!(cell.take_changed(), None);
-        assert_eq!(cell.newest(), Some(checkpoint(2)));
+        assert_eq!(cell.newest(), Some(checkpoint(1, 2)));
     }
 
     #[test]
     fn a_waiter_waits_for_its_checkpoint_or_a_newer_one() {
         let awaited = Arc::new(Notify::new());
         let cell = ProgressCell::telling(Arc::clone(&awaited));
-        let wanted = checkpoint(5);
+        let wanted = checkpoint(1, 5);
         assert!(awaited.notified().now_or_never().is_none());
         assert!(cell.wait_committed(&wanted).now_or_never().is_none());
         assert!(awaited.notified().now_or_never().is_some(), "whoever carries progress on is told");
-        cell.committed(&checkpoint(4));
+        cell.committed(&checkpoint(1, 4));
         assert!(cell.wait_committed(&wanted).now_or_never().is_none());
-        cell.committed(&checkpoint(6));
-        cell.committed(&checkpoint(3));
+        cell.committed(&checkpoint(1, 6));
+        cell.committed(&checkpoint(1, 3));
         assert!(awaited.notified().now_or_never().is_some());
         assert!(cell.wait_committed(&wanted).now_or_never().is_some());
         assert!(awaited.notified().now_or_never().is_none(), "nobody waits for what is there");

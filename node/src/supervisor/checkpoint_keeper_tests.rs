@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use causeway_core::checkpoint::Checkpoint;
 use causeway_core::command::Command;
-use causeway_core::ids::{Epoch, Incarnation, RuleVersion};
+use causeway_core::ids::Epoch;
 use futures::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -18,7 +18,7 @@ use crate::supervisor::checkpoint_keeper::{Keeping, MAXIMUM_REPORTS, SHORTEST_IN
 use crate::supervisor::fake_cluster::FakeCluster;
 use crate::supervisor::progress_board::ProgressBoard;
 use crate::supervisor::proposer::Proposer;
-use crate::supervisor::testing::{ME, Replica};
+use crate::supervisor::testing::{ME, Replica, checkpoint};
 
 struct Rig {
     cluster: FakeCluster,
@@ -59,19 +59,6 @@ impl Rig {
         self.keeper.await.unwrap();
         let view = agreed_by.view();
         view.partitions.values().map(|partition| partition.checkpoint.as_ref().map(|c| c.source_next)).collect()
-    }
-}
-
-fn checkpoint(epoch: u64, source_next: i64) -> Checkpoint {
-    Checkpoint {
-        epoch: Epoch(epoch),
-        rule_version: RuleVersion(0),
-        source_next,
-        target_next: source_next,
-        source_incarnation: Incarnation(0),
-        target_incarnation: Incarnation(0),
-        fingerprint: None,
-        last_copy: None,
     }
 }
 

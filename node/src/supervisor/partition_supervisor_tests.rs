@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::{Actor, Addr};
-use causeway_core::checkpoint::Checkpoint;
 use causeway_core::command::{Command, Progress};
 use causeway_core::error_code::ErrorCode;
 use causeway_core::fault::{Fault, Resolution};
-use causeway_core::ids::{Epoch, Incarnation, RuleVersion};
+use causeway_core::ids::Epoch;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use tokio::sync::watch;
@@ -27,7 +26,7 @@ use crate::supervisor::lifeline::Lifeline;
 use crate::supervisor::partition_supervisor::{Drain, Equipment, PartitionSupervisor};
 use crate::supervisor::progress_board::ProgressBoard;
 use crate::supervisor::proposer::Proposer;
-use crate::supervisor::testing::{ME, Replica};
+use crate::supervisor::testing::{ME, Replica, checkpoint};
 
 /// What pipelines did.
 #[derive(Default)]
@@ -291,20 +290,6 @@ impl Lines {
     }
 }
 
-/// A checkpoint of the first ownership.
-fn checkpoint(source_next: i64) -> Checkpoint {
-    Checkpoint {
-        epoch: Epoch(1),
-        rule_version: RuleVersion(0),
-        source_next,
-        target_next: source_next,
-        source_incarnation: Incarnation(0),
-        target_incarnation: Incarnation(0),
-        fingerprint: None,
-        last_copy: None,
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_fault_is_an_error_in_the_log_once_and_a_rewind_a_warning() {
     fn gap(_: Launch, _: Arc<Log>) -> LocalBoxFuture<'static, PartitionExit> {
@@ -314,7 +299,7 @@ async fn a_fault_is_an_error_in_the_log_once_and_a_rewind_a_warning() {
         if launch.agreed.partition.rewinds > 0 {
             return until_stopped(launch, log);
         }
-        async { PartitionExit::TargetRewound { checkpoint: checkpoint(3), lost: 2 } }.boxed_local()
+        async { PartitionExit::TargetRewound { checkpoint: checkpoint(1, 3), lost: 2 } }.boxed_local()
     }
     let ends: [(Pipeline, &str, &str); 2] = [(gap, "ERROR", "code=CWY-0401"), (rewound, " WARN", "source_next=3")];
     for (pipeline, level, said) in ends {
@@ -322,7 +307,7 @@ async fn a_fault_is_an_error_in_the_log_once_and_a_rewind_a_warning() {
         let guard = lines.listen();
         on_virtual_time(async {
             let mut replica = Replica::with_partitions(1);
-            let progress = vec![Progress { partition: replica.partition(0), checkpoint: checkpoint(5) }];
+            let progress = vec![Progress { partition: replica.partition(0), checkpoint: checkpoint(1, 5) }];
             replica.apply(Command::RecordProgress { node: ME, progress });
             let _rig = Rig::start(replica, pipeline);
             sleep(Duration::from_secs(60)).await;

@@ -1,7 +1,8 @@
 //! A replica of the state for the supervisor's tests: real commands through the real state machine, no Raft.
 
+use causeway_core::checkpoint::Checkpoint;
 use causeway_core::command::{CURRENT_VERSION, Command, Envelope, NewPartition};
-use causeway_core::ids::{ClusterId, InstanceIdentity, NodeId, StreamId, Timestamp};
+use causeway_core::ids::{ClusterId, Epoch, Incarnation, InstanceIdentity, NodeId, RuleVersion, StreamId, Timestamp};
 use causeway_core::instance::InstanceSpec;
 use causeway_core::name::Name;
 use causeway_core::outcome::Outcome;
@@ -23,6 +24,20 @@ pub(crate) fn name(text: &str) -> Name {
 /// A queue of broker `broker-a`.
 pub(crate) fn queue(number: u32) -> QueueId {
     QueueId { broker: "broker-a".into(), queue: number }
+}
+
+/// Progress of an ownership whose target holds exactly what its source does.
+pub(crate) fn checkpoint(epoch: u64, source_next: i64) -> Checkpoint {
+    Checkpoint {
+        epoch: Epoch(epoch),
+        rule_version: RuleVersion(0),
+        source_next,
+        target_next: source_next,
+        source_incarnation: Incarnation(0),
+        target_incarnation: Incarnation(0),
+        fingerprint: None,
+        last_copy: None,
+    }
 }
 
 /// What an operator says of an instance.
