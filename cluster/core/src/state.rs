@@ -20,7 +20,7 @@ use crate::ids::{ClusterId, NodeId, StreamId, Timestamp};
 use crate::instance::Instance;
 use crate::name::Name;
 use crate::outcome::{Outcome, Refusal};
-use crate::partition::{Partition, PartitionId};
+use crate::partition::{Partition, PartitionId, QueueId};
 use crate::stream::Stream;
 
 pub use node::Node;
@@ -78,7 +78,8 @@ impl State {
 
     /// The partitions of a stream, in the order of their source queues.
     pub fn partitions_of(&self, id: StreamId) -> impl Iterator<Item = (&PartitionId, &Partition)> {
-        self.partitions.iter().filter(move |(partition, _)| partition.stream == id)
+        let first = PartitionId { stream: id, source: QueueId { broker: String::new(), queue: 0 } };
+        self.partitions.range(first..).take_while(move |(partition, _)| partition.stream == id)
     }
 
     fn initialise(&mut self, cluster: ClusterId) -> Result<Outcome, Refusal> {

@@ -257,6 +257,25 @@ fn queues_that_are_found_later_lose_no_new_message_and_do_not_copy_what_the_stre
 }
 
 #[test]
+fn the_partitions_of_a_stream_are_all_of_its_own_and_no_others() {
+    let (mut replica, _) = Replica::with_partition();
+    let mut expected = Vec::new();
+    for text in ["before", "between", "behind"] {
+        let Outcome::StreamCreated(id) = replica.apply(stream(text, StartPosition::Earliest)) else { panic!("{text}") };
+        let queues = [("", 0), ("broker-a", 0), ("broker-a", u32::MAX), ("broker-b", 0)]
+            .map(|(broker, queue)| QueueId { broker: broker.into(), queue });
+        let partitions = queues.iter().map(|it| NewPartition { source: it.clone(), target: it.clone() }).collect();
+        assert_eq!(replica.apply(Command::AddPartitions { stream: id, partitions }), Outcome::Done);
+        expected.push((id, queues));
+    }
+    for (id, queues) in expected {
+        let found: Vec<_> = replica.state.partitions_of(id).map(|(partition, _)| partition.clone()).collect();
+        assert_eq!(found, queues.map(|source| PartitionId { stream: id, source }));
+    }
+    assert_eq!(replica.state.partitions_of(StreamId(u64::MAX)).count(), 0);
+}
+
+#[test]
 fn a_recreated_stream_is_another_stream() {
     let (mut replica, partition) = Replica::with_partition();
     assert_eq!(replica.apply(Command::DeleteStream { name: name("orders") }), Outcome::Done);
