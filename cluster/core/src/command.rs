@@ -12,6 +12,7 @@
 //! | 2 | `DecideFault` |
 //! | 2 | refused: a second instance of one identity, a stream that copies what another one copies |
 //! | 2 | the fault of a send that was stored in another queue; a skip that gives up the last copy |
+//! | 3 | several nodes: `StartNode` and everything behind it; a partition knows how its last ownership ended |
 
 use serde::{Deserialize, Serialize};
 
@@ -20,12 +21,13 @@ use crate::fault::{Fault, Resolution};
 use crate::ids::{ClusterId, Epoch, InstanceIdentity, NodeId, StreamId, Timestamp};
 use crate::instance::InstanceSpec;
 use crate::name::Name;
+use crate::node::{JoinToken, MemberRole, NodeSpec, ProcessId};
 use crate::partition::{PartitionId, QueueId, RaisedFault};
 use crate::stream::StreamSpec;
 
 /// The newest version of the command set. A node that meets a higher one stops, because to skip a command it does
 /// not know would make its state differ from the others'.
-pub const CURRENT_VERSION: u16 = 2;
+pub const CURRENT_VERSION: u16 = 3;
 
 /// A command with what the log needs to know about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,8 +68,7 @@ pub enum Command {
         /// 64 random bits.
         cluster: ClusterId,
     },
-    /// A node's process started: every partition that the node owned gets a new epoch, so that whatever the previous
-    /// process left behind can be told apart.
+    /// The only node's process started: versions 1 and 2. [`Self::StartNode`] is proposed instead.
     NodeStarted {
         /// The node.
         node: NodeId,
@@ -175,4 +176,106 @@ pub enum Command {
         /// The decision.
         resolution: Resolution,
     },
+    /// A node's process started: every partition that the node owns gets a new epoch, so that whatever the previous
+    /// process left behind can be told apart. Refused for a node that was never admitted, unless it is the first.
+    StartNode {
+        /// The node.
+        node: NodeId,
+        /// What it says of itself.
+        spec: NodeSpec,
+        /// This start.
+        process: ProcessId,
+    },
+    /// Lets one more node in, whoever shows the token.
+    IssueJoinToken {
+        /// SHA-256 of the token.
+        hash: [u8; 32],
+        /// What it permits.
+        token: JoinToken,
+    },
+    /// A node shows its token and gets its id.
+    AdmitNode {
+        /// SHA-256 of the token.
+        token: [u8; 32],
+        /// What the node says of itself.
+        spec: NodeSpec,
+    },
+    /// Asks a node to be a voter or a learner.
+    SetRole {
+        /// The node.
+        node: NodeId,
+        /// What it shall be.
+        role: MemberRole,
+    },
+    /// Asks a node to give its partitions away, or to take some again.
+    SetDraining {
+        /// The node.
+        node: NodeId,
+        /// Whether it gives them away.
+        draining: bool,
+    },
+    /// Takes a node out of the cluster for good.
+    RemoveNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// Lets a newer version of the command set be proposed. Refused while a node does not know it.
+    RaiseVersion {
+        /// The version.
+        to: u16,
+    },
+    /// Asks the owner of a partition to let go of it in favour of another node.
+    Move {
+        /// The partition.
+        partition: PartitionId,
+        /// Its epoch.
+        epoch: Epoch,
+        /// Who shall run it; the owner itself takes an earlier wish back.
+        to: NodeId,
+    },
+    /// The owner let go: it sends nothing any more, and everything that it sent is answered.
+    Release {
+        /// The partition.
+        partition: PartitionId,
+        /// The owner.
+        node: NodeId,
+        /// Its epoch.
+        epoch: Epoch,
+        /// How far it came; none when nothing was copied since the last report.
+        checkpoint: Option<Checkpoint>,
+    },
+}
+
+impl Command {
+    /// The version of the command set that this command came with: it must not be proposed before that is agreed on.
+    #[must_use]
+    pub fn since(&self) -> u16 {
+        match self {
+            Self::Initialise { .. }
+            | Self::NodeStarted { .. }
+            | Self::PutInstance { .. }
+            | Self::DeleteInstance { .. }
+            | Self::CreateStream { .. }
+            | Self::PauseStream { .. }
+            | Self::ResumeStream { .. }
+            | Self::DeleteStream { .. }
+            | Self::AddPartitions { .. }
+            | Self::Assign { .. }
+            | Self::RecordProgress { .. }
+            | Self::Rewind { .. }
+            | Self::RaiseFault { .. }
+            | Self::ResolveFault { .. }
+            | Self::PutToken { .. } => 1,
+            Self::DecideFault { .. } => 2,
+            Self::StartNode { .. }
+            | Self::IssueJoinToken { .. }
+            | Self::AdmitNode { .. }
+            | Self::SetRole { .. }
+            | Self::SetDraining { .. }
+            | Self::RemoveNode { .. }
+            | Self::RaiseVersion { .. }
+            | Self::Move { .. }
+            | Self::Release { .. } => 3,
+        }
+    }
 }

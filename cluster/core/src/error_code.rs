@@ -57,6 +57,11 @@ error_codes! {
     /// Another stream copies the same messages between the same topics.
     CopiedAlready = 114,
 
+    /// No node of that name or id.
+    NoSuchNode = 115,
+    /// The last voter stays.
+    LastVoter = 116,
+
     /// No token, or a wrong one.
     Unauthenticated = 201,
     /// A secret reference could not be read.
@@ -65,6 +70,8 @@ error_codes! {
     UnsafeBind = 203,
     /// The request came through a foreign name or from a foreign page.
     ForeignRequest = 204,
+    /// The join token is not valid.
+    NoSuchJoinToken = 206,
 
     /// A name server or broker could not be reached.
     Unreachable = 301,
@@ -120,6 +127,8 @@ error_codes! {
     WrittenByNewer = 507,
     /// The node cannot listen at its address.
     AddressUnusable = 508,
+    /// A node's build is older than what the cluster agreed on.
+    NodeTooOld = 509,
 }
 
 impl fmt::Display for ErrorCode {

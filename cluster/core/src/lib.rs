@@ -4,7 +4,7 @@
 //! inside a [`command::Envelope`], identifiers come from the log index or from the proposer, and every map is
 //! ordered. Two replicas that apply the same log hold the same [`state::State`], byte for byte.
 //!
-//! Reading order: [`ids`], [`instance`], [`stream`], [`partition`], [`checkpoint`], [`provenance`],
+//! Reading order: [`ids`], [`instance`], [`stream`], [`partition`], [`checkpoint`], [`node`], [`provenance`],
 //! [`command`], [`outcome`], [`state`], [`error_code`].
 
 pub mod checkpoint;
@@ -15,6 +15,7 @@ pub mod fault;
 pub mod ids;
 pub mod instance;
 pub mod name;
+pub mod node;
 pub mod outcome;
 pub mod partition;
 pub mod plan;

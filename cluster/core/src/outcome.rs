@@ -1,14 +1,16 @@
 //! What applying a command answers. A refusal is an answer, never an error: it is the same on every replica.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error_code::ErrorCode;
 use crate::fault::Fault;
-use crate::ids::{Epoch, StreamId};
+use crate::ids::{Epoch, NodeId, StreamId};
 use crate::name::Name;
 
 /// The answer to a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Done; nothing more to say.
     Done,
@@ -23,6 +25,8 @@ pub enum Outcome {
     },
     /// The partition's new epoch.
     NewEpoch(Epoch),
+    /// A node belongs to the cluster now, under this id.
+    NodeAdmitted(NodeId),
     /// Nothing was changed.
     Refused(Refusal),
 }
@@ -101,6 +105,71 @@ pub enum Refusal {
     /// Another stream copies the same messages between the same topics.
     #[error("stream {0} copies between these topics already: every message that both take would be stored twice")]
     CopiedAlready(Name),
+    /// No node of that id belongs to the cluster.
+    #[error("node {0} does not belong to the cluster")]
+    NoSuchNode(NodeId),
+    /// Another node has the name.
+    #[error("node {node} is called {name} already; every node needs a name of its own")]
+    NodeNameTaken {
+        /// The name.
+        name: Name,
+        /// Who has it.
+        node: NodeId,
+    },
+    /// Not `host:port`.
+    #[error("the node's address cannot be used: {0}")]
+    InvalidAddress(String),
+    /// The join token is unknown, used, or over.
+    #[error("this join token is not valid: it was used before, it has expired, or it was never issued here")]
+    NoSuchJoinToken,
+    /// A bound of the cluster is reached.
+    #[error("there are {maximum} {what} already, and more are not possible")]
+    TooMany {
+        /// Of what.
+        what: TooMany,
+        /// The bound.
+        maximum: usize,
+    },
+    /// A node's build does not know a version of the command set.
+    #[error("node {node} knows version {knows} of the command set, and version {needed} is needed")]
+    TooOld {
+        /// The node.
+        node: Name,
+        /// What it knows.
+        knows: u16,
+        /// What is needed.
+        needed: u16,
+    },
+    /// No build knows it yet.
+    #[error("there is no version {0} of the command set")]
+    NoSuchVersion(u16),
+    /// Nobody would be left to decide.
+    #[error("it is the last voter of the cluster: make another node a voter first")]
+    LastVoter,
+    /// Nobody asked for the partition to be moved.
+    #[error("partition {0} is not asked to move")]
+    NotMoving(String),
+    /// The report is older than what is agreed on.
+    #[error("the progress of partition {0} does not go back")]
+    ProgressGoesBack(String),
+}
+
+/// What there may be only so many of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TooMany {
+    /// Nodes of the cluster.
+    Nodes,
+    /// Join tokens that wait to be used.
+    JoinTokens,
+}
+
+impl fmt::Display for TooMany {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Nodes => "nodes",
+            Self::JoinTokens => "join tokens",
+        })
+    }
 }
 
 impl Refusal {
@@ -118,7 +187,15 @@ impl Refusal {
             Self::NoSuchStream(_) => ErrorCode::NoSuchStream,
             Self::SameTopic => ErrorCode::SameTopic,
             Self::NoSuchPartition(_) => ErrorCode::NoSuchPartition,
-            Self::StaleEpoch { .. } | Self::NotARewind => ErrorCode::StaleEpoch,
+            Self::StaleEpoch { .. } | Self::NotARewind | Self::NotMoving(_) | Self::ProgressGoesBack(_) => {
+                ErrorCode::StaleEpoch
+            }
+            Self::NoSuchNode(_) => ErrorCode::NoSuchNode,
+            Self::NodeNameTaken { .. } => ErrorCode::NameTaken,
+            Self::InvalidAddress(_) | Self::TooMany { .. } | Self::NoSuchVersion(_) => ErrorCode::InvalidRequest,
+            Self::NoSuchJoinToken => ErrorCode::NoSuchJoinToken,
+            Self::TooOld { .. } => ErrorCode::NodeTooOld,
+            Self::LastVoter => ErrorCode::LastVoter,
             Self::NotFaulted(_) | Self::CannotSkip(_) | Self::ProgressBehindFault { .. } => ErrorCode::CannotResolve,
         }
     }

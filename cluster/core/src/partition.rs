@@ -5,8 +5,9 @@
 //!  ----------------> idle ----------> owned(epoch) --------------> faulted
 //!                      ^                 |    ^                       |
 //!                      |                 |    |  Resolve (new epoch)  |
-//!                      |   NodeStarted,  |    +-----------------------+
-//!                      |   Rewind: epoch + 1, same owner
+//!                      |                 |    +-----------------------+
+//!                      |   StartNode, Rewind: epoch + 1, same owner
+//!                      |   Move, then Release: epoch + 1, the other owner, nothing on its way
 //! ```
 
 use std::fmt;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::Checkpoint;
 use crate::fault::{Fault, Resolution};
 use crate::ids::{Epoch, Generation, Incarnation, NodeId, StreamId, Timestamp};
+use crate::node::Predecessor;
 use crate::stream::StartPosition;
 
 /// A queue of a topic: which broker holds it, and its number there.
@@ -88,6 +90,10 @@ pub struct Partition {
     pub epoch: Epoch,
     /// Who runs it; none before the first assignment.
     pub owner: Option<NodeId>,
+    /// Who runs it when its owner has let go of it; none while it stays where it is.
+    pub moving_to: Option<NodeId>,
+    /// How the ownership before this one ended.
+    pub predecessor: Predecessor,
     /// Progress; none before the first.
     pub checkpoint: Option<Checkpoint>,
     /// Why it is stopped and waits for a decision.
@@ -112,5 +118,11 @@ impl Partition {
     #[must_use]
     pub fn assignment(&self) -> Option<Assignment> {
         self.owner.map(|node| Assignment { node, epoch: self.epoch })
+    }
+
+    /// The same owner goes on under a new epoch, and looks first what it left on its way under the old one.
+    pub(crate) fn begin_again(&mut self) {
+        self.epoch = self.epoch.next();
+        self.predecessor = self.owner.map_or(self.predecessor, Predecessor::Ended);
     }
 }

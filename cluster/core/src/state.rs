@@ -3,12 +3,14 @@
 //! Determinism contract: [`State::apply`] is a function of the state, the entry's index and the envelope, and of
 //! nothing else. A refusal is an [`Outcome`], never an error. Applying the same log on two replicas gives equal states.
 //!
-//! One command family a file: [`instance`], [`stream`], [`partition`], [`progress`], [`node`].
+//! One command family a file: [`instance`], [`stream`], [`partition`], [`progress`], [`node`]. The stored form
+//! is in [`snapshot`].
 
 mod instance;
 mod node;
 mod partition;
 mod progress;
+mod snapshot;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -19,18 +21,17 @@ use crate::command::{Command, Envelope};
 use crate::ids::{ClusterId, NodeId, StreamId, Timestamp};
 use crate::instance::Instance;
 use crate::name::Name;
+use crate::node::{JoinToken, Node};
 use crate::outcome::{Outcome, Refusal};
 use crate::partition::{Partition, PartitionId, QueueId};
 use crate::stream::Stream;
-
-pub use node::Node;
 
 /// Everything the cluster agreed on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct State {
     /// The cluster's identifier; none before it was initialised.
     pub cluster: Option<ClusterId>,
-    /// Nodes that have ever started.
+    /// Nodes that belong to the cluster.
     pub nodes: BTreeMap<NodeId, Node>,
     /// Registered instances.
     pub instances: BTreeMap<Name, Instance>,
@@ -40,6 +41,12 @@ pub struct State {
     pub partitions: BTreeMap<PartitionId, Partition>,
     /// SHA-256 of API tokens by name.
     pub tokens: BTreeMap<Name, [u8; 32]>,
+    /// Permissions to join that wait to be used, by the SHA-256 of the token.
+    pub join_tokens: BTreeMap<[u8; 32], JoinToken>,
+    /// The highest id that a node ever had; the next one to join gets the one above it.
+    pub highest_node: NodeId,
+    /// The newest version of the command set that may be proposed: every node knows it.
+    pub agreed_version: u16,
 }
 
 impl State {
@@ -66,8 +73,25 @@ impl State {
             Command::DecideFault { partition, raised, resolution } => {
                 self.resolve_fault(partition, Some(raised), *resolution, at)
             }
+            Command::StartNode { node, spec, process } => self.start_node(*node, spec, *process, at),
+            Command::IssueJoinToken { hash, token } => self.issue_join_token(*hash, token, at),
+            Command::AdmitNode { token, spec } => self.admit_node(*token, spec, at),
+            Command::SetRole { node, role } => self.set_role(*node, *role),
+            Command::SetDraining { node, draining } => self.set_draining(*node, *draining),
+            Command::RemoveNode { node } => self.remove_node(*node),
+            Command::RaiseVersion { to } => self.raise_version(*to),
+            Command::Move { partition, epoch, to } => self.move_partition(partition, *epoch, *to),
+            Command::Release { partition, node, epoch, checkpoint } => {
+                self.release(partition, *node, *epoch, checkpoint.as_ref())
+            }
         };
-        result.unwrap_or_else(Outcome::Refused)
+        match result {
+            Ok(outcome) => {
+                self.agreed_version = self.agreed_version.max(envelope.version);
+                outcome
+            }
+            Err(refusal) => Outcome::Refused(refusal),
+        }
     }
 
     /// The stream of this identifier.

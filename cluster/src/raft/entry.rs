@@ -4,6 +4,7 @@
 
 use causeway_core::codec;
 use causeway_core::command::{CURRENT_VERSION, Envelope};
+use causeway_core::state::State;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -29,13 +30,28 @@ pub(super) fn wrap<T: Serialize>(version: u16, value: &T) -> Result<Vec<u8>, cod
     Ok(bytes)
 }
 
-/// Reads a value whose version is known; `place` names it in errors.
+/// Reads a value whose version is known and whose form no version changed; `place` names it in errors.
 pub(super) fn unwrap<T: DeserializeOwned>(bytes: &[u8], place: &str) -> Result<T, Fatal> {
-    let undecodable = |reason: String| Fatal::Undecodable { place: place.to_owned(), reason };
+    let (_, value) = split(bytes, place)?;
+    codec::decode(value).map_err(|error| undecodable(place, &error))
+}
+
+/// Reads a state in the form of the version that stands before it.
+pub(super) fn unwrap_state(bytes: &[u8], place: &str) -> Result<State, Fatal> {
+    let (version, value) = split(bytes, place)?;
+    State::from_snapshot(version, value).map_err(|error| undecodable(place, &error))
+}
+
+fn split<'a>(bytes: &'a [u8], place: &str) -> Result<(u16, &'a [u8]), Fatal> {
     let (version, value) =
-        bytes.split_first_chunk::<VERSION_BYTES>().ok_or_else(|| undecodable("too short".to_owned()))?;
-    verify_version(u16::from_be_bytes(*version), place)?;
-    codec::decode(value).map_err(|error| undecodable(error.to_string()))
+        bytes.split_first_chunk::<VERSION_BYTES>().ok_or_else(|| undecodable(place, &"too short"))?;
+    let version = u16::from_be_bytes(*version);
+    verify_version(version, place)?;
+    Ok((version, value))
+}
+
+fn undecodable(place: &str, reason: &dyn std::fmt::Display) -> Fatal {
+    Fatal::Undecodable { place: place.to_owned(), reason: reason.to_string() }
 }
 
 /// Refuses what a newer Causeway wrote.

@@ -73,8 +73,8 @@ fn base(snapshot: &Snapshot) -> Result<Base, Fatal> {
     let SnapshotHeader { position, membership, command_version, .. } = &snapshot.header;
     let place = format!("the snapshot at {}", position.index);
     entry::verify_version(*command_version, &place)?;
-    let state =
-        codec::decode(&snapshot.state).map_err(|error| Fatal::Undecodable { place, reason: error.to_string() })?;
+    let state = State::from_snapshot(*command_version, &snapshot.state)
+        .map_err(|error| Fatal::Undecodable { place, reason: error.to_string() })?;
     Ok(Base { position: *position, membership: membership.clone(), state })
 }
 
@@ -95,8 +95,8 @@ fn genesis(mut db: Db, voters: &[NodeId]) -> Result<(Db, Base), Fatal> {
 fn stored(state: &State, position: Position, membership: Membership, made_here: bool) -> Result<Snapshot, Fatal> {
     let place = || format!("the snapshot at {}", position.index);
     let undecodable = |error: codec::Error| Fatal::Undecodable { place: place(), reason: error.to_string() };
-    let bytes = codec::encode(state).map_err(undecodable)?;
-    let back: State = codec::decode(&bytes).map_err(undecodable)?;
+    let bytes = state.to_snapshot().map_err(undecodable)?;
+    let back = State::from_snapshot(CURRENT_VERSION, &bytes).map_err(undecodable)?;
     if back != *state {
         return Err(Fatal::Undecodable { place: place(), reason: "it reads back as another state".to_owned() });
     }
@@ -129,7 +129,7 @@ impl Replica {
         }
         let position = convert::snapshot_position(snapshot);
         let membership = convert::membership(snapshot.get_metadata().get_conf_state());
-        let state: State = entry::unwrap(&snapshot.data, &format!("the received snapshot at {}", position.index))?;
+        let state = entry::unwrap_state(&snapshot.data, &format!("the received snapshot at {}", position.index))?;
         let file = stored(&state, position, membership.clone(), false)?;
         self.node.mut_store().db_mut().snapshots.write(&file)?;
         self.node.mut_store().stage_reset(position);

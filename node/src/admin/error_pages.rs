@@ -36,10 +36,13 @@ pages! {
     NoSuchPath = "0112",
     RequestTooLarge = "0113",
     CopiedAlready = "0114",
+    NoSuchNode = "0115",
+    LastVoter = "0116",
     Unauthenticated = "0201",
     SecretUnavailable = "0202",
     UnsafeBind = "0203",
     ForeignRequest = "0204",
+    NoSuchJoinToken = "0206",
     Unreachable = "0301",
     InstanceDenied = "0302",
     TopicMissing = "0303",
@@ -66,6 +69,7 @@ pages! {
     Internal = "0506",
     WrittenByNewer = "0507",
     AddressUnusable = "0508",
+    NodeTooOld = "0509",
 }
 
 /// What a code means, in a few words: the page's heading.

@@ -7,9 +7,10 @@
 use std::time::Duration;
 
 use causeway_cluster::Handle;
-use causeway_core::command::Command;
+use causeway_core::command::{CURRENT_VERSION, Command};
 use causeway_core::ids::{ClusterId, InstanceIdentity};
 use causeway_core::name::Name;
+use causeway_core::node::{NodeSpec, ProcessId};
 use causeway_core::outcome::{Outcome, Refusal};
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
@@ -38,7 +39,9 @@ pub(super) async fn introduce(cluster: &Handle, config: &NodeConfig) -> Result<(
         }
     }
     let NodeSection { id: node, name, region, .. } = config.node.clone();
-    agree(cluster, "start the node", Command::NodeStarted { node, name, region }).await?;
+    let spec = NodeSpec { name, region, address: None, supports: CURRENT_VERSION };
+    let process = ProcessId(u128::from(random()?) << 64 | u128::from(random()?));
+    agree(cluster, "start the node", Command::StartNode { node, spec, process }).await?;
     for instance in &config.instances {
         register(cluster, instance).await?;
     }

@@ -54,11 +54,14 @@ impl Exit {
             Code::NoSuchInstance
             | Code::NoSuchStream
             | Code::NoSuchPartition
+            | Code::NoSuchNode
             | Code::NoSuchPath
             | Code::TopicMissing => Self::NotFound,
             Code::CannotResolve
             | Code::RequestTooLarge
             | Code::Unauthenticated
+            | Code::NoSuchJoinToken
+            | Code::NodeTooOld
             | Code::UnsafeBind
             | Code::ForeignRequest
             | Code::InstanceDenied
@@ -69,6 +72,7 @@ impl Exit {
             | Code::InstanceInUse
             | Code::VersionConflict
             | Code::AlreadyInitialised
+            | Code::LastVoter
             | Code::StaleEpoch => Self::Conflict,
             Code::Unreachable | Code::Busy | Code::TlsFailed | Code::Unavailable | Code::SecretUnavailable => {
                 Self::Unavailable

@@ -11,6 +11,7 @@ use causeway_core::ids::{
     ClusterId, Epoch, Generation, Incarnation, InstanceIdentity, NodeId, RuleVersion, StreamId, Timestamp,
 };
 use causeway_core::name::Name;
+use causeway_core::node::Predecessor;
 use causeway_core::partition::{Partition, PartitionId, QueueId};
 use causeway_core::provenance::{Provenance, StreamKey};
 use causeway_core::stream::{Endpoint, RunOptions, StartPosition, StreamSpec};
@@ -53,6 +54,8 @@ pub(super) fn a_run() -> Run {
             target_incarnation: Incarnation(0),
             epoch: Epoch(1),
             owner: Some(NodeId(1)),
+            moving_to: None,
+            predecessor: Predecessor::Nobody,
             checkpoint: None,
             fault: None,
             resolved: Vec::new(),

@@ -4,14 +4,15 @@
 //! [`causeway_core::plan`]; a node that does not lead proposes nothing, because its proposals are refused.
 //! Level-triggered: a plan that was carried out in part is finished by the next look.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use causeway_core::ids::NodeId;
 use causeway_core::outcome::Outcome;
-use causeway_core::plan::plan;
+use causeway_core::plan::{Conditions, Limits, Liveness, plan};
+use causeway_core::state::State;
 use futures::StreamExt;
 use tokio::time::timeout;
 
@@ -41,8 +42,8 @@ pub async fn control<P: Proposer>(me: NodeId, proposer: P) {
 /// Proposes one plan. Answers whether all of it was carried out or refused, so that only the next change needs another
 /// look.
 async fn carry_out<P: Proposer>(me: NodeId, proposer: &P) -> bool {
-    let live = BTreeSet::from([me]);
-    for command in plan(&proposer.view(), &live) {
+    let view = proposer.view();
+    for command in plan(&view, &conditions(me, &view), Limits::default()) {
         match timeout(PATIENCE, proposer.propose(command)).await {
             // What changed in between made the plan stale, and is a change to look at.
             Ok(Ok(Outcome::Refused(refusal))) => tracing::debug!(%refusal, "assignment refused"),
@@ -58,6 +59,14 @@ async fn carry_out<P: Proposer>(me: NodeId, proposer: &P) -> bool {
         }
     }
     true
+}
+
+/// The only node of a cluster is up; whoever owned something before is gone.
+fn conditions(me: NodeId, view: &State) -> Conditions {
+    let owners = view.partitions.values().filter_map(|partition| partition.owner);
+    let mut nodes: BTreeMap<_, _> = owners.map(|owner| (owner, Liveness::Down)).collect();
+    nodes.insert(me, Liveness::Up);
+    Conditions { nodes, bytes_per_second: BTreeMap::new() }
 }
 
 /// The actor that runs [`control`].

@@ -77,6 +77,7 @@ impl Replica {
     pub(crate) fn with_partitions(count: u32) -> Self {
         let mut replica = Self::default();
         replica.apply(Command::Initialise { cluster: ClusterId(9) });
+        replica.node_started(ME);
         for text in ["qingdao", "hohhot"] {
             replica.put_instance(text, None);
         }

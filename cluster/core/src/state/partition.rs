@@ -1,10 +1,12 @@
 //! Partitions: found, assigned, faulted, resolved.
 
 use super::State;
+use crate::checkpoint::Checkpoint;
 use crate::command::NewPartition;
 use crate::fault::{Fault, Resolution};
 use crate::ids::{Epoch, Incarnation, NodeId, StreamId, Timestamp};
 use crate::name::Name;
+use crate::node::Predecessor;
 use crate::outcome::{Outcome, Refusal};
 use crate::partition::{MAXIMUM_RESOLVED_FAULTS, Partition, PartitionId, RaisedFault, ResolvedFault};
 use crate::skip::Skip;
@@ -31,6 +33,8 @@ impl State {
                 target_incarnation: Incarnation::default(),
                 epoch: Epoch::default(),
                 owner: None,
+                moving_to: None,
+                predecessor: Predecessor::default(),
                 checkpoint: None,
                 fault: None,
                 resolved: Vec::new(),
@@ -45,9 +49,50 @@ impl State {
         if epoch != partition.epoch.next() {
             return Err(Refusal::StaleEpoch { proposed: epoch, current: partition.epoch });
         }
+        partition.predecessor = partition.owner.map_or(partition.predecessor, Predecessor::Ended);
         partition.owner = Some(node);
+        partition.moving_to = None;
         partition.epoch = epoch;
         Ok(Outcome::NewEpoch(epoch))
+    }
+
+    /// Only asks: the owner goes on until it has let go. To name the owner itself takes an earlier wish back.
+    pub(super) fn move_partition(&mut self, id: &PartitionId, epoch: Epoch, to: NodeId) -> Result<Outcome, Refusal> {
+        if !self.nodes.contains_key(&to) {
+            return Err(Refusal::NoSuchNode(to));
+        }
+        let partition = self.partition_mut(id)?;
+        if epoch != partition.epoch || partition.owner.is_none() {
+            return Err(Refusal::StaleEpoch { proposed: epoch, current: partition.epoch });
+        }
+        partition.moving_to = Some(to).filter(|to| partition.owner != Some(*to));
+        Ok(Outcome::Done)
+    }
+
+    /// The owner has stopped, with every send answered: whoever is next goes on at once.
+    pub(super) fn release(
+        &mut self,
+        id: &PartitionId,
+        node: NodeId,
+        epoch: Epoch,
+        last: Option<&Checkpoint>,
+    ) -> Result<Outcome, Refusal> {
+        let partition = self.partition_mut(id)?;
+        if epoch != partition.epoch || partition.owner != Some(node) {
+            return Err(Refusal::StaleEpoch { proposed: epoch, current: partition.epoch });
+        }
+        let to = partition.moving_to.ok_or_else(|| Refusal::NotMoving(id.to_string()))?;
+        if let Some(last) = last {
+            if !super::progress::advances(partition, node, last) {
+                return Err(Refusal::ProgressGoesBack(id.to_string()));
+            }
+            partition.checkpoint = Some(last.clone());
+        }
+        partition.owner = Some(to);
+        partition.moving_to = None;
+        partition.predecessor = Predecessor::Released(node);
+        partition.epoch = partition.epoch.next();
+        Ok(Outcome::NewEpoch(partition.epoch))
     }
 
     pub(super) fn raise_fault(
@@ -98,7 +143,7 @@ impl State {
             }
         }
         partition.fault = None;
-        partition.epoch = partition.epoch.next();
+        partition.begin_again();
         if partition.resolved.len() >= MAXIMUM_RESOLVED_FAULTS {
             partition.resolved.remove(0);
         }

@@ -39,7 +39,7 @@ impl State {
         if !goes_back {
             return Err(Refusal::NotARewind);
         }
-        partition.epoch = partition.epoch.next();
+        partition.begin_again();
         partition.target_incarnation = partition.target_incarnation.next();
         partition.rewinds = partition.rewinds.saturating_add(1);
         partition.checkpoint = Some(Checkpoint {
@@ -52,7 +52,7 @@ impl State {
 }
 
 /// Whether a report is of the current ownership and incarnations, and does not go back.
-fn advances(partition: &Partition, node: NodeId, new: &Checkpoint) -> bool {
+pub(super) fn advances(partition: &Partition, node: NodeId, new: &Checkpoint) -> bool {
     let current_ownership = partition.owner == Some(node) && partition.epoch == new.epoch;
     let current_life = new.source_incarnation == partition.source_incarnation
         && new.target_incarnation == partition.target_incarnation;

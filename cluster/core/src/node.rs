@@ -1,0 +1,111 @@
+//! Nodes of the cluster, and how a new one gets in.
+//!
+//! ```text
+//!  IssueJoinToken        AdmitNode              StartNode (each start of its process)
+//! ----------------> token ---------> admitted ---------> started
+//!                    (used once)         |  SetRole, SetDraining  |
+//!                                        +------- RemoveNode -----+-----> gone; its id is never given out again
+//! ```
+//!
+//! The state says what the operator wants of a node; Raft's own membership follows it one step at a time
+//! ([`crate::plan::next_member_change`]).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{NodeId, Timestamp};
+use crate::name::Name;
+
+/// The longest address of a node, in bytes: a DNS name and a port.
+pub const MAXIMUM_ADDRESS_BYTES: usize = 261;
+
+/// How many join tokens may wait to be used.
+pub const MAXIMUM_JOIN_TOKENS: usize = 64;
+
+/// How many nodes a cluster may have.
+pub const MAXIMUM_NODES: usize = 64;
+
+/// What a node is asked to be in the Raft group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberRole {
+    /// Its word counts for decisions.
+    #[default]
+    Voter,
+    /// Holds the whole state and runs partitions, decides nothing.
+    Learner,
+}
+
+impl fmt::Display for MemberRole {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Voter => "voter",
+            Self::Learner => "learner",
+        })
+    }
+}
+
+/// One start of a node's process: 128 random bits. Two living processes of one id are told apart by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProcessId(pub u128);
+
+/// A node that belongs to the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its name; no two nodes share one.
+    pub name: Name,
+    /// Its region label.
+    pub region: Name,
+    /// Where other nodes reach it, `host:port`; none for a node that is alone.
+    pub address: Option<String>,
+    /// What it is asked to be.
+    pub role: MemberRole,
+    /// Whether its partitions are to go elsewhere.
+    pub draining: bool,
+    /// The newest version of the command set that its build knows.
+    pub supports: u16,
+    /// Its latest process.
+    pub process: ProcessId,
+    /// How often its process has started.
+    pub starts: u64,
+    /// When it last started; when it was admitted before its first start.
+    pub started_at: Timestamp,
+    /// The hash of the join token that let it in; none for the node that founded the cluster.
+    pub admitted_by: Option<[u8; 32]>,
+}
+
+/// What a node says of itself when it is admitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeSpec {
+    /// Its name.
+    pub name: Name,
+    /// Its region label.
+    pub region: Name,
+    /// Where other nodes reach it, `host:port`; none for a node that is alone.
+    pub address: Option<String>,
+    /// The newest version of the command set that its build knows.
+    pub supports: u16,
+}
+
+/// A permission to join, used once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinToken {
+    /// What the node that uses it shall be.
+    pub role: MemberRole,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// How the ownership before the current one ended: it decides what a new owner waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Predecessor {
+    /// Nobody ever wrote.
+    #[default]
+    Nobody,
+    /// It let go with nothing on its way: the target holds exactly what the checkpoint says.
+    Released(NodeId),
+    /// It ended without a word, or went on under another epoch: something of it may still be on its way.
+    Ended(NodeId),
+}

@@ -1,0 +1,65 @@
+//! The next change of Raft's membership: one step at a time, until it is what the state asks for.
+//!
+//! A node that was admitted becomes a learner first; a learner that shall vote is promoted when it has caught up,
+//! because a voter that lacks most of the log makes the group wait for it.
+
+use std::collections::BTreeSet;
+
+use crate::ids::NodeId;
+use crate::node::MemberRole;
+use crate::state::State;
+
+/// One change of the membership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MemberChange {
+    /// A node that is no member becomes a learner.
+    AddLearner(NodeId),
+    /// A learner becomes a voter.
+    Promote(NodeId),
+    /// A voter becomes a learner.
+    Demote(NodeId),
+    /// A member is no member any more.
+    Remove(NodeId),
+}
+
+/// Raft's membership as its leader sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Members {
+    /// Who decides.
+    pub voters: BTreeSet<NodeId>,
+    /// Who listens.
+    pub learners: BTreeSet<NodeId>,
+    /// Members that have nearly the whole log.
+    pub caught_up: BTreeSet<NodeId>,
+    /// Whether the last change is not in force yet.
+    pub changing: bool,
+    /// Who leads: it hands over before it is demoted or removed.
+    pub leader: NodeId,
+}
+
+/// The change to make now; none when there is nothing to do, or nothing yet.
+///
+/// Promotions come before demotions and removals, so that the group never has fewer voters than it has to; the leader
+/// itself is demoted or removed by its successor.
+#[must_use]
+pub fn next_member_change(view: &State, members: &Members) -> Option<MemberChange> {
+    if members.changing {
+        return None;
+    }
+    let wanted = |node: &NodeId| view.nodes.get(node).map(|node| node.role);
+    let is_member = |node: &NodeId| members.voters.contains(node) || members.learners.contains(node);
+    let promote = members
+        .learners
+        .iter()
+        .find(|node| wanted(node) == Some(MemberRole::Voter) && members.caught_up.contains(node));
+    let add = view.nodes.keys().find(|node| !is_member(node));
+    let spare = members.voters.len() > 1;
+    let others = || members.voters.iter().filter(|node| **node != members.leader && spare);
+    let demote = others().find(|node| wanted(node) == Some(MemberRole::Learner));
+    let remove = members.learners.iter().chain(others()).find(|node| wanted(node).is_none());
+    promote
+        .map(|node| MemberChange::Promote(*node))
+        .or_else(|| add.map(|node| MemberChange::AddLearner(*node)))
+        .or_else(|| demote.map(|node| MemberChange::Demote(*node)))
+        .or_else(|| remove.map(|node| MemberChange::Remove(*node)))
+}
