@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`handle`] (what the rest of a node calls), `actor` (the thread that owns the replica),
 //! `raft/ready.rs` (how a proposal becomes durable, nine steps on one screen), `raft/replica.rs`, `raft/apply.rs`,
-//! `raft/snapshot.rs`, `raft/log_store.rs`.
+//! `raft/snapshot.rs`, `raft/log_store.rs`; [`liveness`] (who may write, as a leader knows it).
 //!
 //! This is the only crate that names raft. Messages between members leave through the `Outbox` trait of
 //! `raft/outbox.rs`; nothing here opens a socket.
@@ -13,6 +13,7 @@
 mod actor;
 pub mod error;
 pub mod handle;
+pub mod liveness;
 mod raft;
 pub mod status;
 

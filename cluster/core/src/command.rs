@@ -233,7 +233,7 @@ pub enum Command {
         /// Who shall run it; the owner itself takes an earlier wish back.
         to: NodeId,
     },
-    /// The owner let go: it sends nothing any more, and everything that it sent is answered.
+    /// The owner let go: it sends nothing any more.
     Release {
         /// The partition.
         partition: PartitionId,
@@ -243,6 +243,8 @@ pub enum Command {
         epoch: Epoch,
         /// How far it came; none when nothing was copied since the last report.
         checkpoint: Option<Checkpoint>,
+        /// Whether everything that it sent is answered, so that the target holds exactly what the checkpoint says.
+        settled: bool,
     },
 }
 

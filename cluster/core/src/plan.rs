@@ -5,7 +5,8 @@
 //! go, so nothing waits for a lease. Who may own it: the nodes that are up and do not drain; of these the ones in the
 //! region of the stream's target, and only where there is none, all of them.
 //!
-//! Properties, tested in `plan/tests.rs`; "settled" means that plans were carried out until one is empty:
+//! Properties, tested in `plan/tests.rs`; "settled" means that plans were carried out until one is empty, and that no
+//! moves that wait for silent nodes take the room of others:
 //! - P1 settled, every partition has exactly one owner, and it is up, as long as any node is;
 //! - P2 a partition whose owner is up, does not drain and stands in the right region is moved only to balance;
 //! - P3 settled, no node carries more than a bound above another one that could take over one of its partitions;

@@ -81,8 +81,8 @@ impl State {
             Command::RemoveNode { node } => self.remove_node(*node),
             Command::RaiseVersion { to } => self.raise_version(*to),
             Command::Move { partition, epoch, to } => self.move_partition(partition, *epoch, *to),
-            Command::Release { partition, node, epoch, checkpoint } => {
-                self.release(partition, *node, *epoch, checkpoint.as_ref())
+            Command::Release { partition, node, epoch, checkpoint, settled } => {
+                self.release(partition, *node, *epoch, checkpoint.as_ref(), *settled)
             }
         };
         match result {

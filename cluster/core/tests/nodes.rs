@@ -218,8 +218,13 @@ fn a_version_is_raised_only_when_every_node_knows_it() {
 #[test]
 fn a_partition_moves_when_its_owner_lets_go_and_not_before() {
     let (mut replica, partition) = Replica::with_two_nodes();
-    let release =
-        |checkpoint| Command::Release { partition: partition.clone(), node: NodeId(1), epoch: Epoch(1), checkpoint };
+    let release = |checkpoint| Command::Release {
+        partition: partition.clone(),
+        node: NodeId(1),
+        epoch: Epoch(1),
+        checkpoint,
+        settled: true,
+    };
     let move_to = |to| Command::Move { partition: partition.clone(), epoch: Epoch(1), to: NodeId(to) };
     assert!(matches!(replica.apply(release(None)), Outcome::Refused(Refusal::NotMoving(_))));
     assert_eq!(replica.apply(move_to(9)), refused(Refusal::NoSuchNode(NodeId(9))));
@@ -253,19 +258,23 @@ fn whatever_ends_an_ownership_without_letting_go_is_waited_for() {
     let (mut replica, partition) = Replica::with_two_nodes();
     assert_eq!(replica.predecessor(&partition), Predecessor::Nobody);
     replica.apply(Command::Move { partition: partition.clone(), epoch: Epoch(1), to: NodeId(2) });
-    replica.apply(Command::Release {
-        partition: partition.clone(),
-        node: NodeId(1),
-        epoch: Epoch(1),
-        checkpoint: None,
-    });
+    let release = |node: u64, epoch, settled| {
+        let (partition, node, epoch) = (partition.clone(), NodeId(node), Epoch(epoch));
+        Command::Release { partition, node, epoch, checkpoint: None, settled }
+    };
+    replica.apply(release(1, 1, true));
     assert_eq!(replica.predecessor(&partition), Predecessor::Released(NodeId(1)));
+    replica.apply(Command::Move { partition: partition.clone(), epoch: Epoch(2), to: NodeId(1) });
+    replica.apply(release(2, 2, false));
+    assert_eq!(replica.predecessor(&partition), Predecessor::Ended(NodeId(2)), "its last send was not answered");
+    replica.apply(Command::Move { partition: partition.clone(), epoch: Epoch(3), to: NodeId(2) });
+    replica.apply(release(1, 3, true));
     replica.start(2, spec("two"));
     assert_eq!(replica.predecessor(&partition), Predecessor::Ended(NodeId(2)), "another process of the same node");
-    replica.apply(Command::Assign { partition: partition.clone(), node: NodeId(1), epoch: Epoch(4) });
+    replica.apply(Command::Assign { partition: partition.clone(), node: NodeId(1), epoch: Epoch(6) });
     assert_eq!(replica.predecessor(&partition), Predecessor::Ended(NodeId(2)), "it died");
     let fault = Fault::SourceGap { from: 0, to: 2 };
-    replica.apply(Command::RaiseFault { partition: partition.clone(), epoch: Epoch(4), fault });
+    replica.apply(Command::RaiseFault { partition: partition.clone(), epoch: Epoch(6), fault });
     replica.apply(Command::ResolveFault { partition: partition.clone(), resolution: Resolution::Retry });
     assert_eq!(replica.predecessor(&partition), Predecessor::Ended(NodeId(1)), "its own earlier epoch");
 }

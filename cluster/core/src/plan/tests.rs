@@ -14,6 +14,8 @@ use crate::outcome::Outcome;
 use crate::partition::QueueId;
 use crate::stream::{Endpoint, RunOptions, StartPosition, StreamSpec};
 
+const LIMITS: Limits = Limits { placements: 16, moves: 4 };
+
 const REGIONS: [&str; 3] = ["qingdao", "hohhot", "singapore"];
 
 fn name(text: &str) -> Name {
@@ -90,7 +92,7 @@ impl Cluster {
         }
         for (partition, is) in self.state.partitions.clone() {
             if let (Some(node), Some(_)) = (is.owner.filter(|owner| lets_go.contains(owner)), is.moving_to) {
-                self.apply(Command::Release { partition, node, epoch: is.epoch, checkpoint: None });
+                self.apply(Command::Release { partition, node, epoch: is.epoch, checkpoint: None, settled: true });
             }
         }
     }
@@ -125,8 +127,7 @@ fn up(conditions: &Conditions) -> impl Iterator<Item = NodeId> {
 
 /// P7 and P8 hold for every single plan.
 fn checked_plan(view: &State, conditions: &Conditions) -> Vec<Command> {
-    let limits = Limits { placements: 16, moves: 4 };
-    let commands = plan(view, conditions, limits);
+    let commands = plan(view, conditions, LIMITS);
     let mut seen = BTreeSet::new();
     let mut moving: BTreeSet<_> =
         view.partitions.iter().filter(|(_, is)| is.moving_to.is_some()).map(|(id, _)| id).collect();
@@ -146,7 +147,7 @@ fn checked_plan(view: &State, conditions: &Conditions) -> Vec<Command> {
             other => panic!("{other:?}"),
         }
     }
-    assert!(moving.len() <= before.max(limits.moves), "P7: {} are moving", moving.len());
+    assert!(moving.len() <= before.max(LIMITS.moves), "P7: {} are moving", moving.len());
     commands
 }
 
@@ -170,6 +171,9 @@ fn assert_settled(cluster: &Cluster, conditions: &Conditions) {
             *carried += weight(id);
         }
     }
+    // Moves that wait for silent nodes take the room of all others until it is known what those are.
+    let on_their_way = cluster.state.partitions.values().filter(|is| is.moving_to.is_some()).count();
+    let no_room = on_their_way >= LIMITS.moves;
     for (id, partition) in &cluster.state.partitions {
         let owner = partition.owner;
         if owner.is_some_and(|owner| conditions.nodes.get(&owner) == Some(&Liveness::Silent)) || may_own.is_empty() {
@@ -177,6 +181,9 @@ fn assert_settled(cluster: &Cluster, conditions: &Conditions) {
         }
         let owner = owner.unwrap_or_else(|| panic!("P1: nobody owns {id}"));
         assert_eq!(conditions.nodes.get(&owner), Some(&Liveness::Up), "P1: {id}");
+        if no_room {
+            continue;
+        }
         assert!(!nodes[&owner].draining, "P6: {id} stays on a node that drains");
         let wanted = cluster.target_region(id.stream);
         let beside: Vec<_> = may_own.iter().filter(|node| nodes[node].region == *wanted).collect();
@@ -190,8 +197,6 @@ fn assert_settled(cluster: &Cluster, conditions: &Conditions) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
-
     #[test]
     fn every_settled_cluster_has_p1_to_p8(
         regions in proptest::collection::vec(0_usize..3, 1..6),

@@ -69,13 +69,14 @@ impl State {
         Ok(Outcome::Done)
     }
 
-    /// The owner has stopped, with every send answered: whoever is next goes on at once.
+    /// The owner has stopped. Where every send of it is answered, whoever is next goes on at once.
     pub(super) fn release(
         &mut self,
         id: &PartitionId,
         node: NodeId,
         epoch: Epoch,
         last: Option<&Checkpoint>,
+        settled: bool,
     ) -> Result<Outcome, Refusal> {
         let partition = self.partition_mut(id)?;
         if epoch != partition.epoch || partition.owner != Some(node) {
@@ -90,7 +91,7 @@ impl State {
         }
         partition.owner = Some(to);
         partition.moving_to = None;
-        partition.predecessor = Predecessor::Released(node);
+        partition.predecessor = if settled { Predecessor::Released(node) } else { Predecessor::Ended(node) };
         partition.epoch = partition.epoch.next();
         Ok(Outcome::NewEpoch(partition.epoch))
     }
