@@ -134,7 +134,13 @@ impl Transport {
         }
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
-        links.retain(|node, _| peers.contains_key(node));
+        links.retain(|node, link| {
+            let stays = peers.contains_key(node);
+            if !stays {
+                link.end();
+            }
+            stays
+        });
         for (node, at) in peers {
             if node == self.endpoint.me.identity.node {
                 continue;
@@ -200,7 +206,7 @@ impl Transport {
     #[must_use]
     pub fn peers(&self) -> BTreeMap<NodeId, PeerStatus> {
         let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
-        links.iter().map(|(node, link)| (*node, link.status())).collect()
+        links.iter().filter_map(|(node, link)| Some((*node, link.status()?))).collect()
     }
 
     /// The newest connections that were not let in, oldest first; at most 32.
@@ -212,7 +218,9 @@ impl Transport {
     /// Ends all connections and waits until every task has ended. Requests that wait fail.
     pub async fn shutdown(&self) {
         self.stop.send_replace(true);
-        self.links.write().unwrap_or_else(PoisonError::into_inner).clear();
+        for link in std::mem::take(&mut *self.links.write().unwrap_or_else(PoisonError::into_inner)).into_values() {
+            link.end();
+        }
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         while tasks.join_next().await.is_some() {}
     }

@@ -177,8 +177,8 @@ pub enum Error {
         /// How long the call waited.
         waited: Duration,
     },
-    /// The transport was shut down.
-    #[error("the transport was shut down")]
+    /// The transport was shut down, or the peer is none any more; nothing was sent.
+    #[error("the transport was shut down or the peer removed")]
     Stopped,
 }
 
@@ -237,6 +237,7 @@ fn said_of_certificate(alert: AlertDescription) -> Option<&'static str> {
     Some(match alert {
         AlertDescription::CertificateRequired => "it asks for one and got none",
         AlertDescription::UnknownCA => "it does not know the authority that signed it",
+        AlertDescription::DecryptError => "its signature is not of the authority that it names",
         AlertDescription::CertificateExpired => "it has expired or is not valid yet",
         AlertDescription::BadCertificate => "it carries another name than expected, or is damaged",
         AlertDescription::CertificateRevoked => "it is revoked",

@@ -13,8 +13,9 @@ pub trait Handler: Send + Sync + 'static {
     /// Takes a Raft message of a node of the same cluster. Must not block: what else that node sends waits for it.
     fn raft(&self, from: NodeId, message: Vec<u8>);
 
-    /// Answers a request. Dropped at an await when the connection ends or the transport is shut down. An answer
-    /// above [`super::Settings::maximum_body_bytes`], or a panic, becomes [`super::Error::PeerFailed`] at whoever asked.
+    /// Answers a request. Has to end by itself in time: that whoever asked gave up is not heard. Dropped at an await
+    /// when the connection ends or the transport is shut down. An answer above [`super::Settings::maximum_body_bytes`],
+    /// or a panic, becomes [`super::Error::PeerFailed`] at whoever asked.
     fn request(&self, from: Arc<Peer>, body: Vec<u8>) -> impl Future<Output = Vec<u8>> + Send;
 
     /// Hears that a peer is out of reach: a connection to it ended or could not be made. Must not block.

@@ -165,8 +165,9 @@ impl Endpoint {
     fn framed(&self, stream: Stream) -> (Reader, Writer) {
         let (read, write) = split(stream);
         let Settings { handshake_timeout, dead_after, .. } = self.settings;
-        // The time limit of the whole handshake counts first; the shorter one begins with the connection.
-        let reader = FrameReader::new(read, MAXIMUM_FIRST_FRAME_BYTES, handshake_timeout);
+        // In the handshake only its own time limit counts; the shorter one begins with the connection.
+        let silence = handshake_timeout.saturating_mul(2);
+        let reader = FrameReader::new(read, MAXIMUM_FIRST_FRAME_BYTES, silence);
         (reader, FrameWriter::new(write, dead_after))
     }
 

@@ -61,10 +61,11 @@ pub struct PeerStatus {
 /// Hears that a peer is out of reach.
 pub(crate) type Unreachable = Arc<dyn Fn(NodeId) + Send + Sync>;
 
-/// The handle of a link. The link ends when its handle is dropped.
+/// The handle of a link.
 #[derive(Debug)]
 pub(crate) struct PeerLink {
-    at: watch::Sender<PeerAddress>,
+    /// None ends the link.
+    at: watch::Sender<Option<PeerAddress>>,
     lanes: LaneSender,
     waiting: Arc<Waiting>,
     shown: Arc<Mutex<Shown>>,
@@ -96,7 +97,7 @@ impl PeerLink {
         unreachable: Unreachable,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = lanes(&endpoint.settings);
-        let (at, moved) = watch::channel(at);
+        let (at, moved) = watch::channel(Some(at));
         let waiting = Arc::<Waiting>::default();
         let shown = Arc::new(Mutex::new(Shown { state: LinkState::Connecting, last_error: None }));
         let link = Link {
@@ -113,6 +114,15 @@ impl PeerLink {
 
     /// Changes where the peer is looked for. A connection to another address or name ends.
     pub(crate) fn set_address(&self, address: PeerAddress) {
+        self.set(Some(address));
+    }
+
+    /// Ends the link; calls that wait fail, although they still hold the handle.
+    pub(crate) fn end(&self) {
+        self.set(None);
+    }
+
+    fn set(&self, address: Option<PeerAddress>) {
         self.at.send_if_modified(|at| {
             let changed = *at != address;
             *at = address;
@@ -140,14 +150,12 @@ impl PeerLink {
         }
     }
 
-    pub(crate) fn status(&self) -> PeerStatus {
+    /// One look; none after the end.
+    pub(crate) fn status(&self) -> Option<PeerStatus> {
+        let at = self.at.borrow().clone()?;
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        PeerStatus {
-            at: self.at.borrow().clone(),
-            state: shown.state.clone(),
-            last_error: shown.last_error.clone(),
-            buffered: self.lanes.buffered(),
-        }
+        let (state, last_error) = (shown.state.clone(), shown.last_error.clone());
+        Some(PeerStatus { at, state, last_error, buffered: self.lanes.buffered() })
     }
 }
 
@@ -164,23 +172,22 @@ impl Drop for Forget<'_> {
 }
 
 impl Link {
-    async fn run(mut self, mut at: watch::Receiver<PeerAddress>) {
+    async fn run(mut self, mut at: watch::Receiver<Option<PeerAddress>>) {
         loop {
-            let target = at.borrow_and_update().clone();
+            let Some(target) = at.borrow_and_update().clone() else { return };
             let ended = tokio::select! {
                 ended = self.connect_and_run(&target) => ended,
-                moved = at.changed() => match moved {
-                    Ok(()) => {
-                        self.interrupted(&ConnectionError::GivenUp);
-                        self.backoff.reset();
-                        continue;
+                moved = at.changed() => {
+                    if moved.is_err() {
+                        return;
                     }
-                    Err(_) => return,
-                },
+                    self.interrupted(&ConnectionError::GivenUp);
+                    self.backoff.reset();
+                    continue;
+                }
             };
             self.lost(ended);
-            let wait = self.backoff.next();
-            match timeout(wait, at.changed()).await {
+            match timeout(self.backoff.next(), at.changed()).await {
                 Err(_) => {}
                 Ok(Ok(())) => self.backoff.reset(),
                 Ok(Err(_)) => return,

@@ -133,7 +133,12 @@ impl<H: Handler> Server<H> {
                 let (handler, assemblies) = (Arc::clone(&self.handler), Arc::clone(&self.assemblies));
                 tracing::debug!(%node, %from, "a node connected");
                 let ended = inbound::run(connection, handler, &self.endpoint.settings, assemblies, stop).await;
-                tracing::debug!(%node, %from, reason = %ended, "a node's connection ended");
+                match ended {
+                    ConnectionError::Closed | ConnectionError::GivenUp => {
+                        tracing::debug!(%node, %from, reason = %ended, "a node's connection ended");
+                    }
+                    _ => tracing::warn!(%node, %from, reason = %ended, "a node's connection ended"),
+                }
             }
             // Whoever opens a connection and closes it again looks whether the port is open.
             Err(ConnectionError::Closed) => tracing::debug!(%from, "a connection was closed before anything was said"),

@@ -38,7 +38,8 @@ pub struct Settings {
     pub buffered_messages: usize,
     /// Bytes of those messages.
     pub buffered_bytes: usize,
-    /// Requests that may be unanswered at once: sent to one peer, and in progress for one connection.
+    /// Requests that may be unanswered at once: sent to one peer, and in progress for one connection. So many answers
+    /// of the largest size are what one connection may hold in memory.
     pub requests: usize,
     /// Bytes of those requests.
     pub request_bytes: usize,

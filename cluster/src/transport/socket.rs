@@ -69,7 +69,9 @@ pub(crate) fn configure(stream: &TcpStream, settings: &Settings) -> io::Result<(
     let every = settings.ping_every.max(SHORTEST_KEEPALIVE);
     let idle = settings.dead_after.max(SHORTEST_KEEPALIVE);
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(every))?;
-    socket.set_tcp_user_timeout(Some(settings.dead_after))?;
+    // A side notices by itself, and sooner, that the other one is gone. This bounds how long the kernel goes on sending
+    // what a closed connection left behind.
+    socket.set_tcp_user_timeout(Some(settings.dead_after.saturating_mul(2)))?;
     // What the kernel holds unsent is ahead of a heartbeat and cannot be overtaken: at most about one piece. An older
     // kernel without it only makes heartbeats wait longer behind a large message.
     let unsent = u32::try_from(settings.piece_bytes).unwrap_or(u32::MAX);
@@ -115,7 +117,7 @@ mod tests {
         let (stream, _) = connect(&address, true, &Settings::default()).await.unwrap();
         let socket = SockRef::from(&stream);
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(5)));
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(10)));
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(5));
     }
 
