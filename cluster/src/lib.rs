@@ -8,7 +8,7 @@
 //! `raft/snapshot.rs`, `raft/log_store.rs`; [`liveness`] (who may write, as a leader knows it).
 //!
 //! This is the only crate that names raft. Messages between members leave through the `Outbox` trait of
-//! `raft/outbox.rs`; nothing here opens a socket.
+//! `raft/outbox.rs`. [`transport`] carries bytes between nodes and knows nothing of Raft; nothing else opens a socket.
 
 mod actor;
 pub mod error;
@@ -16,6 +16,7 @@ pub mod handle;
 pub mod liveness;
 mod raft;
 pub mod status;
+pub mod transport;
 
 pub use causeway_storage::inspect;
 pub use error::{Error, Fatal};
