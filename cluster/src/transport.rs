@@ -7,8 +7,8 @@
 //!
 //! Reading order: [`Transport`] (what the rest of a node calls) and [`Handler`] (what it is called with);
 //! `transport/frame.rs` (what travels), `hello.rs` and `handshake.rs` (who is let in), `tls.rs`, `registry.rs`;
-//! `peer_link.rs`, `lanes.rs`, `outbound.rs` (to a peer); `server.rs`, `inbound.rs` (from a peer); `pieces.rs`, `large.rs`
-//! (messages that are too large for one frame).
+//! `peer_link.rs`, `lanes.rs`, `outbound.rs` (to a peer); `server.rs`, `inbound.rs` (from a peer); `pieces.rs`,
+//! `large.rs` (messages that are too large for one frame).
 //!
 //! Everything is bounded by [`Settings`]. Nothing here knows what the bytes mean.
 
