@@ -2,8 +2,8 @@
 //!
 //! Every node opens one connection to each of its peers, and sends on it Raft messages and requests; the answers come
 //! back on it. What the peer sends by itself comes on the connection that the peer opened. Raft messages may be lost,
-//! so they are dropped rather than waited for; a request is answered, or fails in time and says whether it may have been
-//! handled.
+//! so they are dropped rather than waited for; a request is answered, or fails in time and says whether it may have
+//! been handled.
 //!
 //! Reading order: [`Transport`] (what the rest of a node calls) and [`Handler`] (what it is called with);
 //! `transport/frame.rs` (what travels), `hello.rs` and `handshake.rs` (who is let in), `tls.rs`, `registry.rs`;
