@@ -3,10 +3,12 @@
 //! What a turn of the replica changes is collected first and written as one atomic step. The newest entries stay in
 //! memory, because a leader reads each entry back at once to apply it.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use ::raft::eraftpb::{Entry, HardState, Snapshot};
 use ::raft::{GetEntriesContext, RaftState, Storage, StorageError};
+use causeway_core::ids::NodeId;
 use causeway_storage::Db;
 use causeway_storage::raft_log::Position;
 use causeway_storage::raft_store::Write;
@@ -22,6 +24,8 @@ pub(crate) struct LogStore {
     /// The position and membership that the replica starts from.
     base: (Position, Membership),
     turn: Write,
+    /// Whether a follower needs a newer snapshot than there is; raft-rs only lends the store when it asks for one.
+    snapshot_wanted: Cell<bool>,
     recent: VecDeque<Entry>,
     recent_bytes: usize,
 }
@@ -29,7 +33,14 @@ pub(crate) struct LogStore {
 impl LogStore {
     /// `base` is the snapshot that the replica starts from.
     pub(super) fn new(db: Db, base: (Position, Membership)) -> Self {
-        Self { db, base, turn: Write::default(), recent: VecDeque::new(), recent_bytes: 0 }
+        Self {
+            db,
+            base,
+            turn: Write::default(),
+            snapshot_wanted: Cell::new(false),
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+        }
     }
 
     pub(super) fn db(&self) -> &Db {
@@ -38,6 +49,11 @@ impl LogStore {
 
     pub(super) fn db_mut(&mut self) -> &mut Db {
         &mut self.db
+    }
+
+    /// Whether a follower asked for a newer snapshot than there is, since the last call.
+    pub(super) fn take_snapshot_wanted(&mut self) -> bool {
+        self.snapshot_wanted.take()
     }
 
     /// A snapshot that was installed replaces the whole log.
@@ -140,10 +156,13 @@ impl Storage for LogStore {
         Ok(self.db.raft.last_index())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> ::raft::Result<Snapshot> {
-        snapshot::for_follower(&self.db, request_index)
-            .map_err(failed)?
-            .ok_or_else(|| StorageError::SnapshotTemporarilyUnavailable.into())
+    /// raft-rs asks again with a later heartbeat when there is none.
+    fn snapshot(&self, request_index: u64, to: u64) -> ::raft::Result<Snapshot> {
+        let found = snapshot::for_follower(&self.db, request_index, NodeId(to)).map_err(failed)?;
+        found.ok_or_else(|| {
+            self.snapshot_wanted.set(true);
+            StorageError::SnapshotTemporarilyUnavailable.into()
+        })
     }
 }
 

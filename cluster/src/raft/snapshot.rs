@@ -16,6 +16,7 @@ use causeway_storage::raft_store::Write;
 use causeway_storage::snapshot_file::{Membership, Snapshot, SnapshotHeader};
 
 use super::replica::Replica;
+use super::settings::Start;
 use super::{convert, entry};
 use crate::error::Fatal;
 
@@ -23,17 +24,21 @@ use crate::error::Fatal;
 /// beginning and gets a snapshot, which tells it the first membership; the log alone does not.
 const GENESIS: Position = Position { index: 1, term: 1 };
 
-/// What a replica starts from.
+/// What a replica starts from; the default is nothing at all.
+#[derive(Default)]
 pub(super) struct Base {
     pub(super) position: Position,
     pub(super) membership: Membership,
     pub(super) state: State,
 }
 
-/// Chooses the newest usable snapshot, or makes the first one in an empty directory.
-pub(super) fn choose(db: Db, voters: &[NodeId]) -> Result<(Db, Base), Fatal> {
-    if db.raft.hard_state().is_none() {
-        return genesis(db, voters);
+/// Chooses the newest usable snapshot. An empty directory gets the first one, or waits for that of a leader.
+pub(super) fn choose(db: Db, start: &Start) -> Result<(Db, Base), Fatal> {
+    match start {
+        Start::Found { voters } if db.raft.hard_state().is_none() => return genesis(db, voters),
+        // A node that joins makes promises before it has a log.
+        _ if db.raft.last_index() == 0 => return Ok((db, Base::default())),
+        _ => {}
     }
     for index in db.snapshots.indexes()? {
         match db.snapshots.read(index) {
@@ -42,7 +47,11 @@ pub(super) fn choose(db: Db, voters: &[NodeId]) -> Result<(Db, Base), Fatal> {
                 let reason = format!("a snapshot was made at {index}, but the log ends at {}", db.raft.last_index());
                 return Err(db.quarantine(&reason).into());
             }
-            Ok(_) => tracing::warn!(index, "snapshot left out: it was received but never installed"),
+            Ok(_) => {
+                // It would count among the newest ones that are kept, and push out one that is needed.
+                tracing::warn!(index, "snapshot removed: it was received but never installed");
+                db.snapshots.remove(index)?;
+            }
             Err(error) if error.is_damage() => tracing::warn!(index, %error, "snapshot left out: it is damaged"),
             Err(error) => return Err(error.into()),
         }
@@ -50,10 +59,17 @@ pub(super) fn choose(db: Db, voters: &[NodeId]) -> Result<(Db, Base), Fatal> {
     Err(Fatal::NoSnapshot { compacted: db.raft.compacted().index })
 }
 
-/// The newest readable snapshot as it travels; none when it is older than the follower needs.
-pub(super) fn for_follower(db: &Db, minimum: u64) -> Result<Option<eraftpb::Snapshot>, causeway_storage::Error> {
+/// The newest snapshot that helps this follower, as it travels. One from before the follower was a member does not: the
+/// follower ignores it, and the leader would send it again and again. One from before the log begins does not either.
+pub(super) fn for_follower(
+    db: &Db,
+    minimum: u64,
+    to: NodeId,
+) -> Result<Option<eraftpb::Snapshot>, causeway_storage::Error> {
+    let minimum = minimum.max(db.raft.compacted().index);
     for index in db.snapshots.indexes()?.into_iter().filter(|index| *index >= minimum) {
         match db.snapshots.read(index) {
+            Ok(Snapshot { header, .. }) if !header.membership.contains(to) => {}
             Ok(Snapshot { header, state }) => {
                 let data = [header.command_version.to_be_bytes().as_slice(), &state].concat();
                 return Ok(Some(convert::raft_snapshot(header.position, &header.membership, data)));
@@ -105,17 +121,21 @@ fn stored(state: &State, position: Position, membership: Membership, made_here: 
 }
 
 impl Replica {
-    /// Makes a snapshot when enough was applied since the last one, and gives up the log to the one before.
+    /// Makes a snapshot when enough was applied since the last one or a follower needs it, and gives up the log to the
+    /// one before.
     pub(super) fn snapshot_if_due(&mut self) -> Result<(), Fatal> {
         let entries = self.applied.index.saturating_sub(self.snapshot.index);
-        if entries < self.snapshot_every_entries && self.applied_bytes < self.snapshot_every_bytes {
+        let full = entries >= self.snapshot_every_entries || self.applied_bytes >= self.snapshot_every_bytes;
+        if !self.node.mut_store().take_snapshot_wanted() && !full {
             return Ok(());
         }
         let snapshot = stored(&self.state, self.applied, self.membership.clone(), true)?;
         let previous = self.snapshot.index;
         let db = self.node.mut_store().db_mut();
         db.snapshots.write(&snapshot)?;
-        db.raft.compact(previous)?;
+        if previous < self.applied.index {
+            db.raft.compact(previous)?;
+        }
         self.snapshot = self.applied;
         self.applied_bytes = 0;
         tracing::debug!(index = self.snapshot.index, bytes = snapshot.state.len(), "snapshot made");
