@@ -2,6 +2,7 @@
 
 mod apply;
 mod convert;
+pub(crate) mod disk;
 mod entry;
 mod log_store;
 mod logger;

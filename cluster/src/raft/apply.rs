@@ -11,11 +11,12 @@ use causeway_core::outcome::Outcome;
 use causeway_storage::raft_log::Position;
 use protobuf::Message as _;
 
+use super::disk::Disk;
 use super::replica::Replica;
 use super::{convert, entry, membership};
 use crate::error::Fatal;
 
-impl Replica {
+impl<D: Disk> Replica<D> {
     /// Applies both halves of what a turn found committed, in order.
     pub(super) fn apply(&mut self, first: Vec<Entry>, second: Vec<Entry>) -> Result<(), Fatal> {
         let mut members_changed = false;

@@ -18,6 +18,7 @@ use causeway_core::error_code::ErrorCode;
 use causeway_core::ids::NodeId;
 use causeway_storage::snapshot_file::Membership;
 
+use super::disk::Disk;
 use super::proposals::Reply;
 use super::replica::Replica;
 use crate::error::Error;
@@ -159,7 +160,7 @@ pub(crate) struct ChangeMember {
     pub(crate) reply: Reply,
 }
 
-impl Replica {
+impl<D: Disk> Replica<D> {
     /// Takes a change of members into the log, or refuses it.
     pub(crate) fn change_member(&mut self, change: ChangeMember) {
         let ChangeMember { change, request, reply } = change;

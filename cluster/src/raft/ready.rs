@@ -8,11 +8,12 @@ use ::raft::eraftpb::{Entry, HardState, Message};
 use causeway_core::ids::NodeId;
 use protobuf::Message as _;
 
+use super::disk::Disk;
 use super::message::MessageKind;
 use super::replica::Replica;
 use crate::error::Fatal;
 
-impl Replica {
+impl<D: Disk> Replica<D> {
     /// One turn; at most one disk barrier, however many proposals it carries.
     pub(super) fn process_ready(&mut self) -> Result<(), Fatal> {
         let mut ready = self.node.ready();
@@ -64,7 +65,7 @@ impl Replica {
             return Ok(());
         }
         self.node.mut_store().write()?;
-        let took = self.node.mut_store().db_mut().barrier.wait()?;
+        let took = self.node.mut_store().disk_mut().barrier()?;
         self.barriers.record(took);
         Ok(())
     }

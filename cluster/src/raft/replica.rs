@@ -14,6 +14,7 @@ use causeway_storage::routing::Route;
 use causeway_storage::snapshot_file::Membership;
 use causeway_storage::{Db, db};
 
+use super::disk::Disk;
 use super::log_store::LogStore;
 use super::membership::Heard;
 use super::outbox::Outbox;
@@ -39,8 +40,8 @@ pub(crate) struct Proposal {
 }
 
 /// One replica.
-pub(crate) struct Replica {
-    pub(super) node: RawNode<LogStore>,
+pub(crate) struct Replica<D: Disk = Db> {
+    pub(super) node: RawNode<LogStore<D>>,
     pub(super) outbox: Box<dyn Outbox>,
     pub(super) state: Arc<State>,
     /// Whether `state` differs from what was last taken by [`Replica::take_view`].
@@ -68,16 +69,22 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// Opens the data directory and loads the newest snapshot; the log behind it is applied by the first turns.
+    /// Opens the data directory and loads what it holds.
     pub(crate) fn open(settings: &Settings, outbox: Box<dyn Outbox>) -> Result<Self, Fatal> {
-        let mut db = Db::open(&db::Settings {
+        let disk = Db::open(&db::Settings {
             directory: settings.directory.clone(),
             node: settings.node,
             cache_bytes: settings.cache_bytes,
         })?;
-        let base;
-        (db, base) = snapshot::choose(db, &settings.start)?;
-        let store = LogStore::new(db, (base.position, base.membership.clone()));
+        Self::load(settings, disk, outbox)
+    }
+}
+
+impl<D: Disk> Replica<D> {
+    /// Loads the newest snapshot; the log behind it is applied by the first turns.
+    pub(crate) fn load(settings: &Settings, disk: D, outbox: Box<dyn Outbox>) -> Result<Self, Fatal> {
+        let (disk, base) = snapshot::choose(disk, &settings.start)?;
+        let store = LogStore::new(disk, (base.position, base.membership.clone()));
         let node = RawNode::new(&settings.raft(base.position.index), store, &logger::logger())
             .map_err(|error| Fatal::Raft { action: "start", reason: error.to_string() })?;
         Ok(Self {
@@ -176,7 +183,7 @@ impl Replica {
         self.reads.applied(self.applied.index);
         self.settle_transfer();
         if let Some(cluster) = self.state.cluster {
-            self.node.mut_store().db_mut().bind_cluster(cluster)?;
+            self.node.mut_store().disk_mut().bind_cluster(cluster)?;
         }
         self.snapshot_if_due()
     }
@@ -238,7 +245,7 @@ impl Replica {
     /// One look.
     pub(crate) fn status(&self) -> RaftStatus {
         let raft = &self.node.raft;
-        let stored = &self.node.store().db().raft;
+        let stored = self.node.store().disk();
         RaftStatus {
             role: match raft.state {
                 StateRole::Leader => Role::Leader,
@@ -277,7 +284,7 @@ impl Replica {
                 epoch: is.epoch,
             })
             .collect();
-        self.node.store().db().routing.replace(&routes)?;
+        self.node.mut_store().disk_mut().replace_routes(&routes)?;
         self.routes_due = false;
         Ok(())
     }

@@ -5,6 +5,7 @@ use ::raft::StateRole;
 use causeway_core::ids::NodeId;
 use tokio::sync::oneshot;
 
+use super::disk::Disk;
 use super::membership::ChangeRefusal;
 use super::replica::Replica;
 use crate::error::Error;
@@ -17,7 +18,7 @@ pub(crate) struct Transfer {
     pub(crate) reply: oneshot::Sender<Result<(), Error>>,
 }
 
-impl Replica {
+impl<D: Disk> Replica<D> {
     /// Begins to hand over leadership; Raft gives up by itself after one election timeout.
     pub(crate) fn transfer_leader(&mut self, transfer: Transfer) {
         match self.may_transfer(transfer.to) {
