@@ -1,7 +1,7 @@
 //! The actor that owns the replica, on a thread of its own, because the disk barrier blocks.
 //!
-//! Proposals that arrive while a turn runs wait in the mailbox. The next turn puts all of them into the
-//! log together and makes them durable with one barrier: the slower the disk, the larger the batch.
+//! Proposals and messages that arrive while a turn runs wait in the mailbox. The next turn takes all of them together
+//! and makes what follows durable with one barrier: the slower the disk, the larger the batch.
 //!
 //! actix neither restarts an actor that panicked nor tells anybody, so every call into the replica is guarded here:
 //! what it answers or throws becomes the reason that [`crate::Handle::ended`] reports.
@@ -9,27 +9,47 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use ::raft::eraftpb;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use causeway_core::ids::NodeId;
 use causeway_core::state::State;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use crate::error::{Error, Fatal};
+use crate::raft::membership::ChangeMember;
 use crate::raft::outbox::Outbox;
+use crate::raft::reads::Read;
 use crate::raft::replica::{Proposal, Replica};
 use crate::raft::settings::Settings;
+use crate::raft::transfer::Transfer;
 use crate::status::RaftStatus;
 
-/// Puts a command into the log; its outcome comes through the proposal's own channel.
+/// What the replica is asked for. Answers come through the channel that each call brings along.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Propose(pub(crate) Proposal);
+pub(crate) enum Call {
+    /// Put a command into the log.
+    Propose(Proposal),
+    /// Look at a message of another member; its room is free again afterwards.
+    Step(Box<eraftpb::Message>, OwnedSemaphorePermit),
+    /// Tell when the view is current.
+    Read(Read),
+    /// Change a member.
+    Change(ChangeMember),
+    /// Hand over leadership.
+    Transfer(Transfer),
+    /// The way to a member is broken.
+    Unreachable(NodeId),
+    /// A snapshot reached a member, or did not.
+    SnapshotSent(NodeId, bool),
+}
 
 /// Finishes what is in the mailbox before it, then ends.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Stop;
 
-/// What was put into the log since the last turn is due.
+/// What arrived since the last turn is due.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Turn;
@@ -49,8 +69,8 @@ pub(crate) type Ended = watch::Receiver<Option<Error>>;
 pub(crate) struct RaftActor {
     replica: Option<Replica>,
     settings: Settings,
-    /// What goes into the log with the next turn. Not empty exactly while a turn is due.
-    arrived: Vec<Proposal>,
+    /// What the next turn begins with. Not empty exactly while a turn is due.
+    arrived: Vec<Call>,
     view: watch::Sender<Arc<State>>,
     status: watch::Sender<RaftStatus>,
     ended: Option<oneshot::Sender<Error>>,
@@ -94,8 +114,16 @@ impl RaftActor {
     fn turn(&mut self, context: &mut Context<Self>) {
         let arrived = std::mem::take(&mut self.arrived);
         self.guard(context, |replica| {
-            for proposal in arrived {
-                replica.propose(proposal);
+            for call in arrived {
+                match call {
+                    Call::Propose(proposal) => replica.propose(proposal),
+                    Call::Step(message, _room) => replica.step(*message)?,
+                    Call::Read(read) => replica.read(read),
+                    Call::Change(change) => replica.change_member(change),
+                    Call::Transfer(transfer) => replica.transfer_leader(transfer),
+                    Call::Unreachable(node) => replica.unreachable(node),
+                    Call::SnapshotSent(node, arrived) => replica.snapshot_sent(node, arrived),
+                }
             }
             replica.turn()
         });
@@ -113,7 +141,7 @@ impl Actor for RaftActor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.set_mailbox_capacity(self.settings.queue_length());
+        context.set_mailbox_capacity(self.settings.mailbox_length());
         self.guard(context, Replica::begin);
         context.run_interval(self.settings.tick, |actor, context| {
             if context.connected() {
@@ -126,14 +154,14 @@ impl Actor for RaftActor {
     }
 }
 
-impl Handler<Propose> for RaftActor {
+impl Handler<Call> for RaftActor {
     type Result = ();
 
-    fn handle(&mut self, Propose(proposal): Propose, context: &mut Self::Context) {
+    fn handle(&mut self, call: Call, context: &mut Self::Context) {
         if self.arrived.is_empty() {
             context.notify(Turn);
         }
-        self.arrived.push(proposal);
+        self.arrived.push(call);
     }
 }
 

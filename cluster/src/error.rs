@@ -6,6 +6,8 @@ use std::time::Duration;
 use causeway_core::error_code::ErrorCode;
 use causeway_core::ids::NodeId;
 
+use crate::raft::membership::ChangeRefusal;
+use crate::raft::message::MessageFault;
 use crate::raft::settings::SettingsFault;
 
 /// Why a call failed. Cheap to clone: many waiting proposals may get the same one.
@@ -43,6 +45,24 @@ pub enum Error {
     /// The node stopped following the command. **The outcome is unknown**: it may have been applied.
     #[error("the command was lost track of; it may have been applied")]
     Interrupted,
+    /// The group did not confirm in time that the view is current. Nothing was changed.
+    #[error("the group did not confirm within {waited:?} that the view is current")]
+    ReadTimeout {
+        /// How long the call waited.
+        waited: Duration,
+    },
+    /// Members were not changed, or leadership was not handed over; nothing was changed by this call.
+    #[error(transparent)]
+    Change(#[from] ChangeRefusal),
+    /// Leadership was offered and not taken in time; this node leads on.
+    #[error("node {to} did not take over leadership in time")]
+    NotTransferred {
+        /// Who was to lead.
+        to: NodeId,
+    },
+    /// A message of another member was refused.
+    #[error(transparent)]
+    Message(#[from] MessageFault),
     /// The node was stopped; nothing was changed by this call.
     #[error("the node's replica was stopped")]
     Stopped,
@@ -119,9 +139,13 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::NotLeader { .. } | Self::Busy | Self::Interrupted | Self::Stopped => ErrorCode::Unavailable,
+            Self::NotLeader { .. } | Self::Busy | Self::Interrupted | Self::Stopped | Self::NotTransferred { .. } => {
+                ErrorCode::Unavailable
+            }
+            Self::Change(refusal) => refusal.code(),
+            Self::Message(_) => ErrorCode::InvalidRequest,
             Self::TooLarge { .. } => ErrorCode::RequestTooLarge,
-            Self::Timeout { .. } => ErrorCode::TimedOut,
+            Self::Timeout { .. } | Self::ReadTimeout { .. } => ErrorCode::TimedOut,
             Self::Settings { .. } => ErrorCode::InvalidConfiguration,
             Self::Unstorable { .. } => ErrorCode::Internal,
             Self::Fatal(fatal) => fatal.code(),

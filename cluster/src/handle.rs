@@ -1,4 +1,4 @@
-//! What the rest of a node calls: propose, look, wait, stop.
+//! What the rest of a node calls: propose, look, wait, change members, carry messages, stop.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,16 +6,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use actix::Addr;
 use actix::dev::SendError;
 use causeway_core::command::{CURRENT_VERSION, Command, Envelope};
-use causeway_core::ids::Timestamp;
+use causeway_core::ids::{NodeId, Timestamp};
 use causeway_core::outcome::Outcome;
 use causeway_core::state::State;
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use crate::actor::{self, Ended, Propose, RaftActor, Running, Stop};
+use crate::actor::{self, Call, Ended, RaftActor, Running, Stop};
 use crate::error::{Error, Fatal};
+use crate::raft::membership::{ChangeMember, MemberChange};
+use crate::raft::message::{self, Incoming};
 use crate::raft::outbox::{Nowhere, Outbox};
+use crate::raft::reads::Read;
 use crate::raft::replica::Proposal;
 use crate::raft::settings::Settings;
+use crate::raft::transfer::Transfer;
 use crate::raft::{encode_command, request_id};
 use crate::status::RaftStatus;
 
@@ -32,6 +36,7 @@ struct Shared {
     status: watch::Receiver<RaftStatus>,
     ended: Ended,
     queue: Semaphore,
+    incoming: Incoming,
     settings: Settings,
 }
 
@@ -45,7 +50,11 @@ pub async fn start(settings: Settings) -> Result<Handle, Error> {
     start_with(settings, Box::new(Nowhere)).await
 }
 
-pub(crate) async fn start_with(settings: Settings, outbox: Box<dyn Outbox>) -> Result<Handle, Error> {
+/// As [`start`], with a way to the other members. A node that joins waits for their leader after this returned.
+///
+/// # Errors
+/// Those of [`start`].
+pub async fn start_with(settings: Settings, outbox: Box<dyn Outbox>) -> Result<Handle, Error> {
     settings.validate()?;
     let (opened, ended) = actor::spawn(settings.clone(), outbox)?;
     let Running { address, view, status, only_voter } = match opened.await {
@@ -53,7 +62,9 @@ pub(crate) async fn start_with(settings: Settings, outbox: Box<dyn Outbox>) -> R
         Err(_) => return Err(reason(ended).await),
     };
     let queue = Semaphore::new(usize::try_from(settings.queue_bytes).unwrap_or(Semaphore::MAX_PERMITS));
-    let handle = Handle { shared: Arc::new(Shared { address, view, status, ended, queue, settings }) };
+    let handle = Handle {
+        shared: Arc::new(Shared { address, view, status, ended, queue, incoming: Incoming::new(), settings }),
+    };
     if only_voter {
         handle.wait_until_ready().await?;
     }
@@ -68,7 +79,7 @@ impl Handle {
     /// See [`Error`]; [`Error::outcome_is_unknown`] tells whether the command may have been applied nevertheless.
     pub async fn propose(&self, command: Command) -> Result<Outcome, Error> {
         let shared = &self.shared;
-        let request = request_id().ok_or_else(|| Error::Unstorable { reason: "no random bits".to_owned() })?;
+        let request = request()?;
         let envelope = Envelope { version: CURRENT_VERSION, request, at: now(), command };
         let data = encode_command(&envelope)?;
         let maximum = usize::try_from(shared.settings.maximum_command_bytes).unwrap_or(usize::MAX);
@@ -79,20 +90,100 @@ impl Handle {
         // Held until the answer: it bounds what waits in the mailbox, in the log and for the disk together.
         let _room = shared.queue.try_acquire_many(cost).map_err(|_| Error::Busy)?;
         let (reply, answer) = oneshot::channel();
-        match shared.address.try_send(Propose(Proposal { data, request, reply })) {
+        let waited = shared.settings.proposal_timeout;
+        self.call(Call::Propose(Proposal { data, request, reply }), answer, Error::Timeout { waited }).await
+    }
+
+    /// Changes one member and waits until the change is agreed, durable and applied here. Only the leader does that,
+    /// one change at a time.
+    ///
+    /// # Errors
+    /// [`Error::Change`] and [`Error::NotLeader`] changed nothing; see [`Error`] for the others.
+    pub async fn change_member(&self, change: MemberChange) -> Result<(), Error> {
+        let waited = self.shared.settings.proposal_timeout;
+        let (reply, answer) = oneshot::channel();
+        let change = ChangeMember { change, request: request()?, reply };
+        self.call(Call::Change(change), answer, Error::Timeout { waited }).await.map(|_| ())
+    }
+
+    /// Hands over leadership to another voter and waits until it leads. Only the leader can do that.
+    ///
+    /// # Errors
+    /// [`Error::Change`], [`Error::NotTransferred`] and [`Error::NotLeader`], which then names who leads instead;
+    /// [`Error::Timeout`] when nobody leads for too long.
+    pub async fn transfer_leader(&self, to: NodeId) -> Result<(), Error> {
+        let waited = self.shared.settings.proposal_timeout;
+        let (reply, answer) = oneshot::channel();
+        self.call(Call::Transfer(Transfer { to, reply }), answer, Error::Timeout { waited }).await
+    }
+
+    /// Waits until [`Handle::view`] includes everything that was answered anywhere in the cluster before this call.
+    /// Works on every member. Answers the log index that the view includes at least.
+    ///
+    /// # Errors
+    /// [`Error::ReadTimeout`] when no leader confirms it in time, [`Error::Busy`] when too many wait already.
+    pub async fn read_barrier(&self) -> Result<u64, Error> {
+        let waited = self.shared.settings.proposal_timeout;
+        let (reply, answer) = oneshot::channel();
+        let read = Read { request: request()?, reply };
+        self.call(Call::Read(read), answer, Error::ReadTimeout { waited }).await
+    }
+
+    /// Takes a message that the [`Outbox`] of another member was given for this node. When too many wait already, it is
+    /// dropped and counted, as a network may do. Never waits.
+    ///
+    /// # Errors
+    /// [`Error::Message`] for bytes that are no message to this node; [`Error::Stopped`] when the replica has ended.
+    pub fn receive(&self, bytes: &[u8]) -> Result<(), Error> {
+        let shared = &self.shared;
+        let Some(room) = shared.incoming.room(bytes.len()) else {
+            shared.incoming.drop_one();
+            return Ok(());
+        };
+        let message = message::decode(bytes, shared.settings.node)?;
+        match shared.address.try_send(Call::Step(Box::new(message), room)) {
+            Ok(()) => Ok(()),
+            Err(SendError::Full(_)) => {
+                shared.incoming.drop_one();
+                Ok(())
+            }
+            Err(SendError::Closed(_)) => Err(Error::Stopped),
+        }
+    }
+
+    /// The way to a member is broken: what was on it may be lost, and is sent again when the member answers.
+    pub fn unreachable(&self, node: NodeId) {
+        // It only spares the member a wait, so it need not arrive.
+        let _ = self.shared.address.try_send(Call::Unreachable(node));
+    }
+
+    /// What became of a message of kind [`crate::MessageKind::Snapshot`]: it reached the node, or it did not.
+    pub fn snapshot_sent(&self, node: NodeId, arrived: bool) {
+        // Beyond the mailbox's bound on purpose: the leader sends the node nothing before. There is one for each
+        // snapshot, and one snapshot for each member at a time.
+        self.shared.address.do_send(Call::SnapshotSent(node, arrived));
+    }
+
+    /// Sends a call to the replica and waits for its answer.
+    async fn call<T>(
+        &self,
+        call: Call,
+        answer: oneshot::Receiver<Result<T, Error>>,
+        too_late: Error,
+    ) -> Result<T, Error> {
+        match self.shared.address.try_send(call) {
             Ok(()) => {}
             Err(SendError::Full(_)) => return Err(Error::Busy),
             Err(SendError::Closed(_)) => return Err(self.ended().await),
         }
-        let waited = shared.settings.proposal_timeout;
-        match tokio::time::timeout(waited, answer).await {
+        match tokio::time::timeout(self.shared.settings.proposal_timeout, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => match self.ended().await {
                 // It was on its way when the replica was stopped.
                 Error::Stopped => Err(Error::Interrupted),
                 reason => Err(reason),
             },
-            Err(_) => Err(Error::Timeout { waited }),
+            Err(_) => Err(too_late),
         }
     }
 
@@ -111,7 +202,8 @@ impl Handle {
     /// One look at the replica.
     #[must_use]
     pub fn status(&self) -> RaftStatus {
-        self.shared.status.borrow().clone()
+        let status = self.shared.status.borrow().clone();
+        RaftStatus { dropped_messages: self.shared.incoming.dropped(), ..status }
     }
 
     /// Waits until the replica has ended, and answers why: [`Error::Stopped`] or [`Error::Fatal`].
@@ -151,6 +243,10 @@ async fn reason(mut ended: Ended) -> Error {
         // The thread is gone without a word: only a panic outside of every guard does that.
         Ok(None) | Err(_) => Fatal::Panicked { reason: "the replica's thread ended".to_owned() }.into(),
     }
+}
+
+fn request() -> Result<u128, Error> {
+    request_id().ok_or_else(|| Error::Unstorable { reason: "no random bits".to_owned() })
 }
 
 /// The proposer's wall clock; a clock before 1970 counts as 1970.

@@ -5,10 +5,11 @@
 //!
 //! Reading order: [`handle`] (what the rest of a node calls), `actor` (the thread that owns the replica),
 //! `raft/ready.rs` (how a proposal becomes durable, nine steps on one screen), `raft/replica.rs`, `raft/apply.rs`,
-//! `raft/snapshot.rs`, `raft/log_store.rs`; [`liveness`] (who may write, as a leader knows it).
+//! `raft/snapshot.rs`, `raft/log_store.rs`, `raft/membership.rs`, `raft/reads.rs`; [`liveness`] (who may write, as a
+//! leader knows it); [`transport`] (how nodes talk).
 //!
-//! This is the only crate that names raft. Messages between members leave through the `Outbox` trait of
-//! `raft/outbox.rs`. [`transport`] carries bytes between nodes and knows nothing of Raft; nothing else opens a socket.
+//! This is the only crate that names raft. Messages between members leave through an [`Outbox`] and arrive with
+//! [`Handle::receive`], encoded both ways: [`transport`], which carries them, knows nothing of what they say.
 
 mod actor;
 pub mod error;
@@ -20,6 +21,9 @@ pub mod transport;
 
 pub use causeway_storage::inspect;
 pub use error::{Error, Fatal};
-pub use handle::{Handle, start};
-pub use raft::settings::{Settings, SettingsFault};
-pub use status::{BarrierStats, RaftStatus, Role};
+pub use handle::{Handle, start, start_with};
+pub use raft::membership::{ChangeRefusal, MAXIMUM_ENTRIES_BEHIND, MemberChange};
+pub use raft::message::{MessageFault, MessageKind};
+pub use raft::outbox::Outbox;
+pub use raft::settings::{Settings, SettingsFault, Start};
+pub use status::{BarrierStats, MemberProgress, MemberRole, MemberStatus, RaftStatus, Role};

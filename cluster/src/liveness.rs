@@ -222,10 +222,10 @@ mod tests {
         liveness.ask(NODE, FIRST, 0, at(10_000));
         assert_eq!(liveness.ask(NODE, SECOND, 0, at(12_999)), Answer::TwoProcesses { holder: FIRST });
         assert!(matches!(liveness.ask(NODE, SECOND, 0, at(13_000)), Answer::Granted { .. }));
-        liveness.give_back(NODE, FIRST, at(14_600));
-        assert_eq!(liveness.of(NODE, at(14_600)), plan::Liveness::Up, "a dead process gives nothing back");
-        liveness.give_back(NODE, SECOND, at(14_600));
-        assert_eq!(liveness.of(NODE, at(14_600)), plan::Liveness::Down);
+        liveness.give_back(NODE, FIRST, at(13_100));
+        assert_eq!(liveness.of(NODE, at(13_100)), plan::Liveness::Up, "a dead process gives nothing back");
+        liveness.give_back(NODE, SECOND, at(13_100));
+        assert_eq!(liveness.of(NODE, at(13_100)), plan::Liveness::Down);
     }
 
     #[test]

@@ -2,16 +2,21 @@
 
 mod apply;
 mod convert;
+pub(crate) mod disk;
 mod entry;
 mod log_store;
 mod logger;
+pub(crate) mod membership;
+pub(crate) mod message;
 pub(crate) mod outbox;
 pub(crate) mod proposals;
+pub(crate) mod reads;
 mod ready;
 pub(crate) mod replica;
 mod request_id;
 pub(crate) mod settings;
 mod snapshot;
+pub(crate) mod transfer;
 
 pub(crate) use entry::encode as encode_command;
 pub(crate) use request_id::request_id;

@@ -16,6 +16,44 @@ pub enum Role {
     Leader,
 }
 
+/// What a member is in its group. Others than the first two exist only while a change of several members is under
+/// way, which needs a majority of the voters before and of the voters after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberRole {
+    /// Votes and counts.
+    Voter,
+    /// Follows only.
+    Learner,
+    /// Counts among the voters after the change only.
+    IncomingVoter,
+    /// Counts among the voters before the change only, and leaves.
+    OutgoingVoter,
+    /// Counts among the voters before the change only, and stays as a learner.
+    VoterBecomingLearner,
+}
+
+/// What the leader knows of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberProgress {
+    /// The last log index that it is known to hold durably.
+    pub matched: u64,
+    /// Whether it was heard from within the last election timeout.
+    pub active: bool,
+    /// The log index of the snapshot that it is sent and has not installed yet.
+    pub pending_snapshot: Option<u64>,
+}
+
+/// One member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// The node.
+    pub node: NodeId,
+    /// What it is.
+    pub role: MemberRole,
+    /// How far it is; known to the leader only.
+    pub progress: Option<MemberProgress>,
+}
+
 /// One look at a replica.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RaftStatus {
@@ -27,6 +65,10 @@ pub struct RaftStatus {
     pub leader: Option<NodeId>,
     /// Leads, and has applied everything that any earlier leader committed: its view is complete.
     pub ready: bool,
+    /// Whether this node takes part, as far as it knows: not before it was added, and not after it was removed.
+    pub member: bool,
+    /// Everybody who takes part as far as this node applied it, in the order of their numbers.
+    pub members: Vec<MemberStatus>,
     /// The last log index known to be committed.
     pub committed: u64,
     /// The last log index that its view includes.
@@ -39,8 +81,12 @@ pub struct RaftStatus {
     pub log_entries: u64,
     /// Stored bytes of the log.
     pub log_bytes: u64,
-    /// Proposals that wait for their outcome.
+    /// Proposals and changes of members that wait for their outcome.
     pub waiting: usize,
+    /// Calls that wait until the view is known to be current.
+    pub waiting_reads: usize,
+    /// Messages of other members since the start that found no room here and were dropped, as a network may.
+    pub dropped_messages: u64,
     /// Proposals accepted into the log since the start.
     pub proposals: u64,
     /// Disk barriers since the start.

@@ -43,6 +43,15 @@ pub struct Membership {
     pub auto_leave: bool,
 }
 
+impl Membership {
+    /// Whether a node takes part, in whatever part.
+    #[must_use]
+    pub fn contains(&self, node: NodeId) -> bool {
+        // Voters that become learners are voters of the previous membership.
+        [&self.voters, &self.learners, &self.voters_outgoing].into_iter().any(|nodes| nodes.contains(&node))
+    }
+}
+
 /// What a snapshot says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotHeader {
@@ -132,10 +141,18 @@ impl SnapshotFiles {
         Ok(snapshot)
     }
 
+    /// Removes the snapshot at a log index. Not durable before the next write: until then it may come back.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remove(&self, index: u64) -> Result<(), Error> {
+        let path = self.path(index);
+        fs::remove_file(&path).map_err(Error::io("remove", &path))
+    }
+
     fn remove_old(&self) -> Result<(), Error> {
         for index in self.indexes()?.into_iter().skip(KEPT) {
-            let path = self.path(index);
-            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            self.remove(index)?;
         }
         Ok(())
     }

@@ -1,21 +1,25 @@
 //! The whole way of a call: handle, actor, replica, disk and back.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use ::raft::eraftpb::{Message, MessageType};
-use actix::{Addr, Context, Handler};
+use actix::{Context, Handler};
 use causeway_core::error_code::ErrorCode;
 use causeway_core::ids::{ClusterId, NodeId};
 use causeway_core::outcome::Outcome;
+use protobuf::Message as _;
 use tokio::task::JoinSet;
 
 use super::{Handle, start, start_with};
 use crate::actor::RaftActor;
 use crate::error::{Error, Fatal};
+use crate::raft::membership::{ChangeRefusal, MemberChange};
+use crate::raft::message::{MessageFault, MessageKind};
 use crate::raft::outbox::Outbox;
 use crate::raft::sample::{name, settings, token};
-use crate::raft::settings::Settings;
+use crate::raft::settings::{Settings, Start};
 use crate::status::Role;
 
 #[tokio::test]
@@ -111,29 +115,12 @@ async fn a_panic_of_the_replica_ends_it_with_a_reason_and_frees_the_directory() 
     start(settings(directory.path())).await.unwrap().stop().await.unwrap();
 }
 
-/// A message of another member.
-struct Deliver(Message);
-
-impl actix::Message for Deliver {
-    type Result = ();
-}
-
-impl Handler<Deliver> for RaftActor {
-    type Result = ();
-
-    fn handle(&mut self, Deliver(message): Deliver, context: &mut Context<Self>) {
-        self.guard(context, |replica| {
-            replica.node_for_test().step(message).unwrap();
-            replica.turn()
-        });
-    }
-}
-
 /// A second voter that grants every vote and answers nothing else.
-struct OnlyVotes(std::sync::Arc<Mutex<Option<Addr<RaftActor>>>>);
+struct OnlyVotes(std::sync::Arc<Mutex<Option<Handle>>>);
 
 impl Outbox for OnlyVotes {
-    fn send(&mut self, message: Message) {
+    fn send(&mut self, _to: NodeId, _kind: MessageKind, bytes: Vec<u8>) {
+        let message = Message::parse_from_bytes(&bytes).unwrap();
         let kind = match message.get_msg_type() {
             MessageType::MsgRequestPreVote => MessageType::MsgRequestPreVoteResponse,
             MessageType::MsgRequestVote => MessageType::MsgRequestVoteResponse,
@@ -142,18 +129,18 @@ impl Outbox for OnlyVotes {
         let mut answer = Message::default();
         answer.set_msg_type(kind);
         (answer.from, answer.to, answer.term) = (message.to, message.from, message.term);
-        if let Some(address) = &*self.0.lock().unwrap() {
-            address.do_send(Deliver(answer));
+        if let Some(handle) = &*self.0.lock().unwrap() {
+            handle.receive(&answer.write_to_bytes().unwrap()).unwrap();
         }
     }
 }
 
 async fn leader_without_quorum(settings: Settings) -> Handle {
     let address = std::sync::Arc::new(Mutex::new(None));
-    let voters = vec![NodeId(1), NodeId(2)];
-    let settings = Settings { voters, tick: Duration::from_millis(2), election_ticks: 400, ..settings };
+    let start = Start::Found { voters: vec![NodeId(1), NodeId(2)] };
+    let settings = Settings { start, tick: Duration::from_millis(2), election_ticks: 400, ..settings };
     let handle = start_with(settings, Box::new(OnlyVotes(address.clone()))).await.unwrap();
-    *address.lock().unwrap() = Some(handle.shared.address.clone());
+    *address.lock().unwrap() = Some(handle.clone());
     let mut status = handle.shared.status.clone();
     status.wait_for(|status| status.role == Role::Leader).await.unwrap();
     *address.lock().unwrap() = None;
@@ -186,4 +173,115 @@ async fn proposals_that_wait_when_the_node_stops_are_told_that_their_outcome_is_
     let (waited, stopped) = tokio::join!(other.propose(token(1)), handle.stop());
     assert!(matches!(waited, Err(Error::Interrupted)), "{waited:?}");
     stopped.unwrap();
+}
+
+#[tokio::test]
+async fn the_only_voter_answers_reads_and_refuses_changes_that_make_no_sense() {
+    let directory = tempfile::tempdir().unwrap();
+    let handle = start(settings(directory.path())).await.unwrap();
+    handle.propose(token(1)).await.unwrap();
+    let status = handle.status();
+    assert!(handle.read_barrier().await.unwrap() >= status.applied);
+    assert!(status.member);
+    assert_eq!(status.members.len(), 1);
+    let refused = handle.change_member(MemberChange::Remove(NodeId(1))).await;
+    assert!(matches!(refused, Err(Error::Change(ChangeRefusal::LastVoter { node: NodeId(1) }))), "{refused:?}");
+    handle.change_member(MemberChange::AddLearner(NodeId(2))).await.unwrap();
+    handle.transfer_leader(NodeId(1)).await.unwrap();
+    let refused = handle.transfer_leader(NodeId(2)).await;
+    assert!(matches!(refused, Err(Error::Change(ChangeRefusal::NotVoter { node: NodeId(2) }))), "{refused:?}");
+    assert_eq!(handle.status().members.len(), 2);
+    handle.stop().await.unwrap();
+}
+
+/// Hands every message to the handle of its node, and tells the sender what became of a snapshot.
+#[derive(Clone, Default)]
+struct Wire(std::sync::Arc<Mutex<BTreeMap<NodeId, Handle>>>);
+
+struct Sender(NodeId, Wire);
+
+impl Outbox for Sender {
+    fn send(&mut self, to: NodeId, kind: MessageKind, bytes: Vec<u8>) {
+        let handles = self.1.0.lock().unwrap();
+        let arrived = handles.get(&to).is_some_and(|handle| handle.receive(&bytes).is_ok());
+        let Some(own) = handles.get(&self.0) else { return };
+        match kind {
+            MessageKind::Snapshot => own.snapshot_sent(to, arrived),
+            MessageKind::Ordinary if !arrived => own.unreachable(to),
+            MessageKind::Ordinary => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn three_nodes_become_one_group_and_each_reads_what_was_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let wire = Wire::default();
+    for id in 1..=3 {
+        let node = NodeId(id);
+        let start = if id == 1 { Start::Found { voters: vec![node] } } else { Start::Join };
+        let settings = Settings { start, ..Settings::new(directory.path().join(id.to_string()), node) };
+        let settings = Settings { tick: Duration::from_millis(10), ..settings };
+        let handle = start_with(settings, Box::new(Sender(node, wire.clone()))).await.unwrap();
+        wire.0.lock().unwrap().insert(node, handle);
+    }
+    let handles: Vec<Handle> = wire.0.lock().unwrap().values().cloned().collect();
+    let first = &handles[0];
+    first.propose(token(1)).await.unwrap();
+    for id in 2..=3 {
+        first.change_member(MemberChange::AddLearner(NodeId(id))).await.unwrap();
+        let mut promoted = first.change_member(MemberChange::Promote(NodeId(id))).await;
+        for _ in 0..100 {
+            let Err(Error::Change(ChangeRefusal::NotCaughtUp { .. })) = promoted else { break };
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            promoted = first.change_member(MemberChange::Promote(NodeId(id))).await;
+        }
+        promoted.unwrap();
+    }
+    first.propose(token(2)).await.unwrap();
+    first.transfer_leader(NodeId(2)).await.unwrap();
+    let refused = first.propose(token(3)).await;
+    assert!(matches!(refused, Err(Error::NotLeader { leader: Some(NodeId(2)) })), "{refused:?}");
+    handles[1].propose(token(3)).await.unwrap();
+    for handle in &handles {
+        handle.read_barrier().await.unwrap();
+        assert!(handle.view().tokens.contains_key(&name("token-3")));
+        assert_eq!(handle.status().members.len(), 3);
+    }
+    wire.0.lock().unwrap().clear();
+    for handle in handles {
+        handle.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_refused_and_what_has_no_room_is_dropped_and_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let handle = start(settings(directory.path())).await.unwrap();
+    let refused = handle.receive(&[0xff; 9]);
+    assert!(matches!(refused, Err(Error::Message(MessageFault::Undecodable { .. }))), "{refused:?}");
+    let mut message = Message::default();
+    message.set_msg_type(MessageType::MsgHeartbeat);
+    (message.from, message.to, message.term) = (2, 1, 1);
+    let bytes = message.write_to_bytes().unwrap();
+    // Nothing is taken out meanwhile: this thread does not wait.
+    let slow = handle.shared.incoming.room(MessageKind::Snapshot.maximum_bytes()).unwrap();
+    handle.receive(&bytes).unwrap();
+    assert_eq!(handle.status().dropped_messages, 1);
+    drop(slow);
+    handle.receive(&bytes).unwrap();
+    assert_eq!(handle.status().dropped_messages, 1);
+    handle.propose(token(1)).await.unwrap();
+    handle.clone().stop().await.unwrap();
+    assert!(matches!(handle.receive(&bytes), Err(Error::Stopped)));
+}
+
+#[tokio::test]
+async fn a_read_that_nobody_confirms_times_out_and_may_be_asked_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = Settings { proposal_timeout: Duration::from_millis(50), ..settings(directory.path()) };
+    let handle = leader_without_quorum(settings).await;
+    let refused = handle.read_barrier().await;
+    assert!(matches!(&refused, Err(error @ Error::ReadTimeout { .. }) if !error.outcome_is_unknown()), "{refused:?}");
+    handle.stop().await.unwrap();
 }

@@ -36,8 +36,13 @@ pub(super) fn raft_hard_state(stored: &raft_meta::HardState) -> HardState {
     HardState { term: stored.term, vote: stored.vote.0, commit: stored.commit, ..HardState::default() }
 }
 
+/// In the order of the nodes' numbers, whatever order raft-rs keeps them in.
 pub(super) fn membership(state: &ConfState) -> Membership {
-    let nodes = |ids: &[u64]| ids.iter().copied().map(NodeId).collect();
+    let nodes = |ids: &[u64]| {
+        let mut nodes: Vec<NodeId> = ids.iter().copied().map(NodeId).collect();
+        nodes.sort_unstable();
+        nodes
+    };
     Membership {
         voters: nodes(&state.voters),
         learners: nodes(&state.learners),

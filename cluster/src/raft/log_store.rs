@@ -3,41 +3,57 @@
 //! What a turn of the replica changes is collected first and written as one atomic step. The newest entries stay in
 //! memory, because a leader reads each entry back at once to apply it.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use ::raft::eraftpb::{Entry, HardState, Snapshot};
 use ::raft::{GetEntriesContext, RaftState, Storage, StorageError};
-use causeway_storage::Db;
+use causeway_core::ids::NodeId;
 use causeway_storage::raft_log::Position;
 use causeway_storage::raft_store::Write;
 use causeway_storage::snapshot_file::Membership;
 
+use super::disk::Disk;
 use super::{convert, snapshot};
 
 const RECENT_BYTES: usize = 1024 * 1024;
 
 /// The stored log of one replica.
-pub(crate) struct LogStore {
-    db: Db,
+pub(crate) struct LogStore<D> {
+    disk: D,
     /// The position and membership that the replica starts from.
     base: (Position, Membership),
     turn: Write,
+    /// Whether a follower needs a newer snapshot than there is; raft-rs only lends the store when it asks for one.
+    snapshot_wanted: Cell<bool>,
     recent: VecDeque<Entry>,
     recent_bytes: usize,
 }
 
-impl LogStore {
+impl<D: Disk> LogStore<D> {
     /// `base` is the snapshot that the replica starts from.
-    pub(super) fn new(db: Db, base: (Position, Membership)) -> Self {
-        Self { db, base, turn: Write::default(), recent: VecDeque::new(), recent_bytes: 0 }
+    pub(super) fn new(disk: D, base: (Position, Membership)) -> Self {
+        Self {
+            disk,
+            base,
+            turn: Write::default(),
+            snapshot_wanted: Cell::new(false),
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+        }
     }
 
-    pub(super) fn db(&self) -> &Db {
-        &self.db
+    pub(super) fn disk(&self) -> &D {
+        &self.disk
     }
 
-    pub(super) fn db_mut(&mut self) -> &mut Db {
-        &mut self.db
+    pub(super) fn disk_mut(&mut self) -> &mut D {
+        &mut self.disk
+    }
+
+    /// Whether a follower asked for a newer snapshot than there is, since the last call.
+    pub(super) fn take_snapshot_wanted(&mut self) -> bool {
+        self.snapshot_wanted.take()
     }
 
     /// A snapshot that was installed replaces the whole log.
@@ -77,7 +93,7 @@ impl LogStore {
             self.recent.clear();
             self.recent_bytes = 0;
         }
-        self.db.raft.write(&turn)
+        self.disk.write(&turn)
     }
 
     fn read(&self, index: u64) -> ::raft::Result<Entry> {
@@ -86,15 +102,15 @@ impl LogStore {
         if let Some(entry) = recent {
             return Ok(entry.clone());
         }
-        let stored = self.db.raft.read(index).map_err(failed)?.ok_or(StorageError::Unavailable)?;
+        let stored = self.disk.read(index).map_err(failed)?.ok_or(StorageError::Unavailable)?;
         Ok(convert::raft_entry(stored))
     }
 }
 
-impl Storage for LogStore {
+impl<D: Disk> Storage for LogStore<D> {
     fn initial_state(&self) -> ::raft::Result<RaftState> {
         let (position, membership) = &self.base;
-        let mut stored = self.db.raft.hard_state().unwrap_or_default();
+        let mut stored = self.disk.hard_state().unwrap_or_default();
         // A snapshot holds only what was committed, and the stored commit index may lag behind it.
         stored.commit = stored.commit.max(position.index);
         stored.term = stored.term.max(position.term);
@@ -108,7 +124,7 @@ impl Storage for LogStore {
         max_size: impl Into<Option<u64>>,
         _context: GetEntriesContext,
     ) -> ::raft::Result<Vec<Entry>> {
-        if low <= self.db.raft.compacted().index {
+        if low <= self.disk.compacted().index {
             return Err(StorageError::Compacted.into());
         }
         let maximum = max_size.into().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
@@ -126,24 +142,27 @@ impl Storage for LogStore {
     }
 
     fn term(&self, index: u64) -> ::raft::Result<u64> {
-        if index < self.db.raft.compacted().index {
+        if index < self.disk.compacted().index {
             return Err(StorageError::Compacted.into());
         }
-        Ok(self.db.raft.term(index).ok_or(StorageError::Unavailable)?)
+        Ok(self.disk.term(index).ok_or(StorageError::Unavailable)?)
     }
 
     fn first_index(&self) -> ::raft::Result<u64> {
-        Ok(self.db.raft.compacted().index.saturating_add(1))
+        Ok(self.disk.compacted().index.saturating_add(1))
     }
 
     fn last_index(&self) -> ::raft::Result<u64> {
-        Ok(self.db.raft.last_index())
+        Ok(self.disk.last_index())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> ::raft::Result<Snapshot> {
-        snapshot::for_follower(&self.db, request_index)
-            .map_err(failed)?
-            .ok_or_else(|| StorageError::SnapshotTemporarilyUnavailable.into())
+    /// raft-rs asks again with a later heartbeat when there is none.
+    fn snapshot(&self, request_index: u64, to: u64) -> ::raft::Result<Snapshot> {
+        let found = snapshot::for_follower(&self.disk, request_index, NodeId(to)).map_err(failed)?;
+        found.ok_or_else(|| {
+            self.snapshot_wanted.set(true);
+            StorageError::SnapshotTemporarilyUnavailable.into()
+        })
     }
 }
 

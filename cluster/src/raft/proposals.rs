@@ -35,7 +35,8 @@ impl Proposals {
     /// Waits for the entry at `index`. An earlier waiter there belonged to an entry that was replaced.
     pub(crate) fn wait(&mut self, index: u64, request: u128, reply: Reply) {
         if let Some(replaced) = self.waiting.insert(index, Waiter { request, reply }) {
-            self.due.push((replaced.reply, Err(Error::NotLeader { leader: None })));
+            // It is gone from this log only: another member may hold it still, lead, and commit it.
+            self.due.push((replaced.reply, Err(Error::Interrupted)));
         }
     }
 
@@ -104,6 +105,18 @@ mod tests {
         proposals.answer();
         assert!(matches!(later.try_recv(), Ok(Err(Error::Interrupted))));
         assert_eq!(proposals.len(), 0);
+    }
+
+    #[test]
+    fn an_entry_that_left_this_log_unapplied_has_an_unknown_outcome() {
+        let mut proposals = Proposals::default();
+        let (reply, mut replaced) = oneshot::channel();
+        proposals.wait(5, 50, reply);
+        let (reply, mut later) = oneshot::channel();
+        proposals.wait(5, 51, reply);
+        proposals.answer();
+        assert!(matches!(replaced.try_recv(), Ok(Err(Error::Interrupted))));
+        assert!(later.try_recv().is_err());
     }
 
     #[test]

@@ -3,12 +3,17 @@
 //! Never reorder them. Messages that promise something leave after the disk barrier, and nothing is applied that is not
 //! on this disk. A leader's own appends may travel before its barrier (step 1): they promise nothing yet.
 
+use ::raft::ReadState;
 use ::raft::eraftpb::{Entry, HardState, Message};
+use causeway_core::ids::NodeId;
+use protobuf::Message as _;
 
+use super::disk::Disk;
+use super::message::MessageKind;
 use super::replica::Replica;
 use crate::error::Fatal;
 
-impl Replica {
+impl<D: Disk> Replica<D> {
     /// One turn; at most one disk barrier, however many proposals it carries.
     pub(super) fn process_ready(&mut self) -> Result<(), Fatal> {
         let mut ready = self.node.ready();
@@ -19,14 +24,27 @@ impl Replica {
         self.write_and_sync(ready.must_sync())?; //                   5. all of it at once, then the disk barrier
         self.send(ready.take_persisted_messages()); //                6. what promises something
         let committed = ready.take_committed_entries();
+        let confirmed = ready.take_read_states();
         let mut light = self.node.advance_append(ready); //           7. tell Raft what is durable
         self.send(light.take_messages()); //                          8. what follows from that
-        self.apply(committed, light.take_committed_entries()) //      9. apply what is committed
+        self.apply(committed, light.take_committed_entries())?; //    9. apply what is committed
+        self.confirm_reads(confirmed);
+        Ok(())
     }
 
     fn send(&mut self, messages: Vec<Message>) {
         for message in messages {
-            self.outbox.send(message);
+            match message.write_to_bytes() {
+                Ok(bytes) => self.outbox.send(NodeId(message.to), MessageKind::of(&message), bytes),
+                // As good as lost, and sent again.
+                Err(error) => tracing::warn!(%error, to = message.to, "a message cannot be encoded"),
+            }
+        }
+    }
+
+    fn confirm_reads(&mut self, confirmed: Vec<ReadState>) {
+        for ReadState { index, request_ctx } in confirmed {
+            self.reads.confirm(&request_ctx, index);
         }
     }
 
@@ -35,18 +53,19 @@ impl Replica {
     }
 
     /// A commit index alone is not worth a write: it is known again from the leader, or from the log of the only voter.
+    /// One that commits a change of members is written in step 9.
     fn stage_hard_state(&mut self, hard_state: Option<&HardState>, must_sync: bool) {
         if let Some(hard_state) = hard_state.filter(|_| must_sync) {
             self.node.mut_store().stage_hard_state(hard_state);
         }
     }
 
-    fn write_and_sync(&mut self, must_sync: bool) -> Result<(), Fatal> {
+    pub(super) fn write_and_sync(&mut self, must_sync: bool) -> Result<(), Fatal> {
         if !must_sync {
             return Ok(());
         }
         self.node.mut_store().write()?;
-        let took = self.node.mut_store().db_mut().barrier.wait()?;
+        let took = self.node.mut_store().disk_mut().barrier()?;
         self.barriers.record(took);
         Ok(())
     }

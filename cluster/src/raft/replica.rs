@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use ::raft::{RawNode, StateRole};
+use ::raft::eraftpb::{Message, MessageType};
+use ::raft::{RawNode, SnapshotStatus, StateRole};
 use causeway_core::ids::NodeId;
 use causeway_core::state::State;
 use causeway_storage::raft_log::Position;
@@ -13,16 +14,20 @@ use causeway_storage::routing::Route;
 use causeway_storage::snapshot_file::Membership;
 use causeway_storage::{Db, db};
 
+use super::disk::Disk;
 use super::log_store::LogStore;
+use super::membership::Heard;
 use super::outbox::Outbox;
 use super::proposals::{Proposals, Reply};
+use super::reads::{Read, Reads};
 use super::settings::Settings;
+use super::transfer::Transfer;
 use super::{logger, snapshot};
 use crate::error::{Error, Fatal};
 use crate::status::{BarrierStats, RaftStatus, Role};
 
 /// Ticks between two looks at whether the stored routes have to change.
-const ROUTES_EVERY_TICKS: u32 = 10;
+const ROUTES_EVERY_TICKS: u64 = 10;
 
 /// An encoded command on its way into the log.
 pub(crate) struct Proposal {
@@ -35,8 +40,8 @@ pub(crate) struct Proposal {
 }
 
 /// One replica.
-pub(crate) struct Replica {
-    pub(super) node: RawNode<LogStore>,
+pub(crate) struct Replica<D: Disk = Db> {
+    pub(super) node: RawNode<LogStore<D>>,
     pub(super) outbox: Box<dyn Outbox>,
     pub(super) state: Arc<State>,
     /// Whether `state` differs from what was last taken by [`Replica::take_view`].
@@ -44,6 +49,9 @@ pub(crate) struct Replica {
     pub(super) applied: Position,
     pub(super) membership: Membership,
     pub(super) proposals: Proposals,
+    pub(super) reads: Reads,
+    pub(super) transfer: Option<Transfer>,
+    pub(super) heard: Heard,
     pub(super) barriers: BarrierStats,
     /// The newest snapshot, and what was applied since.
     pub(super) snapshot: Position,
@@ -52,22 +60,31 @@ pub(crate) struct Replica {
     pub(super) snapshot_every_bytes: u64,
     /// Whether the routes in `state` may differ from the stored ones.
     pub(super) routes_due: bool,
-    ticks: u32,
+    /// Units of Raft's time since the start.
+    pub(super) ticks: u64,
+    pub(super) election_ticks: u64,
+    heartbeat_ticks: u64,
     accepted: u64,
     maximum_waiting: usize,
 }
 
 impl Replica {
-    /// Opens the data directory and loads the newest snapshot; the log behind it is applied by the first turns.
+    /// Opens the data directory and loads what it holds.
     pub(crate) fn open(settings: &Settings, outbox: Box<dyn Outbox>) -> Result<Self, Fatal> {
-        let mut db = Db::open(&db::Settings {
+        let disk = Db::open(&db::Settings {
             directory: settings.directory.clone(),
             node: settings.node,
             cache_bytes: settings.cache_bytes,
         })?;
-        let base;
-        (db, base) = snapshot::choose(db, &settings.voters)?;
-        let store = LogStore::new(db, (base.position, base.membership.clone()));
+        Self::load(settings, disk, outbox)
+    }
+}
+
+impl<D: Disk> Replica<D> {
+    /// Loads the newest snapshot; the log behind it is applied by the first turns.
+    pub(crate) fn load(settings: &Settings, disk: D, outbox: Box<dyn Outbox>) -> Result<Self, Fatal> {
+        let (disk, base) = snapshot::choose(disk, &settings.start)?;
+        let store = LogStore::new(disk, (base.position, base.membership.clone()));
         let node = RawNode::new(&settings.raft(base.position.index), store, &logger::logger())
             .map_err(|error| Fatal::Raft { action: "start", reason: error.to_string() })?;
         Ok(Self {
@@ -78,6 +95,9 @@ impl Replica {
             applied: base.position,
             membership: base.membership,
             proposals: Proposals::default(),
+            reads: Reads::default(),
+            transfer: None,
+            heard: Heard::default(),
             barriers: BarrierStats::default(),
             snapshot: base.position,
             applied_bytes: 0,
@@ -85,6 +105,8 @@ impl Replica {
             snapshot_every_bytes: settings.snapshot_every_bytes,
             routes_due: true,
             ticks: 0,
+            election_ticks: settings.election_ticks.into(),
+            heartbeat_ticks: settings.heartbeat_ticks.into(),
             accepted: 0,
             maximum_waiting: settings.queue_length(),
         })
@@ -119,13 +141,49 @@ impl Replica {
         let _ = reply.send(Err(refusal));
     }
 
+    /// Takes a message of another member. What it makes Raft do is done with the next turn, together with all others.
+    pub(crate) fn step(&mut self, message: Message) -> Result<(), Fatal> {
+        // A snapshot and entries behind it cannot be written in one step, and nobody campaigns on what is not on disk.
+        if self.node.snap().is_some() || message.get_msg_type() == MessageType::MsgTimeoutNow {
+            self.turn()?;
+        }
+        let from = message.from;
+        if self.node.raft.prs().get(from).is_some() {
+            self.heard.note(from, self.ticks);
+        }
+        if let Err(error) = self.node.step(message) {
+            // An answer of somebody who is no member here, or not any more.
+            tracing::debug!(%error, from, "message left out");
+        }
+        Ok(())
+    }
+
+    /// The way to a member is broken: appends on their way to it may be lost.
+    pub(crate) fn unreachable(&mut self, node: NodeId) {
+        self.node.report_unreachable(node.0);
+    }
+
+    /// What became of a snapshot that was sent.
+    pub(crate) fn snapshot_sent(&mut self, node: NodeId, arrived: bool) {
+        self.node.report_snapshot(node.0, if arrived { SnapshotStatus::Finish } else { SnapshotStatus::Failure });
+    }
+
+    /// Takes a caller that waits until the view is known to be current.
+    pub(crate) fn read(&mut self, read: Read) {
+        self.reads.wait(read);
+    }
+
     /// Does everything that Raft has due. Answers go out with [`Replica::answer`], after the view was taken.
     pub(crate) fn turn(&mut self) -> Result<(), Fatal> {
+        self.begin_read();
         while self.node.has_ready() {
             self.process_ready()?;
+            self.begin_read();
         }
+        self.reads.applied(self.applied.index);
+        self.settle_transfer();
         if let Some(cluster) = self.state.cluster {
-            self.node.mut_store().db_mut().bind_cluster(cluster)?;
+            self.node.mut_store().disk_mut().bind_cluster(cluster)?;
         }
         self.snapshot_if_due()
     }
@@ -134,17 +192,15 @@ impl Replica {
     pub(crate) fn tick(&mut self) -> Result<(), Fatal> {
         self.node.tick();
         self.proposals.forget_abandoned();
-        self.ticks = self.ticks.wrapping_add(1);
+        self.reads.forget_abandoned();
+        self.ticks = self.ticks.saturating_add(1);
+        if let Some(context) = self.reads.overdue(self.ticks, self.heartbeat_ticks) {
+            self.node.read_index(context);
+        }
         if self.routes_due && self.ticks.is_multiple_of(ROUTES_EVERY_TICKS) {
             self.store_routes()?;
         }
         self.turn()
-    }
-
-    /// What a test needs to play another member.
-    #[cfg(test)]
-    pub(crate) fn node_for_test(&mut self) -> &mut RawNode<LogStore> {
-        &mut self.node
     }
 
     /// The state when it changed since the last call.
@@ -155,16 +211,31 @@ impl Replica {
     /// Gives out the answers that are due.
     pub(crate) fn answer(&mut self) {
         self.proposals.answer();
+        self.reads.answer();
     }
 
     /// Answers everybody because the replica ends.
     pub(crate) fn fail_all(&mut self, error: &Error) {
         self.proposals.fail_all(error);
+        self.reads.fail_all(error);
+        if let Some(Transfer { reply, .. }) = self.transfer.take() {
+            let _ = reply.send(Err(error.clone()));
+        }
     }
 
     /// Whether this node alone decides.
     pub(crate) fn is_only_voter(&self) -> bool {
-        self.membership.voters_outgoing.is_empty() && self.membership.voters.as_slice() == [NodeId(self.node.raft.id)]
+        self.membership.voters_outgoing.is_empty() && self.membership.voters.as_slice() == [self.id()]
+    }
+
+    pub(super) fn id(&self) -> NodeId {
+        NodeId(self.node.raft.id)
+    }
+
+    fn begin_read(&mut self) {
+        if let Some(context) = self.reads.begin(self.ticks) {
+            self.node.read_index(context);
+        }
     }
 
     pub(super) fn leader(&self) -> Option<NodeId> {
@@ -174,7 +245,7 @@ impl Replica {
     /// One look.
     pub(crate) fn status(&self) -> RaftStatus {
         let raft = &self.node.raft;
-        let stored = &self.node.store().db().raft;
+        let stored = self.node.store().disk();
         RaftStatus {
             role: match raft.state {
                 StateRole::Leader => Role::Leader,
@@ -184,6 +255,8 @@ impl Replica {
             term: raft.term,
             leader: self.leader(),
             ready: raft.state == StateRole::Leader && self.applied.term == raft.term,
+            member: self.membership.contains(self.id()),
+            members: self.members(),
             committed: raft.raft_log.committed,
             applied: self.applied.index,
             snapshot: self.snapshot.index,
@@ -191,6 +264,8 @@ impl Replica {
             log_entries: stored.entries(),
             log_bytes: stored.bytes(),
             waiting: self.proposals.len(),
+            waiting_reads: self.reads.len(),
+            dropped_messages: 0,
             proposals: self.accepted,
             barriers: self.barriers.clone(),
         }
@@ -209,7 +284,7 @@ impl Replica {
                 epoch: is.epoch,
             })
             .collect();
-        self.node.store().db().routing.replace(&routes)?;
+        self.node.mut_store().disk_mut().replace_routes(&routes)?;
         self.routes_due = false;
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Commands and settings for the tests of this crate.
 
+pub(crate) mod group;
+
 use std::path::Path;
 
 use causeway_core::command::{CURRENT_VERSION, Command, Envelope};

@@ -1,10 +1,13 @@
 //! How a replica runs.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use causeway_core::ids::NodeId;
 
+use super::message::Incoming;
+use super::reads;
 use crate::error::Error;
 
 const MAXIMUM_APPEND_BYTES: u64 = 1024 * 1024;
@@ -18,8 +21,8 @@ pub struct Settings {
     pub directory: PathBuf,
     /// This node; never 0, never reused after its disk was lost.
     pub node: NodeId,
-    /// The voters of a new cluster, this node among them. Ignored once the directory holds a membership.
-    pub voters: Vec<NodeId>,
+    /// How an empty data directory begins. Ignored once it holds promises.
+    pub start: Start,
     /// The unit of Raft's time.
     pub tick: Duration,
     /// Ticks without a leader before a follower asks for votes, and without a quorum before a leader steps down.
@@ -42,6 +45,28 @@ pub struct Settings {
     pub cache_bytes: u64,
 }
 
+/// How an empty data directory begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// With a new cluster. Every voter of it is given the same voters.
+    Found {
+        /// The voters, this node among them.
+        voters: Vec<NodeId>,
+    },
+    /// With nothing: the node waits until a leader of an existing cluster added it and sends it everything. It never
+    /// asks for votes before.
+    Join,
+}
+
+impl Start {
+    fn voters(&self) -> &[NodeId] {
+        match self {
+            Self::Found { voters } => voters,
+            Self::Join => &[],
+        }
+    }
+}
+
 /// One fault of the settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} {reason}")]
@@ -62,7 +87,7 @@ impl Settings {
         Self {
             directory: directory.into(),
             node,
-            voters: vec![node],
+            start: Start::Found { voters: vec![node] },
             tick: Duration::from_millis(100),
             election_ticks: 10,
             heartbeat_ticks: 2,
@@ -81,15 +106,14 @@ impl Settings {
     /// # Errors
     /// [`Error::Settings`] with all faults at once.
     pub fn validate(&self) -> Result<(), Error> {
-        let smallest_voter = self.voters.iter().min();
-        let mut unique = self.voters.clone();
-        unique.sort_unstable();
-        unique.dedup();
+        let voters = self.start.voters();
+        let unique: BTreeSet<NodeId> = voters.iter().copied().collect();
+        let founds_without_itself = self.start != Start::Join && !voters.contains(&self.node);
         let rules = [
             ("node", self.node.0 == 0, "must not be 0"),
-            ("voters", !self.voters.contains(&self.node), "must include this node"),
-            ("voters", smallest_voter.is_some_and(|voter| voter.0 == 0), "must not include node 0"),
-            ("voters", unique.len() != self.voters.len(), "must not name a node twice"),
+            ("start.voters", founds_without_itself, "must include this node"),
+            ("start.voters", unique.contains(&NodeId(0)), "must not include node 0"),
+            ("start.voters", unique.len() != voters.len(), "must not name a node twice"),
             ("tick", self.tick < Duration::from_millis(1), "must be at least 1 ms"),
             ("heartbeat_ticks", self.heartbeat_ticks == 0, "must be at least 1"),
             ("election_ticks", self.election_ticks <= self.heartbeat_ticks, "must be above heartbeat_ticks"),
@@ -119,6 +143,12 @@ impl Settings {
         usize::try_from(self.queue_bytes / Self::MINIMUM_PROPOSAL_BYTES).unwrap_or(usize::MAX)
     }
 
+    /// How many calls may wait in the mailbox at once, at most. Each kind is bounded by itself, so that many of one
+    /// never keep out the others.
+    pub(crate) fn mailbox_length(&self) -> usize {
+        self.queue_length().saturating_add(Incoming::MAXIMUM_MESSAGES).saturating_add(reads::MAXIMUM_WAITING)
+    }
+
     /// What raft-rs needs to know. Its own defaults let a leader without a quorum go on, let a node that comes back
     /// force an election, send one entry per message and accept proposals without a bound.
     pub(crate) fn raft(&self, applied: u64) -> ::raft::Config {
@@ -143,7 +173,7 @@ impl Settings {
 mod tests {
     use causeway_core::ids::NodeId;
 
-    use super::Settings;
+    use super::{Settings, Start};
     use crate::error::Error;
 
     #[test]
@@ -155,10 +185,15 @@ mod tests {
 
     #[test]
     fn names_all_faults_at_once() {
-        let settings =
-            Settings { voters: vec![NodeId(2), NodeId(2)], election_ticks: 2, ..Settings::new("data", NodeId(1)) };
+        let start = Start::Found { voters: vec![NodeId(2), NodeId(2)] };
+        let settings = Settings { start, election_ticks: 2, ..Settings::new("data", NodeId(1)) };
         let Err(Error::Settings { faults }) = settings.validate() else { panic!("accepted") };
         let names: Vec<_> = faults.iter().map(|fault| fault.setting).collect();
-        assert_eq!(names, ["voters", "voters", "election_ticks"]);
+        assert_eq!(names, ["start.voters", "start.voters", "election_ticks"]);
+    }
+
+    #[test]
+    fn who_joins_names_no_voters() {
+        Settings { start: Start::Join, ..Settings::new("data", NodeId(1)) }.validate().unwrap();
     }
 }

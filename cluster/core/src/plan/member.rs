@@ -22,6 +22,15 @@ pub enum MemberChange {
     Remove(NodeId),
 }
 
+impl MemberChange {
+    /// The member that it is about.
+    #[must_use]
+    pub fn node(self) -> NodeId {
+        let (Self::AddLearner(node) | Self::Promote(node) | Self::Demote(node) | Self::Remove(node)) = self;
+        node
+    }
+}
+
 /// Raft's membership as its leader sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Members {

@@ -13,7 +13,7 @@ use crate::error::Fatal;
 use crate::raft::entry::wrap;
 use crate::raft::outbox::Nowhere;
 use crate::raft::sample::{any_command, envelope, instance, proposal, raw_proposal, settings, stream, token};
-use crate::raft::settings::Settings;
+use crate::raft::settings::{Settings, Start};
 use crate::status::Role;
 
 fn open(settings: &Settings) -> Result<Replica, Fatal> {
@@ -174,9 +174,9 @@ fn a_data_directory_of_another_cluster_is_refused() {
     let mut replica = open(&settings).unwrap();
     replica.propose(proposal(1, causeway_core::command::Command::Initialise { cluster: ClusterId(5) }).0);
     replica.turn().unwrap();
-    assert_eq!(replica.node.store().db().identity().cluster, Some(ClusterId(5)));
+    assert_eq!(replica.node.store().disk().identity().cluster, Some(ClusterId(5)));
     drop(replica);
-    let other = Settings { node: NodeId(2), voters: vec![NodeId(2)], ..settings.clone() };
+    let other = Settings { node: NodeId(2), start: Start::Found { voters: vec![NodeId(2)] }, ..settings.clone() };
     assert!(matches!(open(&other), Err(Fatal::Storage(causeway_storage::Error::WrongNode { .. }))));
     open(&settings).unwrap();
 }
