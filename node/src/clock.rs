@@ -67,6 +67,13 @@ impl BootClock {
         Self(Arc::new(now))
     }
 
+    /// Boot time that passes as tokio's does, which tests pause.
+    #[cfg(test)]
+    pub(crate) fn of_runtime() -> Self {
+        let began = tokio::time::Instant::now();
+        Self::driven_by(move || BootInstant::from_nanos(1).saturating_add(began.elapsed()))
+    }
+
     /// The time.
     #[must_use]
     pub fn now(&self) -> BootInstant {

@@ -1,11 +1,11 @@
 //! The node's permission to write, until a time on its own boot clock.
 //!
 //! ```text
-//! the cluster --renew, revoke--> LeaseKeeper ==> Lease (what everybody sees) --tenure--> Tenure (what a run writes under)
+//! the cluster --renew, revoke--> LeaseKeeper ==> Lease (all see it) --tenure--> Tenure (a run writes under it)
 //! ```
 //!
-//! Parts: [`LeaseKeeper`], the one that may change it; [`Lease`], an atomic cell; [`Tenure`], an unbroken stretch of it.
-//! A run writes under the tenure that it began in and never under a later one: while the lease was not valid, its
+//! Parts: [`LeaseKeeper`], the one that may change it; [`Lease`], an atomic cell; [`Tenure`], an unbroken stretch of
+//! it. A run writes under the tenure that it began in and never under a later one: while the lease was not valid, its
 //! partition may have been given to another node. A tenure that is over never comes back. A check says what was true a
 //! few instructions ago: a process that is stopped right after it, or a guest whose clock stands still, is not seen.
 

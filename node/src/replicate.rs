@@ -25,7 +25,11 @@ mod fetch;
 mod fetch_tests;
 mod filter;
 #[cfg(test)]
+mod lease_tests;
+#[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod memory_sink;
 mod pipeline;
 #[cfg(test)]
 mod pipeline_tests;
@@ -63,6 +67,7 @@ pub use progress::ProgressCell;
 pub use settings::ReplicateSettings;
 pub use stop::StopSignal;
 
+use crate::lease::Tenure;
 use crate::status::PartitionGauge;
 use pipeline::Run;
 use rocketmq::{SourceQueue, TargetQueue};
@@ -99,6 +104,9 @@ pub struct PartitionJob {
     pub target_lock: Arc<Mutex<()>>,
     /// Asks the run to end.
     pub stop: StopSignal,
+    /// The run sends only under it. It has to have begun before `partition` was looked up, so that nobody else can have
+    /// been given the partition since.
+    pub lease: Tenure,
     /// Sizes and waits.
     pub settings: Arc<ReplicateSettings>,
 }
@@ -127,6 +135,7 @@ pub async fn run(job: PartitionJob) -> PartitionExit {
         buffers: job.buffers,
         target_lock: job.target_lock,
         stop: job.stop,
+        lease: job.lease,
         settings: job.settings,
     };
     pipeline::run(run, source, target).await

@@ -46,6 +46,7 @@ use super::stop::StopSignal;
 use super::tail::{Halt, OwnCopies};
 use super::transform::Transform;
 use super::trouble::Trouble;
+use crate::lease::Tenure;
 use crate::status::PartitionGauge;
 
 /// What a target takes when its broker does not tell: Apache's default `maxMessageSize`.
@@ -73,6 +74,7 @@ pub(super) struct Run {
     pub(super) buffers: Arc<Buffers>,
     pub(super) target_lock: Arc<Mutex<()>>,
     pub(super) stop: StopSignal,
+    pub(super) lease: Tenure,
     pub(super) settings: Arc<ReplicateSettings>,
 }
 
@@ -116,10 +118,12 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
                 biased;
                 // Contiguous and undamaged; filtered, transformed and packed when they arrive.
                 ready = self.run.stop.unless_stopped(self.source.next(&mut self.batcher)) => ready??,
-                interruption = self.sink.watch() => return Err(interruption),
+                interruption = self.sink.watch(&self.run.lease) => return Err(interruption),
             };
             let began = Instant::now();
-            let ack = beside(self.sink.write(&ready), self.source.read_ahead(&mut self.batcher)).await?; // one in flight
+            // One in flight, and only under the lease.
+            let write = self.sink.write(&ready, &self.run.lease);
+            let ack = beside(write, self.source.read_ahead(&mut self.batcher)).await?;
             self.source.sent_within(began.elapsed());
             self.recorder.record(&ready, ack); // advances by the durability policy, even if all were left out
             self.source.release(ready.source_bytes);

@@ -12,7 +12,8 @@ use causeway_core::stream::Durability;
 
 use super::duplicates::{append_again, last_of_each};
 use super::exit::PartitionExit;
-use super::memory::{Step, message};
+use super::memory::message;
+use super::memory_sink::Step;
 use super::pipeline_tests::Scene;
 use super::settings::ReplicateSettings;
 use crate::status::RunState;

@@ -1,4 +1,5 @@
-//! The target side of a run: one batch in flight, and never a send onto a tail that was not looked at.
+//! The target side of a run: one batch in flight, never one without a valid lease, and never one onto a tail that was
+//! not looked at.
 //!
 //! | what became of the send | what follows |
 //! |---|---|
@@ -10,6 +11,7 @@
 //! | provably not stored: this very message is refused | batches are sent one by one until the bad record is alone |
 //! | another connection than the one that was verified, also while there is nothing to send | the tail is read |
 //! | unknown | the tail is read before anything is sent again |
+//! | not begun, or given up before its last bytes left, because the lease is over | the run ends |
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,6 +34,7 @@ use super::settings::ReplicateSettings;
 use super::stop::StopSignal;
 use super::tail::{OwnCopies, Standing};
 use super::trouble::Trouble;
+use crate::lease::{LeaseLost, Tenure};
 use crate::status::PartitionGauge;
 
 /// The longest stretch between two own batches that is looked into, in messages.
@@ -172,10 +175,10 @@ impl<K: Sink> Writer<K> {
 
     /// Sends what is ready, as often as it provably was not stored, and waits for the answer. A stop is heeded between
     /// sends only, so that no send is left unanswered.
-    pub(super) async fn write(&mut self, ready: &Ready) -> Result<Option<Ack>, Interruption> {
+    pub(super) async fn write(&mut self, ready: &Ready, lease: &Tenure) -> Result<Option<Ack>, Interruption> {
         let (Some(message), Some(first)) = (&ready.message, ready.first_copied) else { return Ok(None) };
         loop {
-            let outcome = match self.send(message).await? {
+            let outcome = match self.send(message, lease).await? {
                 Ok(outcome) => outcome,
                 Err(trouble) => {
                     self.wait(&trouble).await?;
@@ -219,9 +222,13 @@ impl<K: Sink> Writer<K> {
     /// Looks at the connection now and then while there is nothing to send, and returns when the tail has to be read: a
     /// target that lost acknowledged copies has to be noticed in silence too. May be given up at any await, and goes on
     /// where it was.
-    pub(super) async fn watch(&mut self) -> Interruption {
+    pub(super) async fn watch(&mut self, lease: &Tenure) -> Interruption {
         loop {
             sleep_until(self.next_check.min(self.next_look)).await;
+            if let Err(LeaseLost) = lease.check() {
+                // Not at the next message: its run would have to settle first.
+                return PartitionExit::LeaseLost.into();
+            }
             if Instant::now() >= self.next_look {
                 return Interruption::Resume(Cause::Connection);
             }
@@ -241,7 +248,11 @@ impl<K: Sink> Writer<K> {
         }
     }
 
-    async fn send(&self, message: &OutgoingBatch) -> Result<Result<SendOutcome, Trouble>, Interruption> {
+    async fn send(
+        &self,
+        message: &OutgoingBatch,
+        lease: &Tenure,
+    ) -> Result<Result<SendOutcome, Trouble>, Interruption> {
         let _turn = self.stop.unless_stopped(self.turn.lock()).await?;
         let connection = match self.stop.unless_stopped(self.sink.connect()).await? {
             Ok(connection) => connection,
@@ -250,7 +261,10 @@ impl<K: Sink> Writer<K> {
         if self.verified != Some(connection) {
             return Err(Interruption::Resume(Cause::Connection));
         }
-        let message = OutgoingBatch { expected_generation: Some(connection), ..message.clone() };
+        // After everything that may have been waited for; the permit is asked again directly before the last bytes.
+        lease.check().map_err(|LeaseLost| PartitionExit::LeaseLost)?;
+        let message =
+            OutgoingBatch { expected_generation: Some(connection), permit: lease.permit(), ..message.clone() };
         Ok(Ok(self.sink.send(message).await))
     }
 

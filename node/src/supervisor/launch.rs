@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use tracing::Instrument as _;
 
 use crate::connect::{Instances, Purpose};
+use crate::lease::Tenure;
 use crate::replicate::{
     self, Buffers, PartitionExit, PartitionJob, ProgressCell, ReadAheadBudget, ReplicateSettings, StopSignal,
 };
@@ -76,11 +77,13 @@ pub struct Launch {
     pub target_lock: Arc<Mutex<()>>,
     /// Asks it to end.
     pub stop: StopSignal,
+    /// It sends only under this. It was taken before `agreed` was looked up.
+    pub lease: Tenure,
 }
 
 /// Connects and copies until the end.
 pub async fn launch(launch: Launch) -> PartitionExit {
-    let Launch { agreed, shared, gauge, progress, target_lock, stop } = launch;
+    let Launch { agreed, shared, gauge, progress, target_lock, stop, lease } = launch;
     let Agreed { cluster, id, partition, stream, source, target } = agreed;
     let reads = Purpose::Source(stream.spec.run.slave_reads);
     let source_client = match shared.instances.connect(&source.spec.name, reads).await {
@@ -110,6 +113,7 @@ pub async fn launch(launch: Launch) -> PartitionExit {
         buffers: shared.buffers,
         target_lock,
         stop,
+        lease,
         settings: shared.settings,
     })
     .instrument(whose)
