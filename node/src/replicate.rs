@@ -24,6 +24,7 @@ mod fetch;
 #[cfg(test)]
 mod fetch_tests;
 mod filter;
+mod late;
 #[cfg(test)]
 mod lease_tests;
 #[cfg(test)]
@@ -50,6 +51,9 @@ mod tail;
 mod transform;
 mod trouble;
 mod vet;
+mod watch;
+#[cfg(test)]
+mod watch_tests;
 
 use std::sync::Arc;
 

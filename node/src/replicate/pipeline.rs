@@ -150,6 +150,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         };
         let mut look = Look::new(cause, known);
         let mut findings = Findings::default();
+        let looked_at = Instant::now();
         let (connection, resumed) = loop {
             let (began, read_to) = (Instant::now(), look.read_to());
             match stop.unless_stopped(look.attempt(&self.sink.sink, &self.own, &settings)).await? {
@@ -180,6 +181,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         };
         self.recorder.resumed(&resumed, cause);
         self.sink.verified(connection, &resumed, cause);
+        self.sink.looked(looked_at).await;
         if cause != Cause::Connection || self.source.position(&self.batcher) != resumed.source_next {
             self.batcher.restart(resumed.behind_last_copy());
             let [boundary, older] = resumed.boundaries;
@@ -248,6 +250,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
                 gauge: Arc::clone(&run.gauge),
                 stop: run.stop.clone(),
                 queue: run.partition.target.queue,
+                had_owner: run.partition.checkpoint.is_some(),
                 seed,
             },
         );

@@ -29,6 +29,7 @@ use crate::supervisor::partition_supervisor::{Drain, Equipment, PartitionSupervi
 use crate::supervisor::progress_board::ProgressBoard;
 use crate::supervisor::proposer::Proposer;
 use crate::supervisor::testing::{ME, OTHER, Replica, checkpoint};
+use crate::telemetry::captured::Lines;
 
 /// What pipelines did.
 #[derive(Default)]
@@ -307,34 +308,6 @@ async fn nothing_starts_without_a_lease_and_what_lost_it_starts_at_once_when_it_
         assert_eq!((rig.log.starts(), rig.log.running.load(Ordering::SeqCst)), (5, 2), "the two that are still ours");
     })
     .await;
-}
-
-/// Everything that is logged on this thread while the guard lives.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        let lines = self.clone();
-        let writer = move || lines.clone();
-        tracing::subscriber::set_default(tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish())
-    }
-
-    fn about(&self, level: &str) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().filter(|line| line.contains(level)).map(str::to_owned).collect()
-    }
 }
 
 #[tokio::test(start_paused = true)]
