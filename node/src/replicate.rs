@@ -69,6 +69,7 @@ pub use buffers::Buffers;
 pub use exit::PartitionExit;
 pub use progress::ProgressCell;
 pub use settings::ReplicateSettings;
+pub use settle::SettleMode;
 pub use stop::StopSignal;
 
 use crate::lease::Tenure;
@@ -108,9 +109,12 @@ pub struct PartitionJob {
     pub target_lock: Arc<Mutex<()>>,
     /// Asks the run to end.
     pub stop: StopSignal,
-    /// The run sends only under it. It has to have begun before `partition` was looked up, so that nobody else can have
-    /// been given the partition since.
+    /// The run sends only under it. It has to have begun before `partition` was looked up, so that nobody else can
+    /// have been given the partition since.
     pub lease: Tenure,
+    /// How long the run waits before it reads what an earlier ownership left at the target. [`SettleMode::Strict`] is
+    /// for the first run after an ownership of another node.
+    pub settle_mode: SettleMode,
     /// Sizes and waits.
     pub settings: Arc<ReplicateSettings>,
 }
@@ -140,6 +144,7 @@ pub async fn run(job: PartitionJob) -> PartitionExit {
         target_lock: job.target_lock,
         stop: job.stop,
         lease: job.lease,
+        settle_mode: job.settle_mode,
         settings: job.settings,
     };
     pipeline::run(run, source, target).await

@@ -39,6 +39,7 @@ use super::ports::{Sink, Source};
 use super::progress::ProgressCell;
 use super::resume::{Cause, Findings, Known, Look};
 use super::settings::ReplicateSettings;
+use super::settle::SettleMode;
 use super::sink::{Interruption, Writer, Writing};
 use super::source::Reader;
 use super::start::first_place;
@@ -75,6 +76,7 @@ pub(super) struct Run {
     pub(super) target_lock: Arc<Mutex<()>>,
     pub(super) stop: StopSignal,
     pub(super) lease: Tenure,
+    pub(super) settle_mode: SettleMode,
     pub(super) settings: Arc<ReplicateSettings>,
 }
 
@@ -137,7 +139,8 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         let stop = self.run.stop.clone();
         let settings = Arc::clone(&self.run.settings);
         if cause == Cause::Start {
-            self.condition.starting();
+            let settles = self.run.partition.checkpoint.is_some();
+            self.condition.starting(self.run.settle_mode.why().filter(|_| settles));
         }
         let known = Known {
             durable: self.recorder.durable().clone(),
@@ -146,6 +149,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             complete_to: self.sink.complete_to(),
             watches: self.sink.watches(),
             had_owner: self.run.partition.checkpoint.is_some(),
+            settle_mode: self.run.settle_mode,
             passed_over: passed_over(&self.run.partition),
         };
         let mut look = Look::new(cause, known);
@@ -237,7 +241,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         })?;
         let seed = seed(&run);
         let condition = Arc::new(Condition::new(Arc::clone(&run.gauge)));
-        condition.starting();
+        condition.starting(None);
         let (incarnation, from) = (run.partition.source_incarnation, run.id.source.clone());
         let own = OwnCopies { stream: run.stream, source: from.clone(), incarnation };
         let mut writer = Writer::new(

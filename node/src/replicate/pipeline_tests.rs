@@ -25,6 +25,7 @@ use super::memory_sink::{MemorySink, Step};
 use super::pipeline::{Run, run};
 use super::progress::ProgressCell;
 use super::settings::ReplicateSettings;
+use super::settle::SettleMode;
 use super::stop::StopSignal;
 use crate::lease::Lease;
 use crate::status::{PartitionGauge, RunState};
@@ -69,6 +70,7 @@ pub(super) fn a_run() -> Run {
         target_lock: Arc::new(Mutex::new(())),
         stop: StopSignal::default(),
         lease: Lease::unlimited().tenure().unwrap(),
+        settle_mode: SettleMode::Usual,
         settings: Arc::new(ReplicateSettings::default()),
     }
 }

@@ -27,7 +27,7 @@ use super::fetch::PATTERNS;
 use super::late::LateCopies;
 use super::ports::Sink;
 use super::settings::ReplicateSettings;
-use super::settle::settle;
+use super::settle::{SettleMode, settle};
 use super::tail::{Halt, OwnCopies, OwnCopy, Standing};
 use super::trouble::Trouble;
 
@@ -68,6 +68,8 @@ pub(super) struct Known {
     pub(super) watches: bool,
     /// Whether this run is not the first of its partition, so that an earlier one may have sent something.
     pub(super) had_owner: bool,
+    /// How long that is waited out.
+    pub(super) settle_mode: SettleMode,
     /// Source offsets of damaged records that somebody decided to pass over: they are compared with nothing.
     pub(super) passed_over: Vec<i64>,
 }
@@ -214,7 +216,7 @@ impl Look {
         settings: &ReplicateSettings,
     ) -> Result<i64, Trouble> {
         let quiet = match self.cause {
-            Cause::Start if self.known.had_owner => Some(settings.settle),
+            Cause::Start if self.known.had_owner => Some(self.known.settle_mode.quiet(settings)),
             Cause::Unknown => Some(settings.settle_own),
             Cause::Start | Cause::Connection | Cause::Stray { .. } => None,
         };

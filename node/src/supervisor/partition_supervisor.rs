@@ -34,7 +34,7 @@ use tokio::time::timeout;
 
 use crate::clock;
 use crate::lease::{Lease, LeaseLost, Tenure};
-use crate::replicate::{PartitionExit, StopSignal};
+use crate::replicate::{PartitionExit, SettleMode, StopSignal};
 use crate::status::{PartitionGauge, RunState, StatusBoard};
 use crate::supervisor::back_off::BackOff;
 use crate::supervisor::exits::{Place, Shown, Strikes, Verdict, WAITS_FOR_LEASE, judge};
@@ -260,6 +260,8 @@ impl<P: Proposer> PartitionSupervisor<P> {
             target_lock,
             stop: stop.clone(),
             lease,
+            // No option asks for more yet.
+            settle_mode: SettleMode::Usual,
         };
         gauge.set_runs(true);
         let launcher = Arc::clone(&self.equipment.launcher);
