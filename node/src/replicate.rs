@@ -24,8 +24,13 @@ mod fetch;
 #[cfg(test)]
 mod fetch_tests;
 mod filter;
+mod late;
+#[cfg(test)]
+mod lease_tests;
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod memory_sink;
 mod pipeline;
 #[cfg(test)]
 mod pipeline_tests;
@@ -46,6 +51,9 @@ mod tail;
 mod transform;
 mod trouble;
 mod vet;
+mod watch;
+#[cfg(test)]
+mod watch_tests;
 
 use std::sync::Arc;
 
@@ -61,8 +69,10 @@ pub use buffers::Buffers;
 pub use exit::PartitionExit;
 pub use progress::ProgressCell;
 pub use settings::ReplicateSettings;
+pub use settle::SettleMode;
 pub use stop::StopSignal;
 
+use crate::lease::Tenure;
 use crate::status::PartitionGauge;
 use pipeline::Run;
 use rocketmq::{SourceQueue, TargetQueue};
@@ -99,6 +109,12 @@ pub struct PartitionJob {
     pub target_lock: Arc<Mutex<()>>,
     /// Asks the run to end.
     pub stop: StopSignal,
+    /// The run sends only under it. It has to have begun before `partition` was looked up, so that nobody else can
+    /// have been given the partition since.
+    pub lease: Tenure,
+    /// How long the run waits before it reads what an earlier ownership left at the target. [`SettleMode::Strict`] is
+    /// for the first run after an ownership of another node.
+    pub settle_mode: SettleMode,
     /// Sizes and waits.
     pub settings: Arc<ReplicateSettings>,
 }
@@ -127,6 +143,8 @@ pub async fn run(job: PartitionJob) -> PartitionExit {
         buffers: job.buffers,
         target_lock: job.target_lock,
         stop: job.stop,
+        lease: job.lease,
+        settle_mode: job.settle_mode,
         settings: job.settings,
     };
     pipeline::run(run, source, target).await

@@ -5,6 +5,8 @@
 //! [`process`] (memory and processor time).
 //! Never holds a message's content or a secret.
 
+#[cfg(test)]
+pub(crate) mod captured;
 pub mod exposition;
 mod incidents;
 pub mod logs;

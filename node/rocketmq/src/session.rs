@@ -12,6 +12,10 @@
 //! A frame is executed by a broker only when its last bytes arrived (measured on 4.9.7, 5.3.3 and 5.5.0). So a request
 //! whose last bytes never reached the kernel provably did nothing, and every way of leaving with bytes possibly in
 //! flight closes the connection. Never writes on behind a frame that was left half-written.
+//!
+//! A permit is asked directly before each write, and a large frame under one ends with a write of a few bytes. Between
+//! the answer and the end of that system call nobody asks: a process, or its whole machine, that is stopped right there
+//! still hands the frame over when it goes on. What the kernel was handed over it delivers until its user timeout.
 
 use std::future::poll_fn;
 use std::io;
@@ -32,6 +36,13 @@ use crate::wire::frame::{self, Frame, MAX_FRAME_BYTES, Serialization};
 
 /// Asked directly before bytes of a request leave; `false` keeps them back. Must be quick: it runs before each write.
 pub(crate) type Check<'a> = &'a (dyn Fn() -> bool + Send + Sync);
+
+/// A frame with a permit that is larger than this ends with a write of its own. Copying as much takes the kernel some
+/// microseconds; of a batch of a mebibyte it may be stopped half-way for much longer, with the answer long given.
+const LARGE_FRAME_BYTES: usize = 64 * 1024;
+
+/// What that write holds. It has to be a part of the frame that its execution needs, so any one byte would do.
+const HELD_BACK_BYTES: usize = 64;
 
 /// Smallest and largest room that a read offers when the size of the next frame is not known.
 const READ_ROOM: (usize, usize) = (16 * 1024, 512 * 1024);
@@ -165,8 +176,9 @@ impl Session {
         };
         writer.head.clear();
         frame::encode_head(request, request.body.len(), terms.serialization, &mut writer.head).map_err(unencodable)?;
-        let mut sent = 0;
-        let outcome = poll_fn(|context| self.poll_send(context, writer, &request.body, terms, &mut sent, stage)).await;
+        let mut progress = Progress::new(writer.head.len().saturating_add(request.body.len()), terms.permit.is_some());
+        let outcome =
+            poll_fn(|context| self.poll_send(context, writer, &request.body, terms, &mut progress, stage)).await;
         match outcome {
             Ok(()) => {
                 stage.store(WRITTEN, Ordering::Relaxed);
@@ -196,13 +208,20 @@ impl Session {
         writer: &mut Writer,
         body: &[u8],
         terms: &Terms<'_>,
-        sent: &mut usize,
+        progress: &mut Progress,
         stage: &AtomicU8,
     ) -> Poll<Result<(), Error>> {
-        let total = writer.head.len().saturating_add(body.len());
         loop {
             if self.pending.is_closed() {
                 return Poll::Ready(Err(self.pending.reason()));
+            }
+            if progress.is_midway() {
+                // What TLS still holds of an earlier part goes first: the answer is about the next part alone.
+                match writer.side.poll_flush(context) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(broken(self.pending.address(), &error))),
+                    Poll::Pending => return self.stall(context),
+                }
             }
             if terms.permit.is_some_and(|permitted| !permitted()) {
                 return Poll::Ready(Err(Error::PermitWithdrawn));
@@ -210,14 +229,13 @@ impl Session {
             writer.midway = true;
             stage.store(WRITING, Ordering::Relaxed);
             let mut step = Poll::Ready(Ok(0));
-            if *sent < total {
-                let head = writer.head.get(*sent..).unwrap_or_default();
-                let rest = body.get(sent.saturating_sub(writer.head.len())..).unwrap_or_default();
-                step = writer.side.poll_write(context, head, rest);
+            if !progress.is_over() {
+                let (head, body) = progress.next_part(&writer.head, body);
+                step = writer.side.poll_write(context, head, body);
             }
             if let Poll::Ready(Ok(count)) = step {
-                *sent = sent.saturating_add(count);
-                if *sent < total {
+                progress.sent = progress.sent.saturating_add(count);
+                if !progress.is_over() {
                     continue;
                 }
                 // No question between the last bytes and their flush: they may be out already.
@@ -226,19 +244,53 @@ impl Session {
             match step {
                 Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(broken(self.pending.address(), &error))),
-                Poll::Pending => {
-                    self.pending.stall(context.waker());
-                    if self.pending.is_closed() {
-                        return Poll::Ready(Err(self.pending.reason()));
-                    }
-                    return Poll::Pending;
-                }
+                Poll::Pending => return self.stall(context),
             }
         }
     }
 
+    /// Waits for room in the socket's buffer, or for the end of the connection.
+    fn stall(&self, context: &Context<'_>) -> Poll<Result<(), Error>> {
+        self.pending.stall(context.waker());
+        if self.pending.is_closed() { Poll::Ready(Err(self.pending.reason())) } else { Poll::Pending }
+    }
+
     fn lost(&self, reason: impl ToString) -> Error {
         lost(self.pending.address(), reason)
+    }
+}
+
+/// How far a frame is written.
+struct Progress {
+    sent: usize,
+    total: usize,
+    /// Where the part begins that leaves by itself; `total` where there is none.
+    held_from: usize,
+}
+
+impl Progress {
+    fn new(total: usize, has_permit: bool) -> Self {
+        let holds_back = has_permit && total > LARGE_FRAME_BYTES;
+        let held_from = if holds_back { total.saturating_sub(HELD_BACK_BYTES) } else { total };
+        Self { sent: 0, total, held_from }
+    }
+
+    fn is_midway(&self) -> bool {
+        self.sent > 0 && !self.is_over()
+    }
+
+    fn is_over(&self) -> bool {
+        self.sent >= self.total
+    }
+
+    /// What the next write may take, of the head and of the body.
+    fn next_part<'a>(&self, head: &'a [u8], body: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let end = if self.sent < self.held_from { self.held_from } else { self.total };
+        let within = |part: &'a [u8], before: usize| {
+            let (from, to) = (self.sent.saturating_sub(before), end.saturating_sub(before).min(part.len()));
+            part.get(from..to).unwrap_or_default()
+        };
+        (within(head, 0), within(body, head.len()))
     }
 }
 
@@ -348,5 +400,56 @@ fn unencodable(error: frame::Error) -> Error {
             Error::TooLarge { what: "header", size: length, limit: frame::MAX_HEADER_BYTES }
         }
         other => Error::Settings(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_parts_of_a_frame_are_the_frame_and_the_last_one_is_held_back_if_it_is_large(
+            (head, body) in (1_usize..3_000, prop_oneof![0_usize..300, 62_000_usize..67_000, 900_000_usize..1_100_000]),
+            has_permit: bool,
+            takes in prop::collection::vec(1_usize..400_000, 1..40),
+        ) {
+            let frame: Vec<u8> = (0..=250_u8).cycle().take(head + body).collect();
+            let (head, body) = frame.split_at(head);
+            let mut progress = Progress::new(frame.len(), has_permit);
+            let (mut written, mut last) = (Vec::new(), 0);
+            let mut takes = takes.into_iter().chain([400_000]).cycle();
+            while !progress.is_over() {
+                let (first, second) = progress.next_part(head, body);
+                let part = [first, second].concat();
+                prop_assert!(!part.is_empty());
+                last = part.len();
+                // A socket takes what it has room for.
+                let taken = last.min(takes.next().unwrap());
+                written.extend_from_slice(&part[..taken]);
+                progress.sent += taken;
+            }
+            prop_assert!(written == frame);
+            if has_permit && frame.len() > LARGE_FRAME_BYTES {
+                prop_assert!(last <= HELD_BACK_BYTES);
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_of_the_usual_kind_leaves_in_one_write() {
+        for (total, has_permit, whole) in [
+            (200, true, true),
+            (LARGE_FRAME_BYTES, true, true),
+            (LARGE_FRAME_BYTES + 1, true, false),
+            (1 << 20, false, true),
+        ] {
+            let frame = vec![0; total];
+            let (head, body) = frame.split_at(100);
+            let (first, second) = Progress::new(total, has_permit).next_part(head, body);
+            assert_eq!(first.len() + second.len() == total, whole, "{total} {has_permit}");
+        }
     }
 }

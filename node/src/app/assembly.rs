@@ -21,6 +21,7 @@ use crate::app::{Error, Views, first_start, sampler};
 use crate::clock;
 use crate::config::NodeConfig;
 use crate::connect::Instances;
+use crate::lease::Lease;
 use crate::replicate::ReadAheadBudget;
 use crate::secrets::SecretStore;
 use crate::status::StatusBoard;
@@ -180,6 +181,8 @@ impl Supervision {
                 buffers: Arc::default(),
                 settings,
             },
+            // This node is the only voter of its cluster, and holds the lock of its data directory.
+            lease: Lease::unlimited(),
             board: Arc::clone(board),
             progress,
             arbiters: arbiters.iter().map(Arbiter::handle).collect(),

@@ -45,11 +45,11 @@ impl Condition {
         Self { gauge, shown: AtomicU8::new(shown), from_slave: AtomicBool::new(false) }
     }
 
-    /// The target's tail is about to be read.
-    pub(super) fn starting(&self) {
+    /// The target's tail is about to be read, perhaps after a wait that is worth a word.
+    pub(super) fn starting(&self, why: Option<&str>) {
         if self.shown.load(Ordering::Relaxed) != BLOCKED {
             self.shown.store(NOTHING, Ordering::Relaxed);
-            self.gauge.set_condition(RunState::Starting, None, None, clock::now());
+            self.gauge.set_condition(RunState::Starting, None, why.map(str::to_owned), clock::now());
         }
     }
 
@@ -95,17 +95,17 @@ mod tests {
         gauge.set_condition(RunState::Blocked, Some(ErrorCode::Unreachable), Some("gone".to_owned()), Timestamp(5));
         for code in [ErrorCode::Unreachable, ErrorCode::TimedOut] {
             let next_run = Condition::new(Arc::clone(&gauge));
-            next_run.starting();
-            next_run.starting();
+            next_run.starting(None);
+            next_run.starting(None);
             assert_eq!((gauge.condition().state, gauge.condition().since), (RunState::Blocked, Timestamp(5)));
             next_run.blocked(&Trouble::new(code, "still gone"));
-            next_run.starting();
+            next_run.starting(None);
             assert_eq!((gauge.condition().code, gauge.condition().since), (Some(code), Timestamp(5)));
         }
         let last_run = Condition::new(Arc::clone(&gauge));
         last_run.flowing(0, false);
         assert_eq!(gauge.condition().state, RunState::Running);
-        last_run.starting();
+        last_run.starting(None);
         assert_eq!(gauge.condition().state, RunState::Starting);
     }
 
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(state(), RunState::CatchingUp);
         condition.blocked(&Trouble::new(ErrorCode::Unreachable, "gone"));
         assert_eq!((state(), gauge.condition().code), (RunState::Blocked, Some(ErrorCode::Unreachable)));
-        condition.starting();
+        condition.starting(None);
         assert_eq!(state(), RunState::Blocked, "still blocked until messages flow");
         condition.flowing(0, true);
         assert_eq!((state(), gauge.condition().why.is_some()), (RunState::Running, true));

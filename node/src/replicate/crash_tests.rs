@@ -20,7 +20,8 @@ use tokio::task::yield_now;
 
 use super::duplicates::last_of_each;
 use super::exit::PartitionExit;
-use super::memory::{MemoryQueue, MemorySink, Message, Step, message};
+use super::memory::{MemoryQueue, Message, message};
+use super::memory_sink::{MemorySink, Step};
 use super::pipeline::{Run, run};
 use super::pipeline_tests::a_run;
 use super::progress::ProgressCell;

@@ -84,7 +84,7 @@ impl Recorder {
         self.reached.source_next = resumed.source_next;
         self.reached.target_next = resumed.target_next.max(self.durable.target_next);
         self.reached.last_copy = resumed.last_copy;
-        self.gauge.zombie_writes.fetch_add(resumed.doubled, Ordering::Relaxed);
+        resumed.late.report(&self.gauge);
         if !self.waits {
             self.store(None);
         }

@@ -11,7 +11,8 @@ use super::trouble::Trouble;
 pub enum PartitionExit {
     /// It was asked to. A send whose outcome is unknown may have gone before: the next run reads the tail.
     Stopped,
-    /// The permission to write ran out before a send left.
+    /// The node's lease ended, or will soon; nothing is sent any more. What was sent before was answered, or the next
+    /// run finds it in the tail.
     LeaseLost,
     /// Going on would skip, repeat or mix messages: an operator decides.
     Fault(Fault),

@@ -8,7 +8,8 @@ use causeway_core::stream::StartPosition;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::exit::PartitionExit;
-use super::memory::{MemoryQueue, MemorySink, message};
+use super::memory::{MemoryQueue, message};
+use super::memory_sink::MemorySink;
 use super::pipeline::{Run, run};
 use super::pipeline_tests::{Scene, a_run};
 use crate::status::RunState;

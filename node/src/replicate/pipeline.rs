@@ -39,6 +39,7 @@ use super::ports::{Sink, Source};
 use super::progress::ProgressCell;
 use super::resume::{Cause, Findings, Known, Look};
 use super::settings::ReplicateSettings;
+use super::settle::SettleMode;
 use super::sink::{Interruption, Writer, Writing};
 use super::source::Reader;
 use super::start::first_place;
@@ -46,6 +47,7 @@ use super::stop::StopSignal;
 use super::tail::{Halt, OwnCopies};
 use super::transform::Transform;
 use super::trouble::Trouble;
+use crate::lease::Tenure;
 use crate::status::PartitionGauge;
 
 /// What a target takes when its broker does not tell: Apache's default `maxMessageSize`.
@@ -73,6 +75,8 @@ pub(super) struct Run {
     pub(super) buffers: Arc<Buffers>,
     pub(super) target_lock: Arc<Mutex<()>>,
     pub(super) stop: StopSignal,
+    pub(super) lease: Tenure,
+    pub(super) settle_mode: SettleMode,
     pub(super) settings: Arc<ReplicateSettings>,
 }
 
@@ -116,10 +120,12 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
                 biased;
                 // Contiguous and undamaged; filtered, transformed and packed when they arrive.
                 ready = self.run.stop.unless_stopped(self.source.next(&mut self.batcher)) => ready??,
-                interruption = self.sink.watch() => return Err(interruption),
+                interruption = self.sink.watch(&self.run.lease) => return Err(interruption),
             };
             let began = Instant::now();
-            let ack = beside(self.sink.write(&ready), self.source.read_ahead(&mut self.batcher)).await?; // one in flight
+            // One in flight, and only under the lease.
+            let write = self.sink.write(&ready, &self.run.lease);
+            let ack = beside(write, self.source.read_ahead(&mut self.batcher)).await?;
             self.source.sent_within(began.elapsed());
             self.recorder.record(&ready, ack); // advances by the durability policy, even if all were left out
             self.source.release(ready.source_bytes);
@@ -133,7 +139,8 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         let stop = self.run.stop.clone();
         let settings = Arc::clone(&self.run.settings);
         if cause == Cause::Start {
-            self.condition.starting();
+            let settles = self.run.partition.checkpoint.is_some();
+            self.condition.starting(self.run.settle_mode.why().filter(|_| settles));
         }
         let known = Known {
             durable: self.recorder.durable().clone(),
@@ -142,10 +149,12 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             complete_to: self.sink.complete_to(),
             watches: self.sink.watches(),
             had_owner: self.run.partition.checkpoint.is_some(),
+            settle_mode: self.run.settle_mode,
             passed_over: passed_over(&self.run.partition),
         };
         let mut look = Look::new(cause, known);
         let mut findings = Findings::default();
+        let looked_at = Instant::now();
         let (connection, resumed) = loop {
             let (began, read_to) = (Instant::now(), look.read_to());
             match stop.unless_stopped(look.attempt(&self.sink.sink, &self.own, &settings)).await? {
@@ -176,6 +185,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         };
         self.recorder.resumed(&resumed, cause);
         self.sink.verified(connection, &resumed, cause);
+        self.sink.looked(looked_at).await;
         if cause != Cause::Connection || self.source.position(&self.batcher) != resumed.source_next {
             self.batcher.restart(resumed.behind_last_copy());
             let [boundary, older] = resumed.boundaries;
@@ -231,7 +241,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         })?;
         let seed = seed(&run);
         let condition = Arc::new(Condition::new(Arc::clone(&run.gauge)));
-        condition.starting();
+        condition.starting(None);
         let (incarnation, from) = (run.partition.source_incarnation, run.id.source.clone());
         let own = OwnCopies { stream: run.stream, source: from.clone(), incarnation };
         let mut writer = Writer::new(
@@ -244,6 +254,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
                 gauge: Arc::clone(&run.gauge),
                 stop: run.stop.clone(),
                 queue: run.partition.target.queue,
+                had_owner: run.partition.checkpoint.is_some(),
                 seed,
             },
         );

@@ -21,11 +21,14 @@ use tokio::sync::Mutex;
 use super::budget::ReadAheadBudget;
 use super::duplicates::append_again;
 use super::exit::PartitionExit;
-use super::memory::{MemoryQueue, MemorySink, Message, Step, message};
+use super::memory::{MemoryQueue, Message, message};
+use super::memory_sink::{MemorySink, Step};
 use super::pipeline::{Run, run};
 use super::progress::ProgressCell;
 use super::settings::ReplicateSettings;
+use super::settle::SettleMode;
 use super::stop::StopSignal;
+use crate::lease::Lease;
 use crate::status::{PartitionGauge, RunState};
 
 /// A run of a new partition that begins at the oldest message.
@@ -69,6 +72,8 @@ pub(super) fn a_run() -> Run {
         budget: Arc::new(ReadAheadBudget::new(1024 * 1024)),
         target_lock: Arc::new(Mutex::new(())),
         stop: StopSignal::default(),
+        lease: Lease::unlimited().tenure().unwrap(),
+        settle_mode: SettleMode::Usual,
         settings: Arc::new(ReplicateSettings::default()),
     }
 }

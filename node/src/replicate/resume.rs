@@ -18,14 +18,16 @@ use std::mem::{Discriminant, discriminant};
 use causeway_core::checkpoint::{Checkpoint, LastCopy};
 use causeway_core::error_code::ErrorCode;
 use causeway_core::fault::Fault;
+use causeway_core::ids::Epoch;
 use tokio::time::sleep;
 
 use super::boundary::{Boundary, Witness};
 use super::exit::PartitionExit;
 use super::fetch::PATTERNS;
+use super::late::LateCopies;
 use super::ports::Sink;
 use super::settings::ReplicateSettings;
-use super::settle::settle;
+use super::settle::{SettleMode, settle};
 use super::tail::{Halt, OwnCopies, OwnCopy, Standing};
 use super::trouble::Trouble;
 
@@ -66,6 +68,8 @@ pub(super) struct Known {
     pub(super) watches: bool,
     /// Whether this run is not the first of its partition, so that an earlier one may have sent something.
     pub(super) had_owner: bool,
+    /// How long that is waited out.
+    pub(super) settle_mode: SettleMode,
     /// Source offsets of damaged records that somebody decided to pass over: they are compared with nothing.
     pub(super) passed_over: Vec<i64>,
 }
@@ -83,8 +87,9 @@ pub(super) struct Resumed {
     pub(super) boundaries: [Option<Boundary>; 2],
     /// The end of the target queue: where the next copy is expected.
     pub(super) end: i64,
-    /// Copies that stand at the target twice, or will, and were not counted before.
-    pub(super) doubled: u64,
+    /// Copies that stand at the target twice, or will, or were written by an earlier owner behind where the tail ended
+    /// when it was read; and that were not counted before.
+    pub(super) late: LateCopies,
     /// Whether somebody else writes to the target queue.
     pub(super) shared: bool,
 }
@@ -112,7 +117,7 @@ pub(super) struct Look {
 
 impl Look {
     pub(super) fn new(cause: Cause, known: Known) -> Self {
-        let tail = Tail::behind(&known.durable, 0);
+        let tail = Tail::behind(&known.durable, 0, None);
         Self { cause, known, connection: None, waited: false, complete: false, tail, left_behind: 0 }
     }
 
@@ -193,7 +198,9 @@ impl Look {
             Cause::Stray { from, .. } => self.known.complete_to.min(from),
             _ => self.known.complete_to,
         };
-        self.tail = Tail::behind(self.base(), counted_to);
+        // At its start a run reads what earlier ones wrote in their time.
+        let late_from = (self.cause != Cause::Start).then_some(counted_to);
+        self.tail = Tail::behind(self.base(), counted_to, late_from);
     }
 
     /// What is taken for granted where it stands.
@@ -209,7 +216,7 @@ impl Look {
         settings: &ReplicateSettings,
     ) -> Result<i64, Trouble> {
         let quiet = match self.cause {
-            Cause::Start if self.known.had_owner => Some(settings.settle),
+            Cause::Start if self.known.had_owner => Some(self.known.settle_mode.quiet(settings)),
             Cause::Unknown => Some(settings.settle_own),
             Cause::Start | Cause::Connection | Cause::Stray { .. } => None,
         };
@@ -257,7 +264,7 @@ impl Look {
                 None => [known, None],
             },
             end,
-            doubled: tail.doubled,
+            late: tail.late,
             shared: tail.shared,
         }
     }
@@ -270,15 +277,20 @@ struct Tail {
     newest: Option<OwnCopy>,
     /// Those that stand twice below this target offset were counted before.
     counted_to: i64,
-    doubled: u64,
+    /// From this target offset on, what an earlier epoch than `epoch` wrote came late. None where it may stand
+    /// anywhere.
+    late_from: Option<i64>,
+    epoch: Epoch,
+    late: LateCopies,
     shared: bool,
     source_next: i64,
 }
 
 impl Tail {
-    fn behind(base: &Checkpoint, counted_to: i64) -> Self {
-        let (next, source_next) = (base.target_next, base.source_next);
-        Self { next, newest: None, counted_to, doubled: 0, shared: false, source_next }
+    fn behind(base: &Checkpoint, counted_to: i64, late_from: Option<i64>) -> Self {
+        let &Checkpoint { target_next: next, source_next, epoch, .. } = base;
+        let late = LateCopies::default();
+        Self { next, newest: None, counted_to, late_from, epoch, late, shared: false, source_next }
     }
 
     fn see(&mut self, seen: Option<OwnCopy>) {
@@ -289,11 +301,15 @@ impl Tail {
         };
         // The copy before it is missing: the target lost that one and stored this one later.
         let behind_a_hole = copy.accounts_from > self.source_next;
-        if behind_a_hole || copy.place.source_offset < self.source_next {
-            self.doubled = self.doubled.saturating_add(u64::from(copy.place.target_offset >= self.counted_to));
+        let counts = if behind_a_hole || copy.place.source_offset < self.source_next {
+            copy.place.target_offset >= self.counted_to
         } else {
             self.source_next = copy.place.source_offset.saturating_add(1);
             self.newest = Some(copy);
+            copy.epoch < self.epoch && self.late_from.is_some_and(|from| copy.place.target_offset >= from)
+        };
+        if counts {
+            self.late.see(copy);
         }
     }
 }

@@ -30,8 +30,8 @@ pub struct ReplicateSettings {
     pub settle_own: Duration,
     /// Between two looks at the end of the target queue while it has to stand still.
     pub settle_poll: Duration,
-    /// How long after a start, or after an unknown outcome, jumps of the target offset are looked into for copies that
-    /// a dead owner wrote after its time.
+    /// How long the target is watched after a start that is not the first, or after an unknown outcome: everything that
+    /// others store there is looked through for copies that a dead owner wrote after its time.
     pub watch: Duration,
     /// How far back the target queue is searched for the last copy after it lost acknowledged ones, in messages.
     pub search_back_messages: u32,

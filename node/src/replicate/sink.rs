@@ -1,4 +1,5 @@
-//! The target side of a run: one batch in flight, and never a send onto a tail that was not looked at.
+//! The target side of a run: one batch in flight, never one without a valid lease, and never one onto a tail that was
+//! not looked at.
 //!
 //! | what became of the send | what follows |
 //! |---|---|
@@ -10,9 +11,9 @@
 //! | provably not stored: this very message is refused | batches are sent one by one until the bad record is alone |
 //! | another connection than the one that was verified, also while there is nothing to send | the tail is read |
 //! | unknown | the tail is read before anything is sent again |
+//! | not begun, or given up before its last bytes left, because the lease is over | the run ends |
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use causeway_core::checkpoint::LastCopy;
@@ -25,16 +26,19 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::batching::Ready;
 use super::condition::Condition;
 use super::exit::PartitionExit;
+use super::late::LateCopies;
 use super::ports::Sink;
 use super::resume::{Cause, Resumed};
 use super::retry::Retry;
 use super::settings::ReplicateSettings;
 use super::stop::StopSignal;
-use super::tail::{OwnCopies, Standing};
+use super::tail::{OwnCopies, OwnCopy, Standing};
 use super::trouble::Trouble;
+use super::watch::{Stretch, Watch};
+use crate::lease::{LeaseLost, Tenure};
 use crate::status::PartitionGauge;
 
-/// The longest stretch between two own batches that is looked into, in messages.
+/// The longest stretch between two own batches that is looked into while nobody watches, in messages.
 const LONGEST_JUMP: i64 = 10_000;
 
 /// How often the target is looked at when nothing is stored there: whether the last copy still stands, and how far the
@@ -91,8 +95,10 @@ pub(super) struct Writer<K> {
     expected: i64,
     last_copy: Option<LastCopy>,
     shared: bool,
-    /// Until then a dead owner's copies are looked for.
-    watch_until: Instant,
+    /// Whether a dead owner's copies are looked for.
+    watch: Watch,
+    /// Whether this run is not the first of its partition.
+    had_owner: bool,
     /// When to look at the connection, and at the target, if nothing is stored before.
     next_check: Instant,
     next_look: Instant,
@@ -108,13 +114,15 @@ pub(super) struct Writing {
     pub(super) stop: StopSignal,
     /// The number of the target queue.
     pub(super) queue: u32,
+    /// Whether the run is not the first of its partition, so that an earlier one may have sent something.
+    pub(super) had_owner: bool,
     /// Seed of the waits' jitter.
     pub(super) seed: u64,
 }
 
 impl<K: Sink> Writer<K> {
     pub(super) fn new(sink: K, writing: Writing) -> Self {
-        let Writing { turn, own, settings, condition, gauge, stop, queue, seed } = writing;
+        let Writing { turn, own, settings, condition, gauge, stop, queue, had_owner, seed } = writing;
         let now = Instant::now();
         Self {
             sink,
@@ -131,19 +139,28 @@ impl<K: Sink> Writer<K> {
             expected: 0,
             last_copy: None,
             shared: false,
-            watch_until: now,
+            watch: Watch::default(),
+            had_owner,
             next_look: now + LOOK,
         }
     }
 
     /// The tail was read over this connection.
     pub(super) fn verified(&mut self, connection: u64, resumed: &Resumed, cause: Cause) {
-        self.verified = Some(connection);
+        if self.verified.replace(connection) == Some(connection) && cause == Cause::Connection {
+            // Nothing failed but looks, and this one did not.
+            self.retry.succeeded();
+        }
         self.last_copy = resumed.last_copy;
         self.expected = resumed.end;
         self.shared |= resumed.shared;
-        if cause != Cause::Connection {
-            self.watch_until = Instant::now() + self.settings.watch;
+        let may_land_late = match cause {
+            Cause::Start => self.had_owner,
+            Cause::Unknown | Cause::Stray { .. } => true,
+            Cause::Connection => false,
+        };
+        if may_land_late {
+            self.watch.open(self.settings.watch, self.settings.settle_own);
         }
         self.seen_well();
     }
@@ -161,21 +178,31 @@ impl<K: Sink> Writer<K> {
     /// Whether others' messages are looked through for a dead owner's copies: for a while, and where there should be
     /// none.
     pub(super) fn watches(&self) -> bool {
-        !self.shared || Instant::now() < self.watch_until
+        !self.shared || self.watch.is_open()
     }
 
     fn seen_well(&mut self) {
         let now = Instant::now();
         self.next_check = now + self.settings.poll_wait;
-        self.next_look = now + LOOK;
+        self.next_look = self.watch.next_look(now).unwrap_or(now + LOOK);
+    }
+
+    /// A look that began then, or a send, has shown everything that was stored by then.
+    pub(super) async fn looked(&mut self, began: Instant) {
+        for (from, to) in self.watch.looked(began) {
+            if let Some(stretch) = self.look_through(from, to).await {
+                unread(stretch);
+            }
+        }
     }
 
     /// Sends what is ready, as often as it provably was not stored, and waits for the answer. A stop is heeded between
     /// sends only, so that no send is left unanswered.
-    pub(super) async fn write(&mut self, ready: &Ready) -> Result<Option<Ack>, Interruption> {
+    pub(super) async fn write(&mut self, ready: &Ready, lease: &Tenure) -> Result<Option<Ack>, Interruption> {
         let (Some(message), Some(first)) = (&ready.message, ready.first_copied) else { return Ok(None) };
         loop {
-            let outcome = match self.send(message).await? {
+            let began = Instant::now();
+            let outcome = match self.send(message, lease).await? {
                 Ok(outcome) => outcome,
                 Err(trouble) => {
                     self.wait(&trouble).await?;
@@ -192,6 +219,7 @@ impl<K: Sink> Writer<K> {
                     self.retry.succeeded();
                     let ack = Ack { offset, full: durability == Durability::Full };
                     self.stored(ack, ready).await?;
+                    self.looked(began).await;
                     return Ok(Some(ack));
                 }
                 SendOutcome::Unknown(error) => {
@@ -219,9 +247,13 @@ impl<K: Sink> Writer<K> {
     /// Looks at the connection now and then while there is nothing to send, and returns when the tail has to be read: a
     /// target that lost acknowledged copies has to be noticed in silence too. May be given up at any await, and goes on
     /// where it was.
-    pub(super) async fn watch(&mut self) -> Interruption {
+    pub(super) async fn watch(&mut self, lease: &Tenure) -> Interruption {
         loop {
             sleep_until(self.next_check.min(self.next_look)).await;
+            if let Err(LeaseLost) = lease.check() {
+                // Not at the next message: its run would have to settle first.
+                return PartitionExit::LeaseLost.into();
+            }
             if Instant::now() >= self.next_look {
                 return Interruption::Resume(Cause::Connection);
             }
@@ -241,7 +273,11 @@ impl<K: Sink> Writer<K> {
         }
     }
 
-    async fn send(&self, message: &OutgoingBatch) -> Result<Result<SendOutcome, Trouble>, Interruption> {
+    async fn send(
+        &self,
+        message: &OutgoingBatch,
+        lease: &Tenure,
+    ) -> Result<Result<SendOutcome, Trouble>, Interruption> {
         let _turn = self.stop.unless_stopped(self.turn.lock()).await?;
         let connection = match self.stop.unless_stopped(self.sink.connect()).await? {
             Ok(connection) => connection,
@@ -250,7 +286,10 @@ impl<K: Sink> Writer<K> {
         if self.verified != Some(connection) {
             return Err(Interruption::Resume(Cause::Connection));
         }
-        let message = OutgoingBatch { expected_generation: Some(connection), ..message.clone() };
+        // After everything that may have been waited for; the permit is asked again directly before the last bytes.
+        lease.check().map_err(|LeaseLost| PartitionExit::LeaseLost)?;
+        let message =
+            OutgoingBatch { expected_generation: Some(connection), permit: lease.permit(), ..message.clone() };
         Ok(Ok(self.sink.send(message).await))
     }
 
@@ -300,27 +339,38 @@ impl<K: Sink> Writer<K> {
         }
     }
 
-    /// Counts copies of ours that stand where none should. They are reported, and nothing depends on them: the order of
-    /// the offsets alone says where copying goes on.
+    /// Looks for copies of ours that stand where none should. Nothing depends on them: the order of the offsets alone
+    /// says where copying goes on.
     async fn look_between(&mut self, from: i64, to: i64) {
-        let from = from.max(to.saturating_sub(LONGEST_JUMP));
-        let look = async || {
-            let (mut zombies, mut foreign) = (0_u64, false);
-            let scanned = self.own.scan(&self.sink, from, to, |seen| match seen {
-                Some(_) => zombies = zombies.saturating_add(1),
-                None => foreign = true,
-            });
-            scanned.await.map(|()| (zombies, foreign)).map_err(|halt| (halt, zombies, foreign))
-        };
-        let (zombies, foreign) = self.until_shown(look).await.unwrap_or_else(|(halt, zombies, foreign)| {
-            tracing::warn!(?halt, from, to, "what others wrote to the target queue could not be read");
-            (zombies, foreign)
-        });
-        self.shared |= foreign;
-        if zombies > 0 {
-            tracing::warn!(source = %self.own.source, zombies, from, to, "copies of a dead owner landed late");
-            self.gauge.zombie_writes.fetch_add(zombies, Ordering::Relaxed);
+        let from = if self.watch.is_open() { from } else { from.max(to.saturating_sub(LONGEST_JUMP)) };
+        let Some(stretch) = self.look_through(from, to).await else { return };
+        let given_up = if self.watch.is_open() { self.watch.keep(stretch) } else { Some(stretch) };
+        given_up.into_iter().for_each(unread);
+    }
+
+    /// Counts and reports copies of ours in a stretch that holds none which was acknowledged. Returns what of it could
+    /// not be read, or was not before the stop.
+    async fn look_through(&mut self, from: i64, to: i64) -> Option<Stretch> {
+        let began = Instant::now();
+        let (mut next, mut late, mut foreign) = (from, LateCopies::default(), false);
+        let stop = self.stop.clone();
+        loop {
+            let rest = next;
+            let see = |seen: Option<OwnCopy>| {
+                next = next.saturating_add(1);
+                match seen {
+                    Some(copy) => late.see(copy),
+                    None => foreign = true,
+                }
+            };
+            match stop.unless_stopped(self.own.scan(&self.sink, rest, to, see)).await {
+                Ok(Err(_)) if began.elapsed() < self.settings.settle_own => sleep(self.settings.settle_poll).await,
+                _ => break,
+            }
         }
+        self.shared |= foreign;
+        late.report(&self.gauge);
+        (next < to).then_some((next, to))
     }
 
     /// Shows what is wrong and waits before the next attempt; ends the run when that has been long enough.
@@ -350,6 +400,10 @@ impl<K: Sink> Writer<K> {
         }
         Err(exit(trouble.clone()))
     }
+}
+
+fn unread((from, to): Stretch) {
+    tracing::warn!(from, to, "others' messages in the target queue were not looked through for late copies");
 }
 
 /// What a refusal means for copying.

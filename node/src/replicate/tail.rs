@@ -10,7 +10,7 @@ use std::time::Duration;
 use causeway_core::checkpoint::LastCopy;
 use causeway_core::error_code::ErrorCode;
 use causeway_core::fault::Fault;
-use causeway_core::ids::Incarnation;
+use causeway_core::ids::{Epoch, Incarnation};
 use causeway_core::partition::QueueId;
 use causeway_core::provenance::{Kind, PROPERTY, Provenance, StreamKey};
 use causeway_rocketmq::wire::record::Record;
@@ -69,6 +69,8 @@ pub(super) struct OwnCopies {
 pub(super) struct OwnCopy {
     /// Where it is, and what it is a copy of.
     pub(super) place: LastCopy,
+    /// The ownership that wrote it.
+    pub(super) epoch: Epoch,
     /// The source offset behind the copy before it.
     pub(super) accounts_from: i64,
     /// How its source record is recognised.
@@ -86,6 +88,7 @@ impl OwnCopies {
             && provenance.broker == self.source.broker;
         is_own.then(|| OwnCopy {
             place: LastCopy { source_offset: provenance.offset, target_offset: record.queue_offset },
+            epoch: provenance.epoch,
             accounts_from: provenance.accounts_from,
             witness: Witness::Copy { body_crc: record.body_crc, body_length: record.body.len() },
         })
@@ -275,7 +278,7 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use causeway_core::ids::{ClusterId, Epoch, Generation, InstanceIdentity, StreamId};
+    use causeway_core::ids::{ClusterId, Generation, InstanceIdentity, StreamId};
     use causeway_core::provenance::Stamp;
 
     use super::*;

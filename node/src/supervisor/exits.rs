@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | stopped as asked | - | - | when it is wanted again |
 //! | stopped unasked | - | starting | after a rest |
-//! | lease lost | - | starting | after a rest, if it is still ours |
+//! | lease lost | - | blocked, with the reason | when the node has a lease again, without a rest, if it is still ours |
 //! | source or target lost | - | blocked, with the reason | after a rest, for ever |
 //! | target lost copies | rewind | starting | after a rest, at the new epoch |
 //! | bad record or panic, 1st to 4th time at one offset | - | blocked, with the reason | after a rest |
@@ -25,6 +25,9 @@ use crate::status::RunState;
 
 /// How many failures at one offset stop a partition until an operator decides.
 pub const STRIKES: u32 = 5;
+
+/// Shown of a partition that could run and may not write.
+pub const WAITS_FOR_LEASE: &str = "it waits for the node's lease: the cluster has to say that nobody else writes";
 
 /// Which run ended, and where it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,8 +92,9 @@ pub fn judge(exit: PartitionExit, place: &Place, strikes: &mut Strikes) -> Verdi
             rest(Shown { state: RunState::Starting, code: None, why })
         }
         PartitionExit::LeaseLost => {
-            let why = "the permission to write ran out; it is asked for again".to_owned();
-            rest(Shown { state: RunState::Starting, code: None, why })
+            let (state, code) = (RunState::Blocked, Some(ErrorCode::Unavailable));
+            let shown = Shown { state, code, why: WAITS_FOR_LEASE.to_owned() };
+            Verdict { shown: Some(shown), ..Verdict::default() }
         }
         PartitionExit::SourceLost { code, why } | PartitionExit::SinkLost { code, why } => {
             rest(Shown { state: RunState::Blocked, code: Some(code), why })
@@ -166,6 +170,18 @@ mod tests {
         let asked = Place { asked: true, ..place(7) };
         assert_eq!(judge(PartitionExit::Stopped, &asked, &mut Strikes::default()), Verdict::default());
         assert!(judged(PartitionExit::Stopped).rest, "an end that nobody asked for must not become a busy loop");
+    }
+
+    #[test]
+    fn a_lost_lease_is_no_failure_of_the_partition() {
+        let mut strikes = Strikes::default();
+        for _ in 0..100 {
+            let verdict = judge(PartitionExit::LeaseLost, &place(7), &mut strikes);
+            assert_eq!((verdict.propose, verdict.rest), (None, false), "it starts when the lease is valid");
+            let shown = verdict.shown.unwrap();
+            assert_eq!((shown.state, shown.code), (RunState::Blocked, Some(ErrorCode::Unavailable)));
+        }
+        assert_eq!(strikes, Strikes::default());
     }
 
     #[test]

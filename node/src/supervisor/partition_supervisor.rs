@@ -4,11 +4,13 @@
 //! agreed state changed --+
 //! a run ended -----------+--> reconcile --> start, stop, keep, wait
 //! a rest is over --------+
+//! the lease is valid ----+
 //! ```
 //!
 //! Parts: the table of runs ([`Running`] and a [`Slot`] each), what is remembered of a partition between its runs
 //! ([`Memory`]). The decisions are made in [`reconcile`](super::reconcile) and [`exits`](super::exits); this file
-//! carries them out. Never starts a partition whose earlier run has not ended, and never resumes a run.
+//! carries them out. Never starts a partition whose earlier run has not ended, nor one without a lease, and never
+//! resumes a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use actix::{
     WrapFuture,
 };
 use causeway_core::command::Command;
+use causeway_core::error_code::ErrorCode;
 use causeway_core::ids::{Epoch, NodeId, Timestamp};
 use causeway_core::name::Name;
 use causeway_core::outcome::Outcome;
@@ -30,10 +33,11 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::clock;
-use crate::replicate::{PartitionExit, StopSignal};
+use crate::lease::{Lease, LeaseLost, Tenure};
+use crate::replicate::{PartitionExit, SettleMode, StopSignal};
 use crate::status::{PartitionGauge, RunState, StatusBoard};
 use crate::supervisor::back_off::BackOff;
-use crate::supervisor::exits::{Place, Shown, Strikes, Verdict, judge};
+use crate::supervisor::exits::{Place, Shown, Strikes, Verdict, WAITS_FOR_LEASE, judge};
 use crate::supervisor::launch::{Agreed, Launch, Shared};
 use crate::supervisor::lifeline::Lifeline;
 use crate::supervisor::partition_actor::{PartitionActor, RunEnded};
@@ -63,6 +67,8 @@ pub struct Equipment<P> {
     pub proposer: P,
     /// What every run gets.
     pub shared: Shared,
+    /// When this node may write.
+    pub lease: Lease,
     /// Where live figures are kept.
     pub board: Arc<StatusBoard>,
     /// Where progress is collected.
@@ -150,6 +156,8 @@ pub struct PartitionSupervisor<P> {
     shown: BTreeSet<PartitionId>,
     locks: TargetLocks,
     next_arbiter: usize,
+    /// Somebody waits for the lease already.
+    waits_for_lease: bool,
     draining: bool,
     /// How many runs have not ended.
     runs: watch::Sender<usize>,
@@ -172,6 +180,7 @@ impl<P: Proposer> PartitionSupervisor<P> {
             shown: BTreeSet::new(),
             locks: TargetLocks::default(),
             next_arbiter: 0,
+            waits_for_lease: false,
             draining: false,
             runs: watch::Sender::new(0),
         }
@@ -181,29 +190,51 @@ impl<P: Proposer> PartitionSupervisor<P> {
         if self.draining {
             return;
         }
+        // Before the view: whatever was agreed when this tenure began is in it.
+        let lease = self.equipment.lease.tenure();
         let view = self.equipment.proposer.view();
         let me = self.equipment.me;
         self.forget_what_is_over(&view);
         self.equipment.shared.instances.keep_current(&view);
         let mut starts = 0;
         for action in reconcile(me, &view, &self.running) {
-            match action {
-                Action::Stop(id) => self.stop(&view, &id),
-                Action::Start(id, terms) if starts < STARTS_AT_ONCE => {
+            match (action, &lease) {
+                (Action::Stop(id), _) => self.stop(&view, &id),
+                (Action::Start(id, _), Err(LeaseLost)) => self.wait_for_lease(&view, &id, context),
+                (Action::Start(id, terms), Ok(lease)) if starts < STARTS_AT_ONCE => {
                     starts += 1;
-                    self.start(&view, &id, terms, context);
+                    self.start(&view, &id, terms, lease.clone(), context);
                 }
-                Action::Start(..) => {
+                (Action::Start(..), Ok(_)) => {
                     context.run_later(PAUSE, Self::reconcile);
                     break;
                 }
-                Action::Keep(_) | Action::Wait(_) => {}
+                (Action::Keep(_) | Action::Wait(_), _) => {}
             }
         }
         self.show_what_stands_still(&view);
     }
 
-    fn start(&mut self, view: &State, id: &PartitionId, terms: Terms, context: &mut Context<Self>) {
+    /// Shows what a partition waits for, and looks at all again when the node may write.
+    fn wait_for_lease(&mut self, view: &State, id: &PartitionId, context: &mut Context<Self>) {
+        let gauge = self.gauge(id, view, clock::now());
+        let state = gauge.condition().state;
+        let (state, code) = match state {
+            RunState::Blocked => (state, Some(ErrorCode::Unavailable)),
+            _ => (RunState::Starting, None),
+        };
+        gauge.set_condition(state, code, Some(WAITS_FOR_LEASE.to_owned()), clock::now());
+        if !std::mem::replace(&mut self.waits_for_lease, true) {
+            let lease = self.equipment.lease.clone();
+            let valid = async move { lease.wait_until_valid().await };
+            context.spawn(valid.into_actor(self).map(|(), supervisor, context| {
+                supervisor.waits_for_lease = false;
+                supervisor.reconcile(context);
+            }));
+        }
+    }
+
+    fn start(&mut self, view: &State, id: &PartitionId, terms: Terms, lease: Tenure, context: &mut Context<Self>) {
         let Some(agreed) = Agreed::about(view, id) else { return };
         let gauge = self.gauge(id, view, clock::now());
         if !matches!(gauge.condition().state, RunState::Blocked | RunState::Starting) {
@@ -228,6 +259,9 @@ impl<P: Proposer> PartitionSupervisor<P> {
             progress,
             target_lock,
             stop: stop.clone(),
+            lease,
+            // No option asks for more yet.
+            settle_mode: SettleMode::Usual,
         };
         gauge.set_runs(true);
         let launcher = Arc::clone(&self.equipment.launcher);

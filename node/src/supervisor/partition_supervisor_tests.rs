@@ -15,8 +15,10 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
+use crate::clock::BootClock;
 use crate::config::NodeConfig;
 use crate::connect::Instances;
+use crate::lease::{Lease, LeaseKeeper};
 use crate::replicate::{PartitionExit, ReadAheadBudget};
 use crate::secrets::SecretStore;
 use crate::status::{RunState, StatusBoard};
@@ -26,7 +28,8 @@ use crate::supervisor::lifeline::Lifeline;
 use crate::supervisor::partition_supervisor::{Drain, Equipment, PartitionSupervisor};
 use crate::supervisor::progress_board::ProgressBoard;
 use crate::supervisor::proposer::Proposer;
-use crate::supervisor::testing::{ME, Replica, checkpoint};
+use crate::supervisor::testing::{ME, OTHER, Replica, checkpoint};
+use crate::telemetry::captured::Lines;
 
 /// What pipelines did.
 #[derive(Default)]
@@ -63,6 +66,10 @@ type Pipeline = fn(Launch, Arc<Log>) -> LocalBoxFuture<'static, PartitionExit>;
 
 impl Rig {
     fn start(replica: Replica, pipeline: Pipeline) -> Self {
+        Self::start_with(replica, pipeline, Lease::unlimited())
+    }
+
+    fn start_with(replica: Replica, pipeline: Pipeline, lease: Lease) -> Self {
         let cluster = FakeCluster::new(replica);
         let directory = tempfile::tempdir().unwrap();
         let config = NodeConfig::with_data_directory(directory.path()).unwrap();
@@ -80,6 +87,7 @@ impl Rig {
                 budget: Arc::new(ReadAheadBudget::new(config.replication.node_read_ahead_bytes)),
                 settings: Arc::new(config.replication),
             },
+            lease,
             board: Arc::clone(&board),
             progress: Arc::new(ProgressBoard::default()),
             arbiters: Vec::new(),
@@ -262,32 +270,44 @@ async fn draining_ends_every_run_and_starts_none() {
     .await;
 }
 
-/// Everything that is logged on this thread while the guard lives.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
+/// A run that looks at its lease every second.
+fn under_its_lease(launch: Launch, _: Arc<Log>) -> LocalBoxFuture<'static, PartitionExit> {
+    async move {
+        while launch.lease.check().is_ok() {
+            sleep(Duration::from_secs(1)).await;
+        }
+        PartitionExit::LeaseLost
     }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+    .boxed_local()
 }
 
-impl Lines {
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        let lines = self.clone();
-        let writer = move || lines.clone();
-        tracing::subscriber::set_default(tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish())
-    }
+#[tokio::test(start_paused = true)]
+async fn nothing_starts_without_a_lease_and_what_lost_it_starts_at_once_when_it_is_valid_again() {
+    on_virtual_time(async {
+        let clock = BootClock::of_runtime();
+        let mut keeper = LeaseKeeper::new(clock.clone(), Duration::from_secs(1));
+        let rig = Rig::start_with(Replica::with_partitions(3), under_its_lease, keeper.lease());
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!((rig.log.starts(), rig.state()), (0, Some(RunState::Starting)));
+        let why = || rig.board.partitions().values().next().unwrap().condition.why.clone().unwrap();
+        assert!(why().contains("lease"));
 
-    fn about(&self, level: &str) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().filter(|line| line.contains(level)).map(str::to_owned).collect()
-    }
+        keeper.renew(clock.now().saturating_add(Duration::from_secs(10)));
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(rig.log.starts(), 3);
+        // One of them is given to another node when it is certain that this one writes no more.
+        sleep(Duration::from_secs(20)).await;
+        assert_eq!((rig.log.running.load(Ordering::SeqCst), rig.state()), (0, Some(RunState::Blocked)));
+        assert!(why().contains("lease"));
+        rig.cluster.change(|replica| replica.assign(replica.partition(0), OTHER));
+        sleep(Duration::from_secs(3_600)).await;
+        assert_eq!((rig.log.starts(), rig.fault()), (3, None));
+
+        keeper.renew(clock.now().saturating_add(Duration::from_secs(10)));
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!((rig.log.starts(), rig.log.running.load(Ordering::SeqCst)), (5, 2), "the two that are still ours");
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use causeway_rocketmq::stub::{Stub, StubOptions};
-use causeway_rocketmq::{Client, ClientCertificate, ClientSettings, Error, SendOutcome, TlsSettings, Trust};
+use causeway_rocketmq::wire::code::request::SEND_BATCH_MESSAGE;
+use causeway_rocketmq::{
+    Client, ClientCertificate, ClientSettings, Error, OutgoingBatch, Refusal, SendOutcome, TlsSettings, Trust,
+};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
@@ -13,6 +16,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
 
+use crate::permits::grants;
 use crate::{PATIENT, batch, from, queue, settings};
 
 struct Authority {
@@ -92,6 +96,21 @@ async fn everything_works_over_tls() {
     let outcome = client.send(&queue(0), batch(&[&*body; 5])).await;
     assert!(matches!(outcome, SendOutcome::Stored { offset: 0, .. }), "{outcome:?}");
     assert_eq!(crate::bodies(&client.pull(&queue(0), &from(0)).await.unwrap())[0], body);
+}
+
+#[tokio::test]
+async fn over_tls_too_a_permit_withdrawn_before_the_last_bytes_keeps_them_back() {
+    let authority = Authority::new();
+    let stub = stub(Some(authority.server("127.0.0.1", false))).await;
+    let client = Client::new(ClientSettings { tls: Some(authority.trusting()), ..settings(&stub) }).unwrap();
+    let body = "x".repeat(300_000);
+    let permitted = |writes| OutgoingBatch { permit: Some(grants(writes).0), ..batch(&[&*body]) };
+    let outcome = client.send(&queue(0), permitted(1)).await;
+    assert_eq!(outcome, SendOutcome::NotStored(Refusal::PermitWithdrawn));
+    let outcome = client.send(&queue(0), permitted(usize::MAX)).await;
+    assert!(matches!(outcome, SendOutcome::Stored { offset: 0, .. }), "{outcome:?}");
+    assert_eq!(stub.requests(SEND_BATCH_MESSAGE), 1, "half a frame was taken for a whole one");
+    assert_eq!(crate::bodies(&client.pull(&queue(0), &from(0)).await.unwrap()), [body]);
 }
 
 #[tokio::test]
