@@ -142,7 +142,8 @@ impl Actor for RaftActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         context.set_mailbox_capacity(self.settings.mailbox_length());
-        self.guard(context, Replica::begin);
+        // Shows what the first turn found.
+        self.guard(context, |_| Ok(()));
         context.run_interval(self.settings.tick, |actor, context| {
             if context.connected() {
                 actor.guard(context, Replica::tick);
@@ -204,7 +205,13 @@ fn run(settings: Settings, outbox: Box<dyn Outbox>, opened: oneshot::Sender<Resu
         Ok(runtime) => runtime,
         Err(error) => return refuse(opened, Fatal::Thread(error)),
     };
-    let replica = match catch_unwind(AssertUnwindSafe(|| Replica::open(&settings, outbox))) {
+    // The stored log may hold changes of members: who votes is known when it is applied.
+    let open = || {
+        let mut replica = Replica::open(&settings, outbox)?;
+        replica.begin()?;
+        Ok(replica)
+    };
+    let replica = match catch_unwind(AssertUnwindSafe(open)) {
         Ok(Ok(replica)) => replica,
         Ok(Err(fatal)) => return refuse(opened, fatal),
         Err(panic) => return refuse(opened, panicked(panic.as_ref())),

@@ -63,6 +63,18 @@ pub enum Error {
     /// A message of another member was refused.
     #[error(transparent)]
     Message(#[from] MessageFault),
+    /// Another process of this node holds its lease; nothing was changed.
+    #[error("another living process is this node: two processes must not run on copies of one data directory")]
+    TwoProcesses,
+    /// Another node did not do it, in its own words; nothing was changed.
+    #[error("another node refused: {reason}")]
+    RefusedByPeer {
+        /// Its words.
+        reason: String,
+    },
+    /// Other nodes cannot be listened to; nothing was started.
+    #[error(transparent)]
+    Transport(#[from] crate::transport::Error),
     /// The node was stopped; nothing was changed by this call.
     #[error("the node's replica was stopped")]
     Stopped,
@@ -148,8 +160,23 @@ impl Error {
             Self::Timeout { .. } | Self::ReadTimeout { .. } => ErrorCode::TimedOut,
             Self::Settings { .. } => ErrorCode::InvalidConfiguration,
             Self::Unstorable { .. } => ErrorCode::Internal,
+            Self::TwoProcesses => ErrorCode::DataDirectory,
+            Self::RefusedByPeer { .. } => ErrorCode::Unavailable,
+            Self::Transport(error) => code_of(error),
             Self::Fatal(fatal) => fatal.code(),
         }
+    }
+}
+
+fn code_of(error: &crate::transport::Error) -> ErrorCode {
+    use crate::transport::Error as Transport;
+    match error {
+        Transport::Settings { .. } => ErrorCode::InvalidConfiguration,
+        Transport::PlainBeyondLoopback { .. } => ErrorCode::UnsafeBind,
+        Transport::Bind { .. } => ErrorCode::AddressUnusable,
+        Transport::Random { .. } => ErrorCode::Internal,
+        Transport::Timeout { .. } => ErrorCode::TimedOut,
+        _ => ErrorCode::Unreachable,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the rest of a node calls: propose, look, wait, change members, carry messages, stop.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix::Addr;
@@ -27,6 +27,19 @@ use crate::status::RaftStatus;
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
+}
+
+/// A way to a replica that does not keep it alive.
+#[derive(Clone)]
+pub(crate) struct WeakHandle {
+    shared: Weak<Shared>,
+}
+
+impl WeakHandle {
+    /// The replica, if anything else keeps it.
+    pub(crate) fn upgrade(&self) -> Option<Handle> {
+        self.shared.upgrade().map(|shared| Handle { shared })
+    }
 }
 
 struct Shared {
@@ -197,6 +210,21 @@ impl Handle {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Arc<State>> {
         self.shared.view.clone()
+    }
+
+    /// Follows what [`Handle::status`] shows, but for the messages that were dropped.
+    #[must_use]
+    pub fn watch_status(&self) -> watch::Receiver<RaftStatus> {
+        self.shared.status.clone()
+    }
+
+    /// How long calls wait for their answer.
+    pub(crate) fn proposal_timeout(&self) -> Duration {
+        self.shared.settings.proposal_timeout
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakHandle {
+        WeakHandle { shared: Arc::downgrade(&self.shared) }
     }
 
     /// One look at the replica.

@@ -3,7 +3,7 @@
 //! A cluster of one voter runs through exactly the path of a cluster of three: propose, append, disk barrier, commit,
 //! apply, answer. What differs is only who else has to say yes.
 //!
-//! Reading order: [`handle`] (what the rest of a node calls), `actor` (the thread that owns the replica),
+//! Reading order: [`group`] (what the rest of a node calls), [`handle`] (the replica in it), `actor` (the thread that owns the replica),
 //! `raft/ready.rs` (how a proposal becomes durable, nine steps on one screen), `raft/replica.rs`, `raft/apply.rs`,
 //! `raft/snapshot.rs`, `raft/log_store.rs`, `raft/membership.rs`, `raft/reads.rs`; [`liveness`] (who may write, as a
 //! leader knows it); [`transport`] (how nodes talk).
@@ -12,7 +12,9 @@
 //! [`Handle::receive`], encoded both ways: [`transport`], which carries them, knows nothing of what they say.
 
 mod actor;
+pub mod clock;
 pub mod error;
+pub mod group;
 pub mod handle;
 pub mod liveness;
 mod raft;
@@ -21,6 +23,7 @@ pub mod transport;
 
 pub use causeway_storage::inspect;
 pub use error::{Error, Fatal};
+pub use group::{Granted, Group, Joined, Network};
 pub use handle::{Handle, start, start_with};
 pub use raft::membership::{ChangeRefusal, MAXIMUM_ENTRIES_BEHIND, MemberChange};
 pub use raft::message::{MessageFault, MessageKind};

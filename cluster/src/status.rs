@@ -54,6 +54,14 @@ pub struct MemberStatus {
     pub progress: Option<MemberProgress>,
 }
 
+impl MemberStatus {
+    /// Whether its word counts now.
+    #[must_use]
+    pub fn is_voter(&self) -> bool {
+        self.role != MemberRole::Learner
+    }
+}
+
 /// One look at a replica.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RaftStatus {

@@ -177,6 +177,7 @@ impl Instances {
         let mut settings = ClientSettings::new(spec.name_servers.clone());
         settings.connect_timeout = self.connection.connect_timeout;
         settings.request_timeout = self.connection.request_timeout;
+        settings.unacknowledged = self.connection.unacknowledged;
         settings.send_connections = self.connection.send_connections;
         CONSUMER_GROUP.clone_into(&mut settings.consumer_group);
         PRODUCER_GROUP.clone_into(&mut settings.producer_group);

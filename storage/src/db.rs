@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use causeway_core::ids::{ClusterId, NodeId};
+use causeway_core::name::Name;
 
 use crate::barrier::Barrier;
 use crate::durable_file;
@@ -138,6 +139,23 @@ impl Db {
         }
     }
 
+    /// The other nodes of the cluster that this one was told of when it joined: id, name and address.
+    ///
+    /// # Errors
+    /// Everything that reading can answer.
+    pub fn others(&self) -> Result<Vec<(NodeId, Name, String)>, Error> {
+        self.meta.others()
+    }
+
+    /// Keeps the other nodes of the cluster that this one was told of when it joined, durably.
+    ///
+    /// # Errors
+    /// Everything that a write can answer.
+    pub fn set_others(&mut self, others: &[(NodeId, Name, String)]) -> Result<(), Error> {
+        self.meta.set_others(others)?;
+        self.barrier.wait().map(|_| ())
+    }
+
     /// Closes the database and moves it aside, because the caller found that what it holds cannot be right.
     /// Answers the error to report.
     #[must_use]
@@ -149,6 +167,18 @@ impl Db {
         drop(lock);
         error
     }
+}
+
+/// Whose a data directory is, without opening it; none when it was never used.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Corrupt`], [`Error::NewerFormat`].
+pub fn identity_of(directory: &Path) -> Result<Option<Identity>, Error> {
+    let identity = identity::read(directory)?;
+    if let Some(identity) = &identity {
+        identity.verify_format(directory)?;
+    }
+    Ok(identity)
 }
 
 pub(crate) fn database(directory: &Path) -> PathBuf {

@@ -148,7 +148,7 @@ pub fn run(plan: &CrashPlan, progress: &mut dyn FnMut(&str)) -> CrashReport {
     let started = Instant::now();
     let mut settings = NodeSettings::default().key("schedule.checkpoint_interval_ms", plan.checkpoint_interval_ms);
     if let Some(settle) = plan.settle_ms {
-        settings = settings.key("replication.settle_ms", settle).key("connection.request_timeout_ms", settle - 500);
+        settings = settings.key("replication.settle_ms", settle).key("connection.unacknowledged_ms", settle - 500);
     }
     let (source, target) = (ClusterSettings::new(plan.source), ClusterSettings::new(plan.target));
     let scenario = Scenario::start(source, target, plan.queues, &settings);

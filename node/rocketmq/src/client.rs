@@ -56,7 +56,7 @@ impl Client {
         let tls = settings.tls.as_ref().map(Connector::new).transpose()?;
         let sessions = Sessions::new(SocketOptions {
             connect_timeout: settings.connect_timeout,
-            user_timeout: settings.request_timeout,
+            user_timeout: settings.unacknowledged,
             abort_on_close: false,
             tls,
         });

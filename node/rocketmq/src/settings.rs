@@ -25,9 +25,11 @@ pub struct ClientSettings {
     pub tls: Option<TlsSettings>,
     /// Longest time for a TCP connection and its TLS handshake.
     pub connect_timeout: Duration,
-    /// Longest time for one answer, beyond what a long poll adds. Also how long the kernel may keep unacknowledged
-    /// bytes of a send before it drops the connection, so a settle wait after a lost owner must be longer than this.
+    /// Longest time for one answer, beyond what a long poll adds.
     pub request_timeout: Duration,
+    /// How long the kernel may keep bytes that the other side has not taken before it drops the connection. A settle
+    /// wait after a lost owner must be longer than this.
+    pub unacknowledged: Duration,
     /// Group named in pulls. A name that begins with `CID_RMQ_SYS_` needs no registration at the broker.
     pub consumer_group: String,
     /// Group named in sends.
@@ -63,6 +65,7 @@ impl ClientSettings {
             tls: None,
             connect_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(10),
+            unacknowledged: Duration::from_secs(2),
             consumer_group: "CID_RMQ_SYS_CAUSEWAY".to_owned(),
             producer_group: "CAUSEWAY_PRODUCER".to_owned(),
             slave_reads: SlaveReads::default(),
@@ -86,7 +89,12 @@ impl ClientSettings {
                 faults.push(format!("{name} `{group}` must be 1 to 255 of letters, digits, `%|-_`"));
             }
         }
-        for (name, value) in [("connect timeout", self.connect_timeout), ("request timeout", self.request_timeout)] {
+        let spans = [
+            ("connect timeout", self.connect_timeout),
+            ("request timeout", self.request_timeout),
+            ("time for unacknowledged bytes", self.unacknowledged),
+        ];
+        for (name, value) in spans {
             if value < Duration::from_millis(1) || value > Duration::from_secs(600) {
                 faults.push(format!("{name} {value:?} is not between 1 ms and 10 minutes"));
             }

@@ -114,14 +114,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn instance_lines_are_valid_when_they_are_uncommented() {
+    fn what_is_commented_out_is_valid_when_it_is_uncommented() {
         let lines = example();
-        let keep = |line: &str| line.starts_with('#') && !line.starts_with("# ") && !line.starts_with("#   ");
-        let table: String = lines.lines().filter(|line| keep(line)).map(|line| format!("{}\n", &line[1..])).collect();
-        let config = crate::config::parse(&format!("version = 1\n{table}"), "f", []).expect("valid").config;
+        let is_key = |line: &str| line.starts_with('#') && !line.starts_with("# ");
+        let whole: String =
+            lines.lines().map(|line| format!("{}\n", if is_key(line) { &line[1..] } else { line })).collect();
+        let config = crate::config::parse(&whole, "f", []).expect("valid").config;
         assert_eq!(config.instances.len(), 1);
         assert!(config.instances[0].spec.tls.is_some());
         assert!(config.instances[0].identity.is_some());
+        assert!(config.cluster.is_some_and(|cluster| cluster.tls.is_some()));
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn name_servers(entry: &Entry, values: &mut Values<'_>) -> Vec<String> {
 }
 
 /// Whether a text has the shape `host:port`, with IPv6 hosts in brackets.
-fn is_host_and_port(text: &str) -> bool {
+pub(super) fn is_host_and_port(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else {
         return false;
     };

@@ -24,6 +24,8 @@ pub enum Form {
     Path,
     /// An IP address and a port.
     Address,
+    /// `host:port`.
+    HostAndPort,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A log level or directives.
@@ -80,6 +82,7 @@ pub struct Key {
 /// Sections in the order in which they are printed, with what they are about.
 pub const SECTIONS: &[(&str, &str)] = &[
     ("node", "Who this node is and where it keeps its data."),
+    ("cluster", "Other nodes of the same Causeway cluster. Without an address the node is alone."),
     ("http", "The HTTP interface: API, status page and metrics."),
     ("connection", "Connections to name servers and brokers of every instance."),
     ("replication", "How messages are copied. These hold for every stream of this node."),

@@ -13,8 +13,8 @@ use crate::config::fault::{Fault, Origin};
 use crate::config::file::{Draft, Setting, Settings};
 use crate::config::keys::{self, Form, Key, Preset, Value};
 use crate::config::{
-    ConnectionSection, HttpSection, LogFormat, LogSection, NodeConfig, NodeSection, ScheduleSection, instance,
-    replication,
+    ClusterSection, ClusterTls, ConnectionSection, HttpSection, LogFormat, LogSection, NodeConfig, NodeSection,
+    ScheduleSection, instance, replication,
 };
 
 /// The configuration that the draft and the defaults make; none only if a default is not valid, which tests rule out.
@@ -34,10 +34,12 @@ pub fn resolve(draft: &Draft, faults: &mut Vec<Fault>) -> Option<NodeConfig> {
             region: values.name("node.region")?,
             data_directory: PathBuf::from(values.text("node.data_directory")),
         },
+        cluster: cluster(&mut values),
         http: HttpSection { listen: values.address("http.listen") },
         connection: ConnectionSection {
             connect_timeout: values.milliseconds("connection.connect_timeout_ms"),
             request_timeout: values.milliseconds("connection.request_timeout_ms"),
+            unacknowledged: values.milliseconds("connection.unacknowledged_ms"),
             send_connections: values.size("connection.send_connections"),
         },
         replication: replication::resolve(&mut values),
@@ -52,6 +54,21 @@ pub fn resolve(draft: &Draft, faults: &mut Vec<Fault>) -> Option<NodeConfig> {
         },
         instances,
     })
+}
+
+/// Files that are set in part are judged with the rest.
+fn cluster(values: &mut Values<'_>) -> Option<ClusterSection> {
+    let advertise = values.optional_host_and_port("cluster.advertise");
+    let authority = values.optional_text("cluster.certificate_authority_file");
+    let certificate = values.optional_text("cluster.certificate_file");
+    let key = values.optional_text("cluster.key_file");
+    values.optional_text("cluster.listen")?;
+    let tls = authority.zip(certificate).zip(key).map(|((authority, certificate), key)| ClusterTls {
+        certificate_authority_file: PathBuf::from(authority),
+        certificate_file: PathBuf::from(certificate),
+        key_file: PathBuf::from(key),
+    });
+    Some(ClusterSection { listen: values.address("cluster.listen"), advertise, tls })
 }
 
 /// Reads typed values out of settings and notes what is wrong with them.
@@ -170,6 +187,17 @@ impl<'a> Values<'a> {
             Preset::Text(text) => Name::new(text).ok(),
             _ => None,
         })
+    }
+
+    /// A `host:port` that may be left out.
+    fn optional_host_and_port(&mut self, path: &str) -> Option<String> {
+        let text = self.optional_text(path)?;
+        if instance::is_host_and_port(&text) {
+            return Some(text);
+        }
+        let setting = self.settings.get(path)?;
+        self.refuse(path, setting, "this is not a host and a port", "write it as node-1.example:7501");
+        None
     }
 
     fn address(&mut self, path: &str) -> SocketAddr {

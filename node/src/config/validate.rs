@@ -13,6 +13,7 @@ use crate::config::resolve::display;
 /// Adds every contradiction to `faults`.
 pub fn validate(config: &NodeConfig, draft: &Draft, faults: &mut Vec<Fault>) {
     listens_on_loopback(config, draft, faults);
+    nodes_talk_in_private(config, draft, faults);
     settles_after_sends(config, draft, faults);
     reads_ahead_enough(config, draft, faults);
     retries_grow(config, draft, faults);
@@ -40,19 +41,47 @@ fn listens_on_loopback(config: &NodeConfig, draft: &Draft, faults: &mut Vec<Faul
     faults.push(fault(draft, "http.listen", reason, remedy).code(ErrorCode::UnsafeBind));
 }
 
-/// The kernel may deliver a dead owner's bytes until the request timeout; a tail that is read before misses them.
+/// What nodes say to each other decides who writes: nobody else may join in.
+fn nodes_talk_in_private(config: &NodeConfig, draft: &Draft, faults: &mut Vec<Fault>) {
+    let files = ["cluster.certificate_authority_file", "cluster.certificate_file", "cluster.key_file"];
+    let is_set = |path: &str| draft.settings.contains_key(path);
+    if files.iter().any(|path| is_set(path)) {
+        for path in files.into_iter().filter(|path| !is_set(path)) {
+            faults.push(fault(draft, path, "the other two files are of no use without this one", "set all three"));
+        }
+    }
+    if !is_set("cluster.listen") {
+        for path in files.into_iter().chain(["cluster.advertise"]).filter(|path| is_set(path)) {
+            let remedy = "set cluster.listen, or remove this key";
+            faults.push(fault(draft, path, "without cluster.listen the node is alone", remedy));
+        }
+    }
+    let Some(cluster) = &config.cluster else { return };
+    if !cluster.listen.ip().is_loopback() && cluster.tls.is_none() && !files.iter().any(|path| is_set(path)) {
+        let reason = "other machines could reach this address, and without certificates anybody there could decide \
+                      for this cluster";
+        let remedy = "make certificates with causeway certs init and issue, and set the three files of this section";
+        faults.push(fault(draft, "cluster.listen", reason, remedy).code(ErrorCode::UnsafeBind));
+    }
+    if cluster.listen.ip().is_unspecified() && cluster.advertise.is_none() {
+        let reason = "other nodes cannot reach a node under an address that stands for every one";
+        faults.push(fault(draft, "cluster.listen", reason, "set cluster.advertise to how they reach it"));
+    }
+}
+
+/// The kernel may deliver a dead owner's bytes for so long; a tail that is read before misses them.
 fn settles_after_sends(config: &NodeConfig, draft: &Draft, faults: &mut Vec<Fault>) {
-    let (settle, request) = (config.replication.settle, config.connection.request_timeout);
-    if settle > request {
+    let (settle, kept) = (config.replication.settle, config.connection.unacknowledged);
+    if settle > kept {
         return;
     }
     let reason = format!(
         "a new owner would read the target's tail after {} ms, while an old owner's send may still arrive for {} ms \
-         (connection.request_timeout_ms)",
+         (connection.unacknowledged_ms)",
         settle.as_millis(),
-        request.as_millis(),
+        kept.as_millis(),
     );
-    faults.push(fault(draft, "replication.settle_ms", reason, "make settle_ms longer than request_timeout_ms"));
+    faults.push(fault(draft, "replication.settle_ms", reason, "make settle_ms longer than unacknowledged_ms"));
 }
 
 /// A batch is filled from what was read ahead.
@@ -125,5 +154,26 @@ mod tests {
         let faults = parse(&file("00000000000000aa"), "f", []).expect_err("one identity twice").to_string();
         assert!(faults.contains("a and b have the identity 00000000000000aa"), "{faults}");
         assert!(parse(&file("00000000000000ab"), "f", []).is_ok());
+    }
+
+    #[test]
+    fn a_cluster_is_reached_in_private_or_not_at_all() {
+        let faults = |lines: &str| {
+            let text = format!("version = 1\n[cluster]\n{lines}");
+            parse(&text, "f", []).map_or_else(|faults| faults.to_string(), |_| String::new())
+        };
+        let files = "certificate_authority_file = \"ca\"\ncertificate_file = \"c\"\nkey_file = \"k\"\n";
+        assert_eq!(faults("listen = \"127.0.0.1:7501\"\n"), "", "nobody else reaches loopback");
+        assert_eq!(faults(&format!("listen = \"10.0.0.5:7501\"\n{files}")), "");
+        assert!(faults("listen = \"10.0.0.5:7501\"\n").contains("CWY-0203"));
+        let incomplete = faults("listen = \"10.0.0.5:7501\"\nkey_file = \"k\"\n");
+        for missing in ["cluster.certificate_authority_file", "cluster.certificate_file"] {
+            assert!(incomplete.contains(missing), "{incomplete}");
+        }
+        assert!(faults(files).contains("without cluster.listen the node is alone"));
+        assert!(faults(&format!("listen = \"0.0.0.0:7501\"\n{files}")).contains("cluster.advertise"));
+        let reachable = "listen = \"0.0.0.0:7501\"\nadvertise = \"node-1.example:7501\"\n";
+        assert_eq!(faults(&format!("{reachable}{files}")), "");
+        assert!(faults("listen = \"127.0.0.1:7501\"\nadvertise = \"nowhere\"\n").contains("host and a port"));
     }
 }

@@ -21,7 +21,6 @@ use super::pipeline_tests::{Scene, a_run};
 use super::progress::ProgressCell;
 use super::settings::ReplicateSettings;
 use super::stop::StopSignal;
-use crate::clock::BootClock;
 use crate::lease::LeaseKeeper;
 
 const MARGIN: Duration = Duration::from_millis(500);
@@ -34,7 +33,7 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A scene under a lease of so many seconds, that sends ten messages at a time. The lease began now.
 fn under_a_lease(messages: u64, seconds: u64) -> (Scene, LeaseKeeper) {
-    let clock = BootClock::of_runtime();
+    let clock = crate::clock::of_runtime();
     let mut keeper = LeaseKeeper::new(clock.clone(), MARGIN);
     keeper.renew(clock.now().saturating_add(Duration::from_secs(seconds)));
     let mut scene = Scene::new(messages);
@@ -67,7 +66,7 @@ async fn a_lease_that_ends_in_the_middle_stops_all_writes_and_the_next_owner_goe
 #[tokio::test(start_paused = true)]
 async fn a_run_goes_on_while_its_lease_is_renewed() {
     let (scene, mut keeper) = under_a_lease(500, 5);
-    let clock = BootClock::of_runtime();
+    let clock = crate::clock::of_runtime();
     scene.sink.play([Step::Slow(700); 50].into_iter().flat_map(|slow| [slow, Step::Store]));
     let renews = async {
         loop {
@@ -85,7 +84,7 @@ async fn a_run_goes_on_while_its_lease_is_renewed() {
 #[tokio::test(start_paused = true)]
 async fn a_run_of_an_earlier_tenure_never_writes_though_the_lease_is_valid_again() {
     let (scene, mut keeper) = under_a_lease(100, 5);
-    let clock = BootClock::of_runtime();
+    let clock = crate::clock::of_runtime();
     let renews = async {
         sleep(Duration::from_secs(6)).await;
         assert_eq!(scene.copied().len(), 100);
@@ -178,7 +177,7 @@ impl World {
         };
         self.sink.calm();
         self.sink.play(ownership.steps.iter().copied());
-        let clock = BootClock::of_runtime();
+        let clock = crate::clock::of_runtime();
         let mut keeper = LeaseKeeper::new(clock.clone(), MARGIN);
         keeper.renew(clock.now().saturating_add(LEASE));
         self.start(&Run { lease: keeper.lease().tenure().unwrap(), ..template.clone() });

@@ -22,11 +22,11 @@ pub struct ReplicateSettings {
     /// How long a pull waits at the end of the source queue.
     pub poll_wait: Duration,
     /// How long a run waits, from when the target answers, before it reads the target's tail, so that whatever a
-    /// previous owner sent has either landed or never will. Longer than the client's request timeout.
+    /// previous owner sent has either landed or never will. Longer than the client keeps bytes that nobody took.
     pub settle: Duration,
     /// The same after a send of this run whose outcome is unknown. Its connection was closed hard, or the broker itself
     /// answered that it does not know, so only what the broker had read already can still land; a broker that works
-    /// does that within its queue limit (200 ms by default). So it may be shorter than the request timeout.
+    /// does that within its queue limit (200 ms by default). So it may be shorter than the kernel keeps bytes.
     pub settle_own: Duration,
     /// Between two looks at the end of the target queue while it has to stand still.
     pub settle_poll: Duration,
@@ -58,7 +58,7 @@ impl Default for ReplicateSettings {
             node_read_ahead_bytes: 16 * 1024 * 1024,
             pull_messages: 1024,
             poll_wait: Duration::from_secs(15),
-            settle: Duration::from_secs(11),
+            settle: Duration::from_secs(3),
             settle_own: Duration::from_secs(2),
             settle_poll: Duration::from_millis(100),
             watch: Duration::from_secs(120),

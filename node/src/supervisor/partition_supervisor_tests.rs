@@ -15,7 +15,6 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
-use crate::clock::BootClock;
 use crate::config::NodeConfig;
 use crate::connect::Instances;
 use crate::lease::{Lease, LeaseKeeper};
@@ -284,7 +283,7 @@ fn under_its_lease(launch: Launch, _: Arc<Log>) -> LocalBoxFuture<'static, Parti
 #[tokio::test(start_paused = true)]
 async fn nothing_starts_without_a_lease_and_what_lost_it_starts_at_once_when_it_is_valid_again() {
     on_virtual_time(async {
-        let clock = BootClock::of_runtime();
+        let clock = crate::clock::of_runtime();
         let mut keeper = LeaseKeeper::new(clock.clone(), Duration::from_secs(1));
         let rig = Rig::start_with(Replica::with_partitions(3), under_its_lease, keeper.lease());
         sleep(Duration::from_secs(60)).await;

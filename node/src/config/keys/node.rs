@@ -1,6 +1,6 @@
 //! The keys of the node itself.
 
-use super::{Form, Key, integer, text};
+use super::{Form, Key, integer, optional, text};
 
 /// The keys.
 pub(super) const KEYS: &[Key] = &[
@@ -21,6 +21,39 @@ pub(super) const KEYS: &[Key] = &[
         "Holds everything the node must not lose: checkpoints, streams, the key that seals secrets. A relative path is \
          relative to the directory that the node is started in.",
     ),
+    optional(
+        "cluster.listen",
+        Form::Address,
+        "\"10.0.0.5:7501\"",
+        "Address and port where other nodes reach this one. Beyond loopback it needs the three files below. Not set: \
+         the node is alone, and founds its cluster at its first start.",
+    ),
+    optional(
+        "cluster.advertise",
+        Form::HostAndPort,
+        "\"node-1.example:7501\"",
+        "How other nodes reach cluster.listen, when it is not the address itself: behind a translation of addresses, \
+         or by a name.",
+    ),
+    optional(
+        "cluster.certificate_authority_file",
+        Form::Path,
+        "\"/etc/causeway/ca.pem\"",
+        "PEM file of the certificate authorities that may sign the nodes' certificates. causeway certs init makes one.",
+    ),
+    optional(
+        "cluster.certificate_file",
+        Form::Path,
+        "\"/etc/causeway/node-1.pem\"",
+        "PEM file of this node's certificate chain. Its name has to be NODE.node.causeway, with node.name for NODE. A \
+         file that is replaced is read again while the node runs.",
+    ),
+    optional(
+        "cluster.key_file",
+        Form::Path,
+        "\"/etc/causeway/node-1-key.pem\"",
+        "PEM file of the key of certificate_file, readable by its owner only.",
+    ),
     text(
         "http.listen",
         Form::Address,
@@ -40,8 +73,15 @@ pub(super) const KEYS: &[Key] = &[
         10_000,
         100,
         600_000,
-        "Longest time for one answer of a name server or broker, beyond what a long poll adds. It is also how long \
-         the kernel keeps unacknowledged bytes of a send, so replication.settle_ms has to be longer.",
+        "Longest time for one answer of a name server or broker, beyond what a long poll adds.",
+    ),
+    integer(
+        "connection.unacknowledged_ms",
+        2_000,
+        100,
+        600_000,
+        "How long the kernel keeps bytes that a broker's machine has not taken: then the connection is lost. What a \
+         dead owner sent can arrive for so long, so replication.settle_ms has to be longer.",
     ),
     integer(
         "connection.send_connections",

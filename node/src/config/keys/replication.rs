@@ -47,11 +47,11 @@ pub(super) const KEYS: &[Key] = &[
     ),
     integer(
         "replication.settle_ms",
-        11_000,
+        3_000,
         100,
         HOUR_MS,
         "How long a partition waits at its start before it reads the target's tail, so that whatever a previous owner \
-         sent has either landed or never will. Has to be longer than connection.request_timeout_ms.",
+         sent has either landed or never will. Has to be longer than connection.unacknowledged_ms.",
     ),
     integer(
         "replication.settle_own_ms",

@@ -1,0 +1,431 @@
+//! One member of the cluster as the rest of a node sees it: the replica, the way to the other nodes, and what nodes ask
+//! each other.
+//!
+//! ```text
+//!   propose, lease, loads --> Group --this node leads--> replica, leadership
+//!                               |---another one leads---> request --> handler of that node's group
+//!   Raft's messages: replica --> outbox --> transport ==> transport --> handler --> replica
+//! ```
+//!
+//! A node that is alone has no transport; everything else is the same. Parts: `group/rpc.rs` (the questions and
+//! answers), `group/outbox.rs`, `group/handler.rs`, `group/leadership.rs` (what a leader knows), [`join`].
+
+mod handler;
+pub mod join;
+mod leadership;
+mod outbox;
+mod rpc;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use causeway_core::command::Command;
+use causeway_core::ids::NodeId;
+use causeway_core::name::Name;
+use causeway_core::node::ProcessId;
+use causeway_core::outcome::Outcome;
+use causeway_core::partition::PartitionId;
+use causeway_core::plan::{Conditions, MemberChange};
+use causeway_core::state::State;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::clock::{BootClock, BootInstant};
+use crate::error::{Error, Fatal};
+use crate::handle::{Handle, WeakHandle, start_with};
+use crate::liveness::{self, LeaseTerms};
+use crate::raft::settings::Settings;
+use crate::status::{RaftStatus, Role};
+use crate::transport::{self, Identity, PeerAddress, PeerStatus, Security, Transport, TurnedAway};
+use handler::GroupHandler;
+use leadership::Leadership;
+use outbox::WireOutbox;
+pub use rpc::Joined;
+use rpc::{Answer, Request};
+
+/// What a forwarded question may take longer than at the leader itself.
+const FORWARDING: Duration = Duration::from_secs(1);
+
+/// How long a forwarded proposal's effect may take to be seen here, once it is known.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// How other nodes reach this one.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// How connections are protected.
+    pub security: Security,
+    /// Who this node is.
+    pub identity: Identity,
+    /// Other nodes to talk to as long as the state names none: what a node that joined was told.
+    pub others: Vec<(NodeId, Name, String)>,
+    /// How connections behave.
+    pub settings: transport::Settings,
+}
+
+/// A lease that was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Granted {
+    /// When it ends, by this machine's boot clock.
+    pub until: BootInstant,
+    /// What this node has to have applied before anything begins under a lease that follows a break.
+    pub applied_at_least: u64,
+}
+
+/// The way to other nodes and back.
+struct Wire {
+    transport: Arc<Transport>,
+    handle: WeakHandle,
+}
+
+/// A running member. Cheap to clone; [`Group::stop`] ends it.
+#[derive(Clone)]
+pub struct Group {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    handle: Handle,
+    me: NodeId,
+    process: ProcessId,
+    clock: BootClock,
+    leadership: Arc<Leadership>,
+    wire: Arc<OnceLock<Wire>>,
+    /// Where connections are served, so that no work of the node's makes them wait.
+    runtime: Option<Runtime>,
+}
+
+impl Group {
+    /// Opens the data directory and begins to take part. What other nodes send is taken from [`Group::connect`] on.
+    ///
+    /// # Errors
+    /// Those of [`crate::start`].
+    pub async fn start(settings: Settings, process: ProcessId) -> Result<Self, Error> {
+        let me = settings.node;
+        let wire = Arc::new(OnceLock::new());
+        let handle = start_with(settings, Box::new(WireOutbox { wire: Arc::clone(&wire) })).await?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("causeway-nodes")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::from(Fatal::Thread(error)))?;
+        let clock = BootClock::system();
+        let leadership = Arc::new(Leadership::new(LeaseTerms::default(), clock.clone()));
+        let shared = Shared { handle, me, process, clock, leadership, wire, runtime: Some(runtime) };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Listens to other nodes, and talks to those that the state names. Once.
+    ///
+    /// # Errors
+    /// [`Error::Transport`].
+    pub async fn connect(&self, network: Network) -> Result<SocketAddr, Error> {
+        let Network { listen, security, identity, others, settings } = network;
+        let shared = &self.shared;
+        let handler = GroupHandler {
+            handle: shared.handle.downgrade(),
+            me: shared.me,
+            leadership: Arc::clone(&shared.leadership),
+            wire: Arc::clone(&shared.wire),
+        };
+        let Some(runtime) = &shared.runtime else { return Err(Error::Stopped) };
+        let binding = async move { Transport::bind(settings, security, identity, listen, Arc::new(handler)).await };
+        let bound = runtime.spawn(binding).await.map_err(|_| Error::Stopped)?;
+        let transport = Arc::new(bound?);
+        let address = transport.address();
+        let known = others.into_iter().map(|(node, name, address)| (node, PeerAddress { name, address })).collect();
+        let following = follow(Arc::downgrade(&transport), shared.handle.watch(), known);
+        let wire = Wire { transport, handle: shared.handle.downgrade() };
+        if shared.wire.set(wire).is_err() {
+            return Err(Error::Stopped);
+        }
+        runtime.spawn(following);
+        Ok(address)
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn me(&self) -> NodeId {
+        self.shared.me
+    }
+
+    /// Agrees on a command, wherever the leader is, and waits until its effect is visible in [`Group::view`].
+    ///
+    /// # Errors
+    /// Those of [`Handle::propose`]; [`Error::NotLeader`] also while the leader cannot be reached.
+    pub async fn propose(&self, command: Command) -> Result<Outcome, Error> {
+        let leader = match self.shared.handle.propose(command.clone()).await {
+            Err(Error::NotLeader { leader: Some(leader) }) if leader != self.shared.me => leader,
+            outcome => return outcome,
+        };
+        let limit = self.shared.handle.proposal_timeout().saturating_add(FORWARDING);
+        match self.ask(leader, &Request::Propose(command), limit).await? {
+            Answer::Outcome { outcome, applied } => {
+                self.wait_for(applied, CATCH_UP).await;
+                Ok(outcome)
+            }
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Asks for a lease. It counts from when this was called.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while partitions of this node are being given away, [`Error::TwoProcesses`], and whatever keeps
+    /// the leader from answering.
+    pub async fn lease(&self) -> Result<Granted, Error> {
+        let asked = self.shared.clock.now();
+        let process = self.shared.process;
+        let answer = self.ask_leader(Request::Lease { process }).await?;
+        match answer {
+            Answer::Lease { length, applied_at_least } => {
+                Ok(Granted { until: asked.saturating_add(length), applied_at_least })
+            }
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Says that this process writes nothing any more, so that nobody waits for the end of its lease.
+    ///
+    /// # Errors
+    /// Whatever keeps the leader from hearing it; then its lease is waited for.
+    pub async fn give_back_lease(&self) -> Result<(), Error> {
+        let process = self.shared.process;
+        self.ask_leader(Request::GiveBack { process }).await.map(|_| ())
+    }
+
+    /// Tells the leader what partitions of this node copy, in bytes per second.
+    ///
+    /// # Errors
+    /// Whatever keeps the leader from hearing it.
+    pub async fn report_loads(&self, loads: Vec<(PartitionId, u64)>) -> Result<(), Error> {
+        self.ask_leader(Request::Loads(loads)).await.map(|_| ())
+    }
+
+    /// What may be assumed of every node, with the term that it was learned in; none while this node does not lead.
+    #[must_use]
+    pub fn conditions(&self) -> Option<(u64, Conditions)> {
+        let status = self.shared.handle.status();
+        let view = self.view();
+        status.ready.then(|| (status.term, self.shared.leadership.conditions(status.term, &view)))
+    }
+
+    /// From now on it is being agreed that these nodes lose partitions: they get no lease in this term until
+    /// [`Group::end_taking`].
+    pub fn begin_taking(&self, term: u64, nodes: impl IntoIterator<Item = NodeId>) {
+        self.shared.leadership.begin_taking(term, nodes);
+    }
+
+    /// Everything that was proposed in this term is applied, or never will be.
+    pub fn end_taking(&self, term: u64) {
+        self.shared.leadership.end_taking(term);
+    }
+
+    /// Waits until this node has applied a log index; answers whether it has.
+    pub async fn wait_for(&self, applied: u64, limit: Duration) -> bool {
+        let mut status = self.shared.handle.watch_status();
+        let reached = status.wait_for(|status| status.applied >= applied);
+        timeout(limit, reached).await.is_ok_and(|reached| reached.is_ok())
+    }
+
+    /// One look at the way to each other node; empty for a node that is alone.
+    #[must_use]
+    pub fn peers(&self) -> BTreeMap<NodeId, PeerStatus> {
+        self.shared.wire.get().map(|wire| wire.transport.peers()).unwrap_or_default()
+    }
+
+    /// The newest connections of other nodes that were not let in.
+    #[must_use]
+    pub fn turned_away(&self) -> Vec<TurnedAway> {
+        self.shared.wire.get().map(|wire| wire.transport.turned_away()).unwrap_or_default()
+    }
+
+    /// How long leases are.
+    #[must_use]
+    pub fn lease_terms(&self) -> LeaseTerms {
+        self.shared.leadership.terms()
+    }
+
+    /// See [`Handle::change_member`].
+    ///
+    /// # Errors
+    /// Those of [`Handle::change_member`].
+    pub async fn change_member(&self, change: MemberChange) -> Result<(), Error> {
+        self.shared.handle.change_member(change).await
+    }
+
+    /// See [`Handle::transfer_leader`].
+    ///
+    /// # Errors
+    /// Those of [`Handle::transfer_leader`].
+    pub async fn transfer_leader(&self, to: NodeId) -> Result<(), Error> {
+        self.shared.handle.transfer_leader(to).await
+    }
+
+    /// See [`Handle::read_barrier`].
+    ///
+    /// # Errors
+    /// Those of [`Handle::read_barrier`].
+    pub async fn read_barrier(&self) -> Result<u64, Error> {
+        self.shared.handle.read_barrier().await
+    }
+
+    /// The latest applied state.
+    #[must_use]
+    pub fn view(&self) -> Arc<State> {
+        self.shared.handle.view()
+    }
+
+    /// Follows the applied state. Intermediate states may be left out, the latest never.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<State>> {
+        self.shared.handle.watch()
+    }
+
+    /// One look at the replica.
+    #[must_use]
+    pub fn status(&self) -> RaftStatus {
+        self.shared.handle.status()
+    }
+
+    /// Follows the replica's status. Intermediate looks may be left out, the latest never.
+    #[must_use]
+    pub fn watch_status(&self) -> watch::Receiver<RaftStatus> {
+        self.shared.handle.watch_status()
+    }
+
+    /// Waits until the replica has ended, and answers why.
+    pub async fn ended(&self) -> Error {
+        self.shared.handle.ended().await
+    }
+
+    /// Ends connections and replica, and closes the data directory. A leader hands over first where somebody can take
+    /// over at once, so that nobody waits for an election.
+    ///
+    /// # Errors
+    /// Those of [`Handle::stop`].
+    pub async fn stop(&self) -> Result<(), Error> {
+        if let Some(successor) = self.successor()
+            && let Err(error) = self.shared.handle.transfer_leader(successor).await
+        {
+            tracing::debug!(%error, "leadership was not handed over; the others elect");
+        }
+        if let (Some(wire), Some(runtime)) = (self.shared.wire.get(), &self.shared.runtime) {
+            let transport = Arc::clone(&wire.transport);
+            // Ends with the runtime at the latest.
+            let _ended = runtime.spawn(async move { transport.shutdown().await }).await;
+        }
+        self.shared.handle.clone().stop().await
+    }
+
+    /// The voter that lacks least, if this node leads and one is there.
+    #[must_use]
+    pub fn successor(&self) -> Option<NodeId> {
+        let status = self.status();
+        if status.role != Role::Leader {
+            return None;
+        }
+        let voters = status.members.iter().filter(|member| member.is_voter() && member.node != self.shared.me);
+        let reachable =
+            voters.filter_map(|member| Some((member.progress.filter(|progress| progress.active)?, member.node)));
+        reachable.max_by_key(|(progress, _)| progress.matched).map(|(_, node)| node)
+    }
+
+    async fn ask_leader(&self, request: Request) -> Result<Answer, Error> {
+        let shared = &self.shared;
+        match shared.handle.status().leader {
+            Some(leader) if leader == shared.me => {
+                let handler = GroupHandler {
+                    handle: shared.handle.downgrade(),
+                    me: shared.me,
+                    leadership: Arc::clone(&shared.leadership),
+                    wire: Arc::clone(&shared.wire),
+                };
+                settled(handler.answer(shared.me, request).await)
+            }
+            Some(leader) => self.ask(leader, &request, shared.leadership.terms().length).await,
+            None => Err(Error::NotLeader { leader: None }),
+        }
+    }
+
+    async fn ask(&self, node: NodeId, request: &Request, limit: Duration) -> Result<Answer, Error> {
+        let transport = self.shared.wire.get().map(|wire| Arc::clone(&wire.transport));
+        let transport = transport.ok_or(Error::NotLeader { leader: Some(node) })?;
+        let answer =
+            transport.request(node, request.encode()?, limit).await.map_err(|error| from_transport(node, error))?;
+        settled(Answer::decode(&answer)?)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // What runs there has ended, or is of no use without the replica; a runtime must not be waited for here.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A failure is an error, everything else an answer.
+fn settled(answer: Answer) -> Result<Answer, Error> {
+    if let Answer::Failed(failure) = answer { Err(failure.into()) } else { Ok(answer) }
+}
+
+fn unexpected(answer: Answer) -> Error {
+    Error::RefusedByPeer { reason: format!("an answer to another question: {answer:?}") }
+}
+
+fn from_transport(node: NodeId, error: transport::Error) -> Error {
+    match error {
+        transport::Error::Timeout { waited } => Error::Timeout { waited },
+        error if error.outcome_is_unknown() => Error::Interrupted,
+        transport::Error::Stopped => Error::Stopped,
+        transport::Error::BufferFull | transport::Error::PeerBusy => Error::Busy,
+        error => {
+            tracing::debug!(%node, %error, "the leader was not reached");
+            Error::NotLeader { leader: None }
+        }
+    }
+}
+
+/// Keeps the transport's peers those that the state names.
+async fn follow(
+    transport: std::sync::Weak<Transport>,
+    mut views: watch::Receiver<Arc<State>>,
+    known: BTreeMap<NodeId, PeerAddress>,
+) {
+    let mut before = None;
+    loop {
+        let view = Arc::clone(&views.borrow_and_update());
+        let named = view.nodes.iter().filter_map(|(node, is)| {
+            Some((*node, PeerAddress { name: is.name.clone(), address: is.address.clone()? }))
+        });
+        let peers: BTreeMap<_, _> = if view.nodes.is_empty() { known.clone() } else { named.collect() };
+        if before.as_ref() != Some(&peers) {
+            let Some(transport) = transport.upgrade() else { return };
+            transport.set_peers(peers.clone());
+            before = Some(peers);
+        }
+        if views.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+impl From<liveness::Answer> for Answer {
+    fn from(answer: liveness::Answer) -> Self {
+        match answer {
+            // The length is filled in by whoever knows the terms.
+            liveness::Answer::Granted { applied_at_least } => Self::Lease { length: Duration::ZERO, applied_at_least },
+            liveness::Answer::NotNow => Self::Failed(rpc::Failure::NotNow),
+            liveness::Answer::TwoProcesses { .. } => Self::Failed(rpc::Failure::TwoProcesses),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What a node does with what other nodes ask it.
+
+use std::sync::{Arc, OnceLock};
+
+use causeway_core::command::Command;
+use causeway_core::ids::NodeId;
+use causeway_core::node::{NodeSpec, ProcessId};
+use causeway_core::outcome::Outcome;
+
+use super::leadership::Leadership;
+use super::rpc::{Answer, Failure, Joined, Request};
+use super::{FORWARDING, Wire, from_transport};
+use crate::error::Error;
+use crate::handle::{Handle, WeakHandle};
+use crate::liveness;
+use crate::transport::{Handler, Peer, Refusal, RefusalCode};
+
+/// Answers other nodes. Holds nothing that would keep the node alive.
+pub(super) struct GroupHandler {
+    pub(super) handle: WeakHandle,
+    pub(super) me: NodeId,
+    pub(super) leadership: Arc<Leadership>,
+    pub(super) wire: Arc<OnceLock<Wire>>,
+}
+
+impl GroupHandler {
+    /// Answers a question that node `from` asked.
+    pub(super) async fn answer(&self, from: NodeId, request: Request) -> Answer {
+        match self.try_answer(from, request).await {
+            Ok(answer) => answer,
+            Err(error) => Answer::Failed(error.into()),
+        }
+    }
+
+    async fn try_answer(&self, from: NodeId, request: Request) -> Result<Answer, Error> {
+        let handle = self.handle.upgrade().ok_or(Error::Stopped)?;
+        match request {
+            Request::Propose(command) => {
+                let outcome = handle.propose(command).await?;
+                Ok(Answer::Outcome { outcome, applied: handle.status().applied })
+            }
+            Request::Lease { process } => self.lease(&handle, from, process).await,
+            Request::GiveBack { process } => {
+                self.leadership.give_back(leading(&handle)?, from, process);
+                Ok(Answer::Done)
+            }
+            Request::Loads(loads) => {
+                self.leadership.loads(leading(&handle)?, from, loads);
+                Ok(Answer::Done)
+            }
+            Request::Join { token, spec } => self.join(&handle, token, spec).await,
+        }
+    }
+
+    /// A majority has to confirm, behind the arrival of the question, that this node leads: see [`crate::liveness`].
+    async fn lease(&self, handle: &Handle, from: NodeId, process: ProcessId) -> Result<Answer, Error> {
+        let term = leading(handle)?;
+        let confirmed = handle.read_barrier().await?;
+        if leading(handle)? != term {
+            return Err(Error::NotLeader { leader: handle.status().leader });
+        }
+        let view = handle.view();
+        if !view.nodes.contains_key(&from) {
+            let reason = format!("node {from} does not belong to the cluster");
+            return Ok(Answer::Failed(Failure::Refused(reason)));
+        }
+        let applied_at_least = confirmed.max(handle.status().applied);
+        Ok(match self.leadership.ask(term, from, process, applied_at_least) {
+            liveness::Answer::Granted { applied_at_least } => {
+                Answer::Lease { length: self.leadership.terms().length, applied_at_least }
+            }
+            liveness::Answer::NotNow => Answer::Failed(Failure::NotNow),
+            liveness::Answer::TwoProcesses { .. } => Answer::Failed(Failure::TwoProcesses),
+        })
+    }
+
+    async fn join(&self, handle: &Handle, token: [u8; 32], spec: NodeSpec) -> Result<Answer, Error> {
+        let command = Command::AdmitNode { token, spec };
+        let (outcome, applied) = match handle.propose(command.clone()).await {
+            Err(Error::NotLeader { leader: Some(leader) }) if leader != self.me => {
+                self.forward(handle, leader, command).await?
+            }
+            outcome => (outcome?, handle.status().applied),
+        };
+        let node = match outcome {
+            Outcome::NodeAdmitted(node) => node,
+            Outcome::Refused(refusal) => return Ok(Answer::NotJoined(refusal)),
+            other => return Ok(Answer::Failed(Failure::Refused(format!("an unexpected outcome: {other:?}")))),
+        };
+        // The state here may be older than the leader's; what it names is enough to find the leader.
+        let mut status = handle.watch_status();
+        let _seen = tokio::time::timeout(FORWARDING, status.wait_for(|status| status.applied >= applied)).await;
+        let view = handle.view();
+        let Some(cluster) = view.cluster else {
+            return Ok(Answer::Failed(Failure::Refused("the cluster does not know itself yet".to_owned())));
+        };
+        let others = view.nodes.iter().filter(|(id, _)| **id != node);
+        let others = others.filter_map(|(id, is)| Some((*id, is.name.clone(), is.address.clone()?))).collect();
+        Ok(Answer::Joined(Joined { cluster, node, others }))
+    }
+
+    async fn forward(&self, handle: &Handle, leader: NodeId, command: Command) -> Result<(Outcome, u64), Error> {
+        let wire = self.wire.get().ok_or(Error::NotLeader { leader: Some(leader) })?;
+        let limit = handle.proposal_timeout().saturating_add(FORWARDING);
+        let asked = wire.transport.request(leader, Request::Propose(command).encode()?, limit).await;
+        match Answer::decode(&asked.map_err(|error| from_transport(leader, error))?)? {
+            Answer::Outcome { outcome, applied } => Ok((outcome, applied)),
+            Answer::Failed(failure) => Err(failure.into()),
+            _ => Err(Error::RefusedByPeer { reason: "an answer to another question".to_owned() }),
+        }
+    }
+}
+
+/// The term that this node leads, with a complete view.
+fn leading(handle: &Handle) -> Result<u64, Error> {
+    let status = handle.status();
+    if status.ready { Ok(status.term) } else { Err(Error::NotLeader { leader: status.leader }) }
+}
+
+impl Handler for GroupHandler {
+    fn raft(&self, from: NodeId, message: Vec<u8>) {
+        let Some(handle) = self.handle.upgrade() else { return };
+        if let Err(error) = handle.receive(&message) {
+            tracing::warn!(%from, %error, "message refused");
+        }
+    }
+
+    async fn request(&self, from: Arc<Peer>, body: Vec<u8>) -> Vec<u8> {
+        let answer = match Request::decode(&body) {
+            Ok(request @ Request::Join { .. }) => self.answer(from.identity.node, request).await,
+            Ok(request) if from.is_member => self.answer(from.identity.node, request).await,
+            Ok(_) => Answer::Failed(Failure::Refused("only nodes of the cluster may ask this".to_owned())),
+            Err(error) => Answer::Failed(Failure::Refused(format!("the question cannot be read: {error}"))),
+        };
+        answer.encode()
+    }
+
+    fn unreachable(&self, to: NodeId) {
+        if let Some(handle) = self.handle.upgrade() {
+            handle.unreachable(to);
+        }
+    }
+
+    /// A node that was removed is told so. Where the state is older than the node that asks, it is let in: what it may
+    /// do is decided by Raft and by the leader.
+    fn admit(&self, peer: &Peer) -> Result<(), Refusal> {
+        let Some(handle) = self.handle.upgrade() else { return Ok(()) };
+        let view = handle.view();
+        let (id, name) = (peer.identity.node, &peer.identity.name);
+        if !peer.is_member || view.nodes.is_empty() {
+            return Ok(());
+        }
+        match view.nodes.get(&id) {
+            Some(node) if node.name == *name => Ok(()),
+            Some(node) => {
+                let reason = format!("node {id} is called {}, not {name}", node.name);
+                Err(Refusal::new(RefusalCode::NotAdmitted, reason))
+            }
+            None if id <= view.highest_node => {
+                Err(Refusal::new(RefusalCode::NotAdmitted, format!("node {id} was removed from the cluster")))
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! How a node becomes one of a cluster: it shows a token to any member, and keeps what it is told in its data directory.
+//!
+//! Asked again with the same token, name and region before its first start, a node gets the same id again, so a crash
+//! between the two steps costs nothing.
+
+use std::path::Path;
+use std::time::Duration;
+
+use causeway_core::command::CURRENT_VERSION;
+use causeway_core::ids::NodeId;
+use causeway_core::node::NodeSpec;
+use causeway_core::outcome::Refusal;
+use causeway_storage::db::{self, DEFAULT_CACHE_BYTES, Db, Identity};
+
+use super::rpc::{Answer, Joined, Request};
+use crate::error::{Error, Fatal};
+use crate::raft::settings::Start;
+use crate::transport::{self, Caller, Security};
+
+/// Why a node did not join. Nothing was changed on its disk.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The member was not reached, or did not answer.
+    #[error("no answer from {address}: {error}")]
+    NoAnswer {
+        /// Who was asked.
+        address: String,
+        /// Why there is no answer.
+        error: transport::Error,
+    },
+    /// The cluster refused the node.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The cluster could not decide now.
+    #[error(transparent)]
+    Cluster(#[from] Error),
+}
+
+/// Shows a token to a member at `address` (`host:port`).
+///
+/// # Errors
+/// [`JoinError`].
+pub async fn ask(
+    address: &str,
+    token: [u8; 32],
+    spec: NodeSpec,
+    security: Security,
+    limit: Duration,
+) -> Result<Joined, JoinError> {
+    let identity = transport::Identity {
+        cluster: None,
+        node: NodeId(0),
+        name: spec.name.clone(),
+        region: spec.region.clone(),
+        command_version: CURRENT_VERSION,
+    };
+    let no_answer = |error| JoinError::NoAnswer { address: address.to_owned(), error };
+    let caller = Caller::new(transport::Settings::default(), security, identity).map_err(no_answer)?;
+    let request = Request::Join { token, spec }.encode()?;
+    let answer = caller.request_at(address, None, request, limit).await.map_err(no_answer)?;
+    match Answer::decode(&answer.body)? {
+        Answer::Joined(joined) => Ok(joined),
+        Answer::NotJoined(refusal) => Err(JoinError::Refused(refusal)),
+        Answer::Failed(failure) => Err(Error::from(failure).into()),
+        _ => Err(Error::RefusedByPeer { reason: "an answer to another question".to_owned() }.into()),
+    }
+}
+
+/// Makes an empty directory that of a node which joined. The same again changes nothing.
+///
+/// # Errors
+/// [`Error::Fatal`] with the reason of the disk, or when the directory is another node's.
+pub fn prepare(directory: &Path, joined: &Joined) -> Result<(), Error> {
+    let settings = db::Settings { directory: directory.into(), node: joined.node, cache_bytes: DEFAULT_CACHE_BYTES };
+    let prepared = Db::open(&settings).and_then(|mut db| {
+        db.set_others(&joined.others)?;
+        // Last: a directory that names its cluster is complete.
+        db.bind_cluster(joined.cluster)
+    });
+    prepared.map_err(|error| Fatal::Storage(error).into())
+}
+
+/// What a data directory is, and so how a node begins on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Beginning {
+    /// It was never used: its node founds a cluster, or joins one first.
+    Empty,
+    /// It is this node's.
+    Node {
+        /// Whose it is.
+        identity: Identity,
+        /// How the replica begins.
+        start: Start,
+    },
+}
+
+/// Looks at a data directory without opening it.
+///
+/// # Errors
+/// [`Error::Fatal`] with the reason of the disk.
+pub fn look(directory: &Path) -> Result<Beginning, Error> {
+    let identity = db::identity_of(directory).map_err(|error| Error::from(Fatal::Storage(error)))?;
+    Ok(identity.map_or(Beginning::Empty, |identity| {
+        // A founder's directory names its cluster only when its replica has made promises; then this is ignored.
+        let start = match identity.cluster {
+            Some(_) => Start::Join,
+            None => Start::Found { voters: vec![identity.node] },
+        };
+        Beginning::Node { identity, start }
+    }))
+}

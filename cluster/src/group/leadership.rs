@@ -1,0 +1,94 @@
+//! What this node knows as the leader of one term, and forgets with it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use causeway_core::ids::NodeId;
+use causeway_core::node::ProcessId;
+use causeway_core::partition::PartitionId;
+use causeway_core::plan::Conditions;
+use causeway_core::state::State;
+
+use crate::clock::BootClock;
+use crate::liveness::{Answer, LeaseTerms, Liveness};
+
+/// Knowledge of the present term.
+pub(super) struct Leadership {
+    terms: LeaseTerms,
+    clock: BootClock,
+    term: Mutex<Option<Term>>,
+}
+
+struct Term {
+    number: u64,
+    liveness: Liveness,
+    loads: BTreeMap<NodeId, Vec<(PartitionId, u64)>>,
+}
+
+impl Leadership {
+    pub(super) fn new(terms: LeaseTerms, clock: BootClock) -> Self {
+        Self { terms, clock, term: Mutex::default() }
+    }
+
+    pub(super) fn terms(&self) -> LeaseTerms {
+        self.terms
+    }
+
+    /// A node asked for a lease, and a majority confirmed since then that this node leads this term.
+    pub(super) fn ask(&self, term: u64, node: NodeId, process: ProcessId, applied: u64) -> Answer {
+        let now = self.clock.now().as_nanos();
+        self.with(term, |known| known.liveness.ask(node, process, applied, now))
+    }
+
+    pub(super) fn give_back(&self, term: u64, node: NodeId, process: ProcessId) {
+        let now = self.clock.now().as_nanos();
+        self.with(term, |known| known.liveness.give_back(node, process, now));
+    }
+
+    pub(super) fn loads(&self, term: u64, node: NodeId, loads: Vec<(PartitionId, u64)>) {
+        self.with(term, |known| {
+            known.loads.insert(node, loads);
+        });
+    }
+
+    /// What may be assumed of the nodes and of whoever else owns something.
+    pub(super) fn conditions(&self, term: u64, view: &State) -> Conditions {
+        let now = self.clock.now().as_nanos();
+        self.with(term, |known| {
+            let owners = view.partitions.values().filter_map(|partition| partition.owner);
+            let nodes = view.nodes.keys().copied().chain(owners).map(|node| (node, known.liveness.of(node, now)));
+            let loads = known.loads.iter().flat_map(|(node, loads)| loads.iter().map(move |load| (node, load)));
+            let of_owner = loads.filter(|(node, (id, _))| {
+                view.partitions.get(id).is_some_and(|partition| partition.owner == Some(**node))
+            });
+            Conditions { nodes: nodes.collect(), bytes_per_second: of_owner.map(|(_, load)| load.clone()).collect() }
+        })
+    }
+
+    /// From now on it is being agreed that these nodes lose partitions.
+    pub(super) fn begin_taking(&self, term: u64, nodes: impl IntoIterator<Item = NodeId>) {
+        self.with(term, |known| known.liveness.begin_taking(nodes));
+    }
+
+    /// Everything that was proposed in this term is applied or never will be.
+    pub(super) fn end_taking(&self, term: u64) {
+        self.with(term, |known| known.liveness.end_taking());
+    }
+
+    /// Knowledge of another term is worth nothing: it begins anew, as if this node had been elected now.
+    fn with<T>(&self, number: u64, look: impl FnOnce(&mut Term) -> T) -> T {
+        let mut term = self.lock();
+        let now = self.clock.now().as_nanos();
+        let fresh = || Term { number, liveness: Liveness::new(self.terms, now), loads: BTreeMap::new() };
+        let known = match term.take() {
+            Some(known) if known.number == number => known,
+            _ => fresh(),
+        };
+        look(term.insert(known))
+    }
+
+    /// A poisoned lock guards knowledge that is at worst older than it could be.
+    fn lock(&self) -> MutexGuard<'_, Option<Term>> {
+        self.term.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

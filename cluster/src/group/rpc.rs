@@ -1,0 +1,190 @@
+//! What nodes ask each other, and what they answer. The bytes of [`crate::transport`]'s requests.
+//!
+//! The order of the variants is part of the form; new ones are added at the end. Two nodes whose builds differ talk as
+//! long as the transport's protocol is the same.
+
+use std::time::Duration;
+
+use causeway_core::codec;
+use causeway_core::command::Command;
+use causeway_core::ids::{ClusterId, NodeId};
+use causeway_core::name::Name;
+use causeway_core::node::{NodeSpec, ProcessId};
+use causeway_core::outcome::{Outcome, Refusal};
+use causeway_core::partition::PartitionId;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// What a node asks another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Agree on this command; for the leader.
+    Propose(Command),
+    /// A lease for the node that asks; for the leader.
+    Lease {
+        /// The process that will hold it.
+        process: ProcessId,
+    },
+    /// The process of the node that asks writes nothing any more; for the leader.
+    GiveBack {
+        /// The process.
+        process: ProcessId,
+    },
+    /// What partitions of the node that asks copy, in bytes per second; for the leader. Those that copy little are left
+    /// out.
+    Loads(Vec<(PartitionId, u64)>),
+    /// A node that belongs to no cluster shows its token; for any member.
+    Join {
+        /// SHA-256 of the token.
+        token: [u8; 32],
+        /// What the node says of itself.
+        spec: NodeSpec,
+    },
+}
+
+/// What a node answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// The command was applied.
+    Outcome {
+        /// What came of it.
+        outcome: Outcome,
+        /// A log index at which the view shows its effect.
+        applied: u64,
+    },
+    /// A lease of this length, counted from when it was asked for.
+    Lease {
+        /// How long.
+        length: Duration,
+        /// What has to be applied before anything begins under it.
+        applied_at_least: u64,
+    },
+    /// Heard.
+    Done,
+    /// The node belongs to the cluster now.
+    Joined(Joined),
+    /// The state machine refused the node.
+    NotJoined(Refusal),
+    /// It was not done.
+    Failed(Failure),
+}
+
+/// What a node that joins is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node's id in it.
+    pub node: NodeId,
+    /// The other nodes: id, name and address.
+    pub others: Vec<(NodeId, Name, String)>,
+}
+
+/// Why a node did not do what it was asked. The same cases as those of [`Error`] that travel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Failure {
+    /// Another node leads.
+    NotLeader(Option<NodeId>),
+    /// Too much waits.
+    Busy,
+    /// No answer in time; the outcome is unknown.
+    Timeout(Duration),
+    /// Lost track of; the outcome is unknown.
+    Interrupted,
+    /// The group did not confirm in time who leads.
+    NotConfirmed(Duration),
+    /// Partitions of the node are being given away: ask again.
+    NotNow,
+    /// Another process of the same node holds the lease.
+    TwoProcesses,
+    /// The request was not understood, or is not for this node.
+    Refused(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NotLeader { leader } => Self::NotLeader(leader),
+            Error::Busy => Self::Busy,
+            Error::Timeout { waited } => Self::Timeout(waited),
+            Error::ReadTimeout { waited } => Self::NotConfirmed(waited),
+            // A node that ends may have put the command into its log before.
+            Error::Interrupted | Error::Stopped | Error::Fatal(_) => Self::Interrupted,
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotLeader(leader) => Self::NotLeader { leader },
+            Failure::Busy | Failure::NotNow => Self::Busy,
+            Failure::Timeout(waited) => Self::Timeout { waited },
+            Failure::Interrupted => Self::Interrupted,
+            Failure::NotConfirmed(waited) => Self::ReadTimeout { waited },
+            Failure::TwoProcesses => Self::TwoProcesses,
+            Failure::Refused(reason) => Self::RefusedByPeer { reason },
+        }
+    }
+}
+
+impl Request {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
+        codec::encode(self).map_err(|error| Error::Unstorable { reason: error.to_string() })
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, codec::Error> {
+        codec::decode(bytes)
+    }
+}
+
+impl Answer {
+    /// An answer that has no form is told as a failure, which has one.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        codec::encode(self).unwrap_or_else(|error| {
+            let failed = Self::Failed(Failure::Refused(error.to_string()));
+            codec::encode(&failed).unwrap_or_default()
+        })
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let unreadable =
+            |error: codec::Error| Error::RefusedByPeer { reason: format!("an unreadable answer: {error}") };
+        codec::decode(bytes).map_err(unreadable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_unknown_stays_unknown_on_its_way() {
+        for error in [
+            Error::Timeout { waited: Duration::from_secs(1) },
+            Error::Interrupted,
+            Error::Stopped,
+            Error::NotLeader { leader: Some(NodeId(3)) },
+            Error::Busy,
+            Error::TwoProcesses,
+        ] {
+            let answer = Answer::Failed(error.clone().into());
+            let Answer::Failed(failure) = Answer::decode(&answer.encode()).unwrap() else { panic!("{answer:?}") };
+            let told = Error::from(failure);
+            // A node that stops cannot say whether it is done, so that is the only one which grows more careful.
+            assert!(told.outcome_is_unknown() || !error.outcome_is_unknown(), "{error} became {told}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Request::decode(&bytes);
+            let _ = Answer::decode(&bytes);
+        }
+    }
+}

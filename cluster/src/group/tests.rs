@@ -1,0 +1,203 @@
+//! Several members in one process, over loopback.
+
+use std::time::Duration;
+
+use causeway_core::command::{CURRENT_VERSION, Command};
+use causeway_core::ids::{ClusterId, Timestamp};
+use causeway_core::node::{JoinToken, MemberRole, NodeSpec};
+use tokio::time::sleep;
+
+use super::join::{self, Beginning};
+use super::*;
+use crate::raft::sample::{name, token};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Member {
+    group: Group,
+    directory: tempfile::TempDir,
+}
+
+fn spec(text: &str, address: SocketAddr) -> NodeSpec {
+    let address = Some(address.to_string());
+    NodeSpec { name: name(text), region: name("hohhot"), address, supports: CURRENT_VERSION }
+}
+
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+async fn run(directory: &std::path::Path, text: &str, address: SocketAddr, process: u128) -> Group {
+    let (node, start) = match join::look(directory).unwrap() {
+        Beginning::Empty => (NodeId(1), crate::Start::Found { voters: vec![NodeId(1)] }),
+        Beginning::Node { identity, start } => (identity.node, start),
+    };
+    let others = {
+        let settings = causeway_storage::Settings { directory: directory.into(), node, cache_bytes: 16 << 20 };
+        causeway_storage::Db::open(&settings).unwrap().others().unwrap()
+    };
+    let settings = Settings { start, ..Settings::new(directory, node) };
+    let group = Group::start(settings, ProcessId(process)).await.unwrap();
+    if node == NodeId(1) && group.view().cluster.is_none() {
+        group.propose(Command::Initialise { cluster: ClusterId(9) }).await.unwrap();
+    }
+    let cluster = group.view().cluster.or(match join::look(directory).unwrap() {
+        Beginning::Node { identity, .. } => identity.cluster,
+        Beginning::Empty => None,
+    });
+    let identity =
+        Identity { cluster, node, name: name(text), region: name("hohhot"), command_version: CURRENT_VERSION };
+    let network = Network {
+        listen: address,
+        security: Security::Plain,
+        identity,
+        others,
+        settings: transport::Settings::default(),
+    };
+    group.connect(network).await.unwrap();
+    group
+}
+
+async fn start_node(group: &Group, text: &str, address: SocketAddr, process: u128) {
+    let command = Command::StartNode { node: group.me(), spec: spec(text, address), process: ProcessId(process) };
+    agreed(group, command).await;
+}
+
+/// Proposes until a leader takes it.
+async fn agreed(group: &Group, command: Command) -> Outcome {
+    let trying = async {
+        loop {
+            match group.propose(command.clone()).await {
+                Ok(outcome) => return outcome,
+                Err(error) => {
+                    tracing::debug!(%error, "again");
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    };
+    timeout(PATIENCE, trying).await.expect("a leader takes it")
+}
+
+async fn founded() -> (Member, SocketAddr) {
+    let directory = tempfile::tempdir().unwrap();
+    let address = free_address();
+    let group = run(directory.path(), "one", address, 1).await;
+    start_node(&group, "one", address, 1).await;
+    (Member { group, directory }, address)
+}
+
+/// A node that shows its token at `at`, is made a learner by the leader and starts.
+async fn joined(leader: &Group, at: SocketAddr, number: u8) -> (Member, SocketAddr) {
+    let (text, address) = (format!("node-{number}"), free_address());
+    let token = JoinToken { role: MemberRole::Voter, expires_at: Timestamp(i64::MAX) };
+    agreed(leader, Command::IssueJoinToken { hash: [number; 32], token }).await;
+    let directory = tempfile::tempdir().unwrap();
+    let asked =
+        join::ask(&at.to_string(), [number; 32], spec(&text, address), Security::Plain, PATIENCE).await.unwrap();
+    join::prepare(directory.path(), &asked).unwrap();
+    leader.change_member(MemberChange::AddLearner(asked.node)).await.unwrap();
+    let group = run(directory.path(), &text, address, u128::from(number)).await;
+    start_node(&group, &text, address, u128::from(number)).await;
+    (Member { group, directory }, address)
+}
+
+async fn promoted(leader: &Group, node: NodeId) {
+    let trying = async {
+        while let Err(error) = leader.change_member(MemberChange::Promote(node)).await {
+            assert!(matches!(error, Error::Change(_)), "{error}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, trying).await.expect("it catches up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_join_agree_at_any_of_them_and_go_on_without_their_leader() {
+    let (one, at_one) = founded().await;
+    let (two, at_two) = joined(&one.group, at_one, 2).await;
+    let (three, _) = joined(&one.group, at_two, 3).await;
+    for member in [&two, &three] {
+        promoted(&one.group, member.group.me()).await;
+    }
+    let outcome = three.group.propose(token(7)).await.unwrap();
+    assert_eq!(outcome, Outcome::Done);
+    assert_eq!(three.group.view().tokens.len(), 1, "its effect is visible where it was proposed");
+    assert_eq!(two.group.peers().len(), 2);
+
+    let granted = three.group.lease().await.unwrap();
+    assert!(granted.applied_at_least >= 1);
+    assert!(three.group.conditions().is_none(), "only the leader knows");
+    let (term, conditions) = one.group.conditions().unwrap();
+    assert_eq!(conditions.nodes[&three.group.me()], causeway_core::plan::Liveness::Up);
+    one.group.begin_taking(term, [three.group.me()]);
+    assert!(matches!(three.group.lease().await, Err(Error::Busy)));
+    one.group.end_taking(term);
+    three.group.lease().await.unwrap();
+
+    one.group.stop().await.unwrap();
+    agreed(&two.group, token(8)).await;
+    agreed(&three.group, token(9)).await;
+    let reached = async {
+        while two.group.view().tokens.len() < 3 || three.group.view().tokens.len() < 3 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, reached).await.expect("both have all three");
+
+    // The first node comes back and catches up.
+    let group = run(one.directory.path(), "one", at_one, 11).await;
+    start_node(&group, "one", at_one, 11).await;
+    assert_eq!(group.view().tokens.len(), 3);
+    for group in [group, two.group, three.group] {
+        group.stop().await.unwrap();
+    }
+    drop((two.directory, three.directory));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_token_a_taken_name_and_a_stranger_are_told_why() {
+    let (one, at) = founded().await;
+    let ask = |hash: u8, text: &str| {
+        let (spec, at) = (spec(text, free_address()), at.to_string());
+        async move { join::ask(&at, [hash; 32], spec, Security::Plain, PATIENCE).await }
+    };
+    let wrong = ask(1, "two").await.unwrap_err();
+    assert!(matches!(wrong, join::JoinError::Refused(causeway_core::outcome::Refusal::NoSuchJoinToken)), "{wrong}");
+    let token = JoinToken { role: MemberRole::Voter, expires_at: Timestamp(i64::MAX) };
+    agreed(&one.group, Command::IssueJoinToken { hash: [2; 32], token }).await;
+    let taken = ask(2, "one").await.unwrap_err();
+    assert!(taken.to_string().contains("called one already"), "{taken}");
+    let first = ask(2, "two").await.unwrap();
+    assert_eq!(ask(2, "two").await.unwrap(), first, "the answer may have been lost");
+    let nobody = join::ask(&free_address().to_string(), [2; 32], spec("two", at), Security::Plain, PATIENCE).await;
+    assert!(matches!(nobody, Err(join::JoinError::NoAnswer { .. })));
+
+    // Only members may ask for more than to be let in.
+    let identity = Identity {
+        cluster: None,
+        node: NodeId(0),
+        name: name("stranger"),
+        region: name("nowhere"),
+        command_version: CURRENT_VERSION,
+    };
+    let caller = transport::Caller::new(transport::Settings::default(), Security::Plain, identity).unwrap();
+    let request = Request::Propose(crate::raft::sample::token(3)).encode().unwrap();
+    let answer = caller.request_at(&at.to_string(), None, request, PATIENCE).await.unwrap();
+    assert!(matches!(Answer::decode(&answer.body).unwrap(), Answer::Failed(rpc::Failure::Refused(_))));
+    assert!(one.group.view().tokens.is_empty());
+    one.group.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_says_how_its_node_begins() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(join::look(directory.path()).unwrap(), Beginning::Empty);
+    let told = Joined { cluster: ClusterId(9), node: NodeId(4), others: vec![(NodeId(1), name("one"), "h:1".into())] };
+    join::prepare(directory.path(), &told).unwrap();
+    join::prepare(directory.path(), &told).unwrap();
+    let Beginning::Node { identity, start } = join::look(directory.path()).unwrap() else { panic!("unused") };
+    assert_eq!((identity.node, identity.cluster, start), (NodeId(4), Some(ClusterId(9)), crate::Start::Join));
+    let other = Joined { node: NodeId(5), ..told };
+    assert!(join::prepare(directory.path(), &other).is_err(), "it is another node's");
+}
