@@ -110,7 +110,9 @@ async fn connections_are_bounded_and_one_too_many_is_told_so() {
 
 #[tokio::test]
 async fn whoever_asks_for_ever_and_reads_no_answer_is_cut_off() {
-    let (a, b) = pair(settings()).await;
+    // Long before it would be noticed that the answers are not taken.
+    let (dead_after, handshake_timeout) = (PATIENT * 4, PATIENT * 5);
+    let (a, b) = pair(Settings { dead_after, handshake_timeout, ..settings() }).await;
     let (_unread, mut asking) = raw::introduced(&a.address(), &identity(3, "c"), 5).await.into_split();
     let mut request = [0; 8].to_vec();
     request.extend_from_slice(&[b'.'; 64 * 1024]);

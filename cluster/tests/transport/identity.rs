@@ -118,6 +118,7 @@ async fn a_removed_node_is_told_so() {
     })
     .await;
     *a.memory.not_admitted.lock().unwrap() = None;
+    b.connected(A).await;
     assert_eq!(b.ask(A, b"x").await.unwrap(), b"re:x");
 }
 

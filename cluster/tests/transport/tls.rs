@@ -7,7 +7,7 @@ use causeway_cluster::transport::{
     Transport,
 };
 use causeway_core::ids::NodeId;
-use rcgen::date_time_ymd;
+use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
 use tokio::time::sleep;
 
 use crate::certificates::{Authority, at, now};
@@ -186,6 +186,11 @@ async fn what_others_would_refuse_is_not_loaded() {
     assert_eq!(problem(Tls::load(expired, name("a"))), (true, CertificateProblem::Expired));
     let foreign = one.write("a", &other.issue("a", |_| ()));
     assert_eq!(problem(Tls::load(foreign, name("a"))), (true, CertificateProblem::UnknownAuthority));
+    for usage in [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth] {
+        let half = one.write("a", &one.issue("a", |params| params.extended_key_usages.push(usage)));
+        let (named, problem) = problem(Tls::load(half, name("a")));
+        assert!(named && matches!(problem, CertificateProblem::Unusable { .. }), "{problem}");
+    }
     let other_name = Tls::load(one.files("b"), name("a")).unwrap_err();
     assert!(matches!(other_name, TlsFileError::OtherName { .. }), "{other_name}");
     let mut mixed = one.issue("a", |_| ());
