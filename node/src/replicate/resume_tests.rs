@@ -452,7 +452,7 @@ async fn what_the_target_does_not_show_is_a_fault_that_names_it_when_it_does_not
 #[tokio::test(start_paused = true)]
 async fn a_strict_takeover_waits_until_brokers_have_closed_silent_connections_and_says_so() {
     for (mode, is_first, seconds) in
-        [(SettleMode::Usual, false, 4), (SettleMode::Strict, false, 124), (SettleMode::Strict, true, 0)]
+        [(SettleMode::Usual, false, 3), (SettleMode::Strict, false, 123), (SettleMode::Strict, true, 0)]
     {
         let mut scene = by_tens(100);
         if !is_first {
