@@ -63,6 +63,14 @@ pub enum Error {
     /// A message of another member was refused.
     #[error(transparent)]
     Message(#[from] MessageFault),
+    /// A node of the cluster does not know the command yet; nothing was changed. Upgrade every node.
+    #[error("the command needs version {needed} of the command set, and the nodes have agreed on {agreed}")]
+    TooNew {
+        /// The version that it came with.
+        needed: u16,
+        /// The newest that may be proposed.
+        agreed: u16,
+    },
     /// Another process of this node holds its lease; nothing was changed.
     #[error("another living process is this node: two processes must not run on copies of one data directory")]
     TwoProcesses,
@@ -147,6 +155,30 @@ impl Error {
         matches!(self, Self::Timeout { .. } | Self::Interrupted | Self::Fatal(_))
     }
 
+    /// Whether the same may work a moment later without anybody doing anything.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::NotLeader { .. }
+            | Self::Busy
+            | Self::Timeout { .. }
+            | Self::ReadTimeout { .. }
+            | Self::Interrupted
+            | Self::NotTransferred { .. }
+            | Self::TwoProcesses
+            | Self::RefusedByPeer { .. }
+            | Self::Transport(_) => true,
+            Self::TooLarge { .. }
+            | Self::Unstorable { .. }
+            | Self::Change(_)
+            | Self::Message(_)
+            | Self::TooNew { .. }
+            | Self::Stopped
+            | Self::Settings { .. }
+            | Self::Fatal(_) => false,
+        }
+    }
+
     /// The stable code that operators see.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
@@ -160,6 +192,7 @@ impl Error {
             Self::Timeout { .. } | Self::ReadTimeout { .. } => ErrorCode::TimedOut,
             Self::Settings { .. } => ErrorCode::InvalidConfiguration,
             Self::Unstorable { .. } => ErrorCode::Internal,
+            Self::TooNew { .. } => ErrorCode::NodeTooOld,
             Self::TwoProcesses => ErrorCode::DataDirectory,
             Self::RefusedByPeer { .. } => ErrorCode::Unavailable,
             Self::Transport(error) => code_of(error),

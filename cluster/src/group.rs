@@ -29,7 +29,7 @@ use causeway_core::name::Name;
 use causeway_core::node::ProcessId;
 use causeway_core::outcome::Outcome;
 use causeway_core::partition::PartitionId;
-use causeway_core::plan::{Conditions, MemberChange};
+use causeway_core::plan::{Conditions, MemberChange, Members};
 use causeway_core::state::State;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -39,8 +39,9 @@ use crate::clock::{BootClock, BootInstant};
 use crate::error::{Error, Fatal};
 use crate::handle::{Handle, WeakHandle, start_with};
 use crate::liveness::{self, LeaseTerms};
+use crate::raft::membership::MAXIMUM_ENTRIES_BEHIND;
 use crate::raft::settings::Settings;
-use crate::status::{RaftStatus, Role};
+use crate::status::{MemberProgress, MemberRole, RaftStatus, Role};
 use crate::transport::{self, Identity, PeerAddress, PeerStatus, Security, Transport, TurnedAway};
 use handler::GroupHandler;
 use leadership::Leadership;
@@ -175,6 +176,14 @@ impl Group {
         }
     }
 
+    /// Agrees on a command that was decided on what this node knew as the leader of a term.
+    ///
+    /// # Errors
+    /// Those of [`Handle::propose_in`].
+    pub async fn propose_in(&self, term: u64, command: Command) -> Result<Outcome, Error> {
+        self.shared.handle.propose_in(term, command).await
+    }
+
     /// Asks for a lease. It counts from when this was called.
     ///
     /// # Errors
@@ -215,6 +224,13 @@ impl Group {
         let status = self.shared.handle.status();
         let view = self.view();
         status.ready.then(|| (status.term, self.shared.leadership.conditions(status.term, &view)))
+    }
+
+    /// Who takes part, as the leader sees it; none while this node does not lead.
+    #[must_use]
+    pub fn members(&self) -> Option<Members> {
+        let status = self.status();
+        status.ready.then(|| members(self.shared.me, &status))
     }
 
     /// From now on it is being agreed that these nodes lose partitions: they get no lease in this term until
@@ -325,17 +341,29 @@ impl Group {
         self.shared.handle.clone().stop().await
     }
 
-    /// The voter that lacks least, if this node leads and one is there.
+    /// The voter that lacks least and is to stay one, if this node leads and one is there.
     #[must_use]
     pub fn successor(&self) -> Option<NodeId> {
-        let status = self.status();
+        let (status, view) = (self.status(), self.view());
         if status.role != Role::Leader {
             return None;
         }
+        let stays =
+            |node: &NodeId| view.nodes.get(node).is_some_and(|is| is.role == causeway_core::node::MemberRole::Voter);
         let voters = status.members.iter().filter(|member| member.is_voter() && member.node != self.shared.me);
+        let reachable = voters.filter(|member| stays(&member.node));
         let reachable =
-            voters.filter_map(|member| Some((member.progress.filter(|progress| progress.active)?, member.node)));
+            reachable.filter_map(|member| Some((member.progress.filter(|progress| progress.active)?, member.node)));
         reachable.max_by_key(|(progress, _)| progress.matched).map(|(_, node)| node)
+    }
+
+    /// Hands over leadership to [`Group::successor`].
+    ///
+    /// # Errors
+    /// Those of [`Handle::transfer_leader`]; [`Error::NotLeader`] also when no voter is there that could lead.
+    pub async fn hand_over(&self) -> Result<(), Error> {
+        let to = self.successor().ok_or_else(|| Error::NotLeader { leader: self.status().leader })?;
+        self.shared.handle.transfer_leader(to).await
     }
 
     async fn ask_leader(&self, request: Request) -> Result<Answer, Error> {
@@ -371,6 +399,27 @@ impl Drop for Shared {
             runtime.shutdown_background();
         }
     }
+}
+
+fn members(leader: NodeId, status: &RaftStatus) -> Members {
+    let mut members = Members { leader, ..Members::default() };
+    for member in &status.members {
+        match member.role {
+            MemberRole::Voter => members.voters.insert(member.node),
+            MemberRole::Learner => members.learners.insert(member.node),
+            MemberRole::IncomingVoter | MemberRole::OutgoingVoter | MemberRole::VoterBecomingLearner => {
+                members.changing = true;
+                members.voters.insert(member.node)
+            }
+        };
+        let near = |progress: &MemberProgress| {
+            progress.active && status.last_index.saturating_sub(progress.matched) <= MAXIMUM_ENTRIES_BEHIND
+        };
+        if member.progress.as_ref().is_some_and(near) {
+            members.caught_up.insert(member.node);
+        }
+    }
+    members
 }
 
 /// A failure is an error, everything else an answer.

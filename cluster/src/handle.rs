@@ -23,6 +23,9 @@ use crate::raft::transfer::Transfer;
 use crate::raft::{encode_command, request_id};
 use crate::status::RaftStatus;
 
+/// Before this version of the command set a cluster had one node, which knew whatever it proposed.
+const FIRST_OF_SEVERAL_NODES: u16 = 3;
+
 /// A running replica. Cheap to clone; when the last clone is gone, the replica ends.
 #[derive(Clone)]
 pub struct Handle {
@@ -91,9 +94,23 @@ impl Handle {
     /// # Errors
     /// See [`Error`]; [`Error::outcome_is_unknown`] tells whether the command may have been applied nevertheless.
     pub async fn propose(&self, command: Command) -> Result<Outcome, Error> {
+        self.propose_if(None, command).await
+    }
+
+    /// As [`Handle::propose`], where this node leads that term; what was decided from what was known in one term must
+    /// not enter the log of another.
+    ///
+    /// # Errors
+    /// As [`Handle::propose`]; [`Error::NotLeader`] also when this node leads another term by now.
+    pub async fn propose_in(&self, term: u64, command: Command) -> Result<Outcome, Error> {
+        self.propose_if(Some(term), command).await
+    }
+
+    async fn propose_if(&self, term: Option<u64>, command: Command) -> Result<Outcome, Error> {
         let shared = &self.shared;
         let request = request()?;
-        let envelope = Envelope { version: CURRENT_VERSION, request, at: now(), command };
+        let version = version_for(&command, self.view().agreed_version)?;
+        let envelope = Envelope { version, request, at: now(), command };
         let data = encode_command(&envelope)?;
         let maximum = usize::try_from(shared.settings.maximum_command_bytes).unwrap_or(usize::MAX);
         let cost = match u32::try_from(data.len()) {
@@ -104,7 +121,7 @@ impl Handle {
         let _room = shared.queue.try_acquire_many(cost).map_err(|_| Error::Busy)?;
         let (reply, answer) = oneshot::channel();
         let waited = shared.settings.proposal_timeout;
-        self.call(Call::Propose(Proposal { data, request, reply }), answer, Error::Timeout { waited }).await
+        self.call(Call::Propose(Proposal { data, request, term, reply }), answer, Error::Timeout { waited }).await
     }
 
     /// Changes one member and waits until the change is agreed, durable and applied here. Only the leader does that,
@@ -273,6 +290,16 @@ async fn reason(mut ended: Ended) -> Error {
     }
 }
 
+/// The version that a command is proposed with: every node has to know it.
+fn version_for(command: &Command, agreed: u16) -> Result<u16, Error> {
+    let version = agreed.clamp(FIRST_OF_SEVERAL_NODES, CURRENT_VERSION);
+    refuse_newer(command.since(), version).map(|()| version)
+}
+
+fn refuse_newer(needed: u16, agreed: u16) -> Result<(), Error> {
+    if needed <= agreed { Ok(()) } else { Err(Error::TooNew { needed, agreed }) }
+}
+
 fn request() -> Result<u128, Error> {
     request_id().ok_or_else(|| Error::Unstorable { reason: "no random bits".to_owned() })
 }
@@ -285,3 +312,19 @@ fn now() -> Timestamp {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod version_tests {
+    use causeway_core::ids::NodeId;
+
+    use super::{Command, Error, FIRST_OF_SEVERAL_NODES, version_for};
+
+    #[test]
+    fn a_command_is_proposed_with_what_every_node_knows_or_not_at_all() {
+        let command = Command::RemoveNode { node: NodeId(2) };
+        assert_eq!(version_for(&command, 0).unwrap(), FIRST_OF_SEVERAL_NODES);
+        assert_eq!(version_for(&command, u16::MAX).unwrap(), super::CURRENT_VERSION);
+        let unknown = super::refuse_newer(4, 3);
+        assert!(matches!(unknown, Err(Error::TooNew { needed: 4, agreed: 3 })));
+    }
+}

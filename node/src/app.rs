@@ -5,22 +5,26 @@
 //! stop:  HTTP -> runs end, sends in flight answered -> last checkpoints -> connections -> Raft and data directory
 //! ```
 //!
-//! Parts: [`Node`]; `assembly` (the order above), `first_start` (what a new cluster and a started node propose),
-//! `seams` (the cluster as supervision and the HTTP interface see it), `sampler` (rates, once a second).
+//! Parts: [`Node`]; `assembly` (the order above), `begin` (from a data directory to a member of a cluster),
+//! `first_start` (what a new cluster and a started node propose), `tenancy` (the node's lease), `loads` (what the leader
+//! is told), `seams` (the cluster as supervision and the HTTP interface see it), `sampler` (rates, once a second).
 //! A node brings a thread with an actor system of its own, so it can be started from any runtime, several times in one
 //! process. Never ends the process, and touches nothing global.
 
 mod assembly;
+mod begin;
 mod first_start;
+mod loads;
 mod sampler;
 mod seams;
+mod tenancy;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use causeway_cluster::Handle;
+use causeway_cluster::Group;
 use causeway_core::error_code::ErrorCode;
 use tokio::sync::{oneshot, watch};
 use zeroize::Zeroizing;
@@ -28,6 +32,7 @@ use zeroize::Zeroizing;
 use crate::config::NodeConfig;
 use crate::connect::Instances;
 use crate::status::StatusBoard;
+use crate::supervisor::lifeline::Lifeline;
 use crate::telemetry::RateHistory;
 use crate::{admin, secrets};
 
@@ -59,6 +64,24 @@ pub enum Error {
         /// The data directory of the configuration.
         directory: PathBuf,
     },
+    /// A node with others founds no cluster by itself: three that do would be three clusters.
+    #[error(
+        "{} is empty, so this node belongs to no cluster yet: found one with `causeway cluster init`, on one node only, \
+         or join one with `causeway cluster join`",
+        directory.display()
+    )]
+    NoCluster {
+        /// The data directory of the configuration.
+        directory: PathBuf,
+    },
+    /// It would look for the others in vain.
+    #[error(
+        "this node's cluster has other nodes, and its configuration does not say how to reach them: set cluster.listen"
+    )]
+    Deserted,
+    /// The certificates for connections to other nodes.
+    #[error(transparent)]
+    Certificates(#[from] causeway_cluster::transport::TlsFileError),
     /// A thread could not be started, or a part of the node panicked; the log has the place.
     #[error("the node's {part} ended by itself; the log says why")]
     PartEnded {
@@ -83,7 +106,9 @@ impl Error {
             Self::Cluster(error) => error.code(),
             Self::Secrets(error) => error.code(),
             Self::Http(error) => error.code(),
-            Self::NoData { .. } => ErrorCode::DataDirectory,
+            Self::NoData { .. } | Self::NoCluster { .. } => ErrorCode::DataDirectory,
+            Self::Deserted => ErrorCode::InvalidConfiguration,
+            Self::Certificates(_) => ErrorCode::InvalidConfiguration,
             Self::Refused { .. } | Self::PartEnded { .. } | Self::System { .. } => ErrorCode::Internal,
         }
     }
@@ -94,7 +119,7 @@ impl Error {
 struct Views {
     first_token: Option<Zeroizing<String>>,
     address: SocketAddr,
-    cluster: Handle,
+    cluster: Group,
     board: Arc<StatusBoard>,
     rates: Arc<RateHistory>,
     instances: Arc<Instances>,
@@ -153,7 +178,7 @@ impl Node {
 
     /// The Raft group as this node sees it.
     #[must_use]
-    pub fn cluster(&self) -> &Handle {
+    pub fn cluster(&self) -> &Group {
         &self.views.cluster
     }
 
@@ -195,8 +220,8 @@ impl Node {
     }
 }
 
-/// Draws a new administrator's token for a node that is stopped; the old one is worth nothing from then on. Copies
-/// nothing and changes nothing else.
+/// Draws a new administrator's token by a node that is stopped; the old one is worth nothing from then on. The node
+/// takes part in its cluster meanwhile, copies nothing and changes nothing else.
 ///
 /// # Errors
 /// [`Error`], also when the directory is in use or holds no node's data.
@@ -205,10 +230,15 @@ pub async fn replace_token(config: &NodeConfig) -> Result<Zeroizing<String>, Err
     if !directory.join("IDENTITY").is_file() {
         return Err(Error::NoData { directory: directory.clone() });
     }
-    let settings = causeway_cluster::Settings::new(directory, config.node.id);
-    let cluster = causeway_cluster::start(settings).await?;
-    let token = first_start::put_token(&cluster).await;
-    let stopped = cluster.stop().await;
+    let mut config = config.clone();
+    let begun = begin::begin(&mut config).await?;
+    let (ending, _ended) = watch::channel(None);
+    let connected = begun.connect(&config, Lifeline::new("reading of certificates", &ending)).await;
+    let token = match connected {
+        Ok(()) => first_start::put_token(&begun.group).await,
+        Err(error) => Err(error),
+    };
+    let stopped = begun.group.stop().await;
     let token = token?;
     stopped?;
     Ok(token)
@@ -232,4 +262,8 @@ async fn run(config: NodeConfig, ready: oneshot::Sender<Views>, mut asked: watch
     }
     let stopped = assembly.stop().await;
     end.and(stopped)
+}
+
+fn random() -> Result<u64, Error> {
+    getrandom::u64().map_err(|error| Error::System { what: "random bytes", reason: error.to_string() })
 }

@@ -91,6 +91,20 @@ impl LeaseKeeper {
         cell.moved.send_replace(());
     }
 
+    /// As [`Self::renew`], but only without a break: answers whether the lease was valid until now.
+    pub fn extend(&mut self, until: BootInstant) -> bool {
+        let cell = &self.lease.cell;
+        let known = cell.until.load(Ordering::Relaxed);
+        if known <= cell.clock.now().as_nanos() {
+            return false;
+        }
+        if until.as_nanos() > known {
+            cell.until.store(until.as_nanos(), Ordering::Release);
+            cell.moved.send_replace(());
+        }
+        true
+    }
+
     /// The node must not write any more, from now on.
     pub fn revoke(&mut self) {
         self.lease.cell.until.store(0, Ordering::Release);
@@ -258,9 +272,13 @@ mod tests {
         keeper.renew(until(1_300));
         assert!(keeper.lease().check().is_ok());
         assert!(first.check().is_err() && !permit(), "what was agreed about its partition may have changed");
+        assert!(keeper.extend(until(1_350)));
+        time.store(1_350, Ordering::SeqCst);
+        assert!(!keeper.extend(until(1_360)) && keeper.lease().check().is_err(), "that would hide a break");
+        keeper.renew(until(1_390));
         let second = keeper.lease().tenure().unwrap();
         keeper.revoke();
-        assert!(second.check().is_err());
+        assert!(second.check().is_err() && !keeper.extend(until(1_395)));
         keeper.renew(until(1_400));
         assert!(second.check().is_err() && keeper.lease().tenure().unwrap().check().is_ok());
     }

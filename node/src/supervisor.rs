@@ -11,6 +11,7 @@
 //!
 //! An actor owns a life, a function owns a step. Messages that are copied never travel in a mailbox.
 
+pub mod authority;
 pub mod back_off;
 pub mod checkpoint_keeper;
 pub mod controller;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use causeway_core::command::CURRENT_VERSION;
 use causeway_core::ids::NodeId;
+use causeway_core::name::Name;
 use causeway_core::node::NodeSpec;
 use causeway_core::outcome::Refusal;
 use causeway_storage::db::{self, DEFAULT_CACHE_BYTES, Db, Identity};
@@ -78,6 +79,15 @@ pub fn prepare(directory: &Path, joined: &Joined) -> Result<(), Error> {
         db.bind_cluster(joined.cluster)
     });
     prepared.map_err(|error| Fatal::Storage(error).into())
+}
+
+/// The other nodes that a node was told of when it joined. Opens the data directory for a moment.
+///
+/// # Errors
+/// [`Error::Fatal`] with the reason of the disk.
+pub fn told(directory: &Path, node: NodeId) -> Result<Vec<(NodeId, Name, String)>, Error> {
+    let settings = db::Settings { directory: directory.into(), node, cache_bytes: DEFAULT_CACHE_BYTES };
+    Db::open(&settings).and_then(|db| db.others()).map_err(|error| Fatal::Storage(error).into())
 }
 
 /// What a data directory is, and so how a node begins on it.

@@ -32,10 +32,7 @@ async fn run(directory: &std::path::Path, text: &str, address: SocketAddr, proce
         Beginning::Empty => (NodeId(1), crate::Start::Found { voters: vec![NodeId(1)] }),
         Beginning::Node { identity, start } => (identity.node, start),
     };
-    let others = {
-        let settings = causeway_storage::Settings { directory: directory.into(), node, cache_bytes: 16 << 20 };
-        causeway_storage::Db::open(&settings).unwrap().others().unwrap()
-    };
+    let others = join::told(directory, node).unwrap();
     let settings = Settings { start, ..Settings::new(directory, node) };
     let group = Group::start(settings, ProcessId(process)).await.unwrap();
     if node == NodeId(1) && group.view().cluster.is_none() {

@@ -285,3 +285,15 @@ async fn a_read_that_nobody_confirms_times_out_and_may_be_asked_again() {
     assert!(matches!(&refused, Err(error @ Error::ReadTimeout { .. }) if !error.outcome_is_unknown()), "{refused:?}");
     handle.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn what_was_decided_in_one_term_enters_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let handle = start(settings(directory.path())).await.unwrap();
+    let term = handle.status().term;
+    assert_eq!(handle.propose_in(term, token(1)).await.unwrap(), Outcome::Done);
+    let refused = handle.propose_in(term + 1, token(2)).await;
+    assert!(matches!(refused, Err(Error::NotLeader { leader: Some(NodeId(1)) })), "{refused:?}");
+    assert_eq!(handle.view().tokens.len(), 1);
+    handle.stop().await.unwrap();
+}

@@ -35,6 +35,8 @@ pub(crate) struct Proposal {
     pub(crate) data: Vec<u8>,
     /// The request id inside `data`.
     pub(crate) request: u128,
+    /// The only term in whose log it may enter; none where any will do.
+    pub(crate) term: Option<u64>,
     /// Where its outcome goes.
     pub(crate) reply: Reply,
 }
@@ -124,8 +126,9 @@ impl<D: Disk> Replica<D> {
 
     /// Takes a command into the log. It becomes durable with the next turn, together with all others taken before it.
     pub(crate) fn propose(&mut self, proposal: Proposal) {
-        let Proposal { data, request, reply } = proposal;
-        let refusal = if self.node.raft.state != StateRole::Leader {
+        let Proposal { data, request, term, reply } = proposal;
+        let other_term = term.is_some_and(|term| term != self.node.raft.term);
+        let refusal = if self.node.raft.state != StateRole::Leader || other_term {
             Error::NotLeader { leader: self.leader() }
         } else if self.proposals.len() >= self.maximum_waiting {
             Error::Busy

@@ -86,5 +86,5 @@ pub(crate) fn proposal(request: u128, command: Command) -> (Proposal, Answer) {
 
 pub(crate) fn raw_proposal(request: u128, data: Vec<u8>) -> (Proposal, Answer) {
     let (reply, answer) = oneshot::channel();
-    (Proposal { data, request, reply }, answer)
+    (Proposal { data, request, term: None, reply }, answer)
 }

@@ -8,16 +8,18 @@ use std::thread;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter};
-use causeway_cluster::Handle;
+use causeway_cluster::Group;
 use futures::FutureExt;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::admin::seam::NodeIdentity;
 use crate::admin::{self, AdminContext, AdminServer};
-use crate::app::{Error, Views, first_start, sampler};
+use crate::app::begin::{Begun, begin, decides_alone};
+use crate::app::tenancy::{self, Tenancy};
+use crate::app::{Error, Views, first_start, loads, sampler};
 use crate::clock;
 use crate::config::NodeConfig;
 use crate::connect::Instances;
@@ -46,14 +48,19 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 /// Everything that runs.
 pub(super) struct Assembly {
     config: NodeConfig,
-    cluster: Handle,
+    cluster: Group,
     first_token: Option<Zeroizing<String>>,
     instances: Arc<Instances>,
     board: Arc<StatusBoard>,
     rates: Arc<RateHistory>,
-    sampling: AbortHandle,
+    /// What goes on beside the actors, and ends with the node.
+    tasks: Vec<AbortHandle>,
     supervision: Supervision,
+    /// None for a node that is alone: its lease has no end.
+    tenancy: Option<Tenancy>,
     http: AdminServer,
+    /// Why the node cannot be one of its cluster.
+    faults: mpsc::Receiver<Error>,
     /// Which part has ended, if one has.
     ended: watch::Receiver<Option<&'static str>>,
 }
@@ -61,18 +68,18 @@ pub(super) struct Assembly {
 /// The actors.
 struct Supervision {
     arbiters: Vec<Arbiter>,
-    keeper: Addr<CheckpointKeeper<Handle>>,
-    partitions: Addr<PartitionSupervisor<Handle>>,
-    _controller: Addr<Controller<Handle>>,
-    _discovery: Addr<Discovery<Handle>>,
+    keeper: Addr<CheckpointKeeper<Group>>,
+    partitions: Addr<PartitionSupervisor<Group>>,
+    _controller: Addr<Controller<Group>>,
+    _discovery: Addr<Discovery<Group>>,
 }
 
 impl Assembly {
     /// Starts everything in order. What was started before a failure ends with the thread.
-    pub(super) async fn start(config: NodeConfig) -> Result<Self, Error> {
-        let directory = &config.node.data_directory;
-        let cluster = causeway_cluster::start(causeway_cluster::Settings::new(directory, config.node.id)).await?;
-        let parts = Self::start_on(config, cluster.clone()).await;
+    pub(super) async fn start(mut config: NodeConfig) -> Result<Self, Error> {
+        let begun = begin(&mut config).await?;
+        let cluster = begun.group.clone();
+        let parts = Self::start_on(config, begun).await;
         if parts.is_err() {
             // The data directory has to be free again when the caller hears of the failure.
             let _ = cluster.stop().await;
@@ -80,39 +87,78 @@ impl Assembly {
         parts
     }
 
-    async fn start_on(config: NodeConfig, cluster: Handle) -> Result<Self, Error> {
+    async fn start_on(config: NodeConfig, begun: Begun) -> Result<Self, Error> {
         // Whatever may fail comes before the first token is agreed on: nobody would see it, and it is drawn once.
         let bound = admin::bind(config.http.listen)?;
         let secrets = Arc::new(SecretStore::open(&config.node.data_directory)?);
-        first_start::introduce(&cluster, &config).await?;
+        let (ending, ended) = watch::channel(None);
+        let (cluster, process) = (begun.group.clone(), begun.process);
+        let alone = decides_alone(&cluster);
+        if alone {
+            first_start::found(&cluster).await?;
+        }
+        begun.connect(&config, Lifeline::new("reading of certificates", &ending)).await?;
+        if alone {
+            first_start::introduce(&cluster, process, &config, Some(first_start::PATIENCE)).await?;
+        }
         let instances = Arc::new(Instances::new(cluster.watch(), Arc::clone(&secrets), config.connection));
         let board = Arc::new(StatusBoard::default());
         let rates = Arc::new(RateHistory::new());
-        let (ending, ended) = watch::channel(None);
         let context = context(&config, &cluster, &instances, &board, &rates, secrets);
         let http = admin::start(context, bound, Lifeline::new("HTTP interface", &ending))?;
         let sampling = actix_rt::spawn({
             let (cluster, lifeline) = (cluster.clone(), Lifeline::new("sampler", &ending));
             sampler::sample(move || cluster.view(), Arc::clone(&board), Arc::clone(&rates), lifeline)
         });
-        let supervision = match Supervision::start(&config, &cluster, &instances, &board, &ending) {
+        let (keeper, lease) = tenancy::keeper();
+        // Nobody can be given the partitions of a node that is alone, and the lock of its data directory keeps other
+        // processes away.
+        let lease = if config.cluster.is_some() { lease } else { Lease::unlimited() };
+        let supervision = match Supervision::start(&config, &cluster, &instances, &board, lease, &ending) {
             Ok(supervision) => supervision,
             Err(error) => {
                 http.stop().await;
                 return Err(error);
             }
         };
+        let (refused, faults) = mpsc::channel(1);
+        let mut tasks = vec![sampling.abort_handle()];
+        let tenancy =
+            config.cluster.is_some().then(|| {
+                let introduced = {
+                    let (cluster, config) = (cluster.clone(), config.clone());
+                    async move {
+                        if alone { Ok(()) } else { first_start::introduce(&cluster, process, &config, None).await }
+                    }
+                };
+                let reporting = loads::report(cluster.clone(), Arc::clone(&board), Arc::clone(&rates));
+                tasks.push(actix_rt::spawn(reporting).abort_handle());
+                Tenancy::begin(cluster.clone(), introduced, keeper, refused, Lifeline::new("lease", &ending))
+            });
         tracing::info!(node = %config.node.name, data = %config.node.data_directory.display(), http = %http.address, "node started");
-        let sampling = sampling.abort_handle();
         let first_token = None;
-        let mut assembly =
-            Self { config, cluster, first_token, instances, board, rates, sampling, supervision, http, ended };
-        match first_start::first_token(&assembly.cluster).await {
-            Ok(token) => assembly.first_token = token,
-            Err(error) => {
-                // What failed is told; that stopping failed too says nothing more.
-                let _ = assembly.stop().await;
-                return Err(error);
+        let mut assembly = Self {
+            config,
+            cluster,
+            first_token,
+            instances,
+            board,
+            rates,
+            tasks,
+            supervision,
+            tenancy,
+            http,
+            faults,
+            ended,
+        };
+        if alone {
+            match first_start::first_token(&assembly.cluster).await {
+                Ok(token) => assembly.first_token = token,
+                Err(error) => {
+                    // What failed is told; that stopping failed too says nothing more.
+                    let _ = assembly.stop().await;
+                    return Err(error);
+                }
             }
         }
         Ok(assembly)
@@ -133,6 +179,8 @@ impl Assembly {
     /// Returns when a part that the node cannot do without has ended.
     pub(super) async fn failed(&mut self) -> Error {
         tokio::select! {
+            biased;
+            Some(error) = self.faults.recv() => error,
             error = self.cluster.ended() => error.into(),
             part = self.ended.wait_for(Option::is_some) => Error::PartEnded {
                 part: part.ok().and_then(|part| *part).unwrap_or("supervision"),
@@ -142,10 +190,13 @@ impl Assembly {
 
     /// Stops everything in order. Goes on to the next part when one takes too long.
     pub(super) async fn stop(self) -> Result<(), Error> {
-        let Self { config, cluster, instances, sampling, supervision, http, .. } = self;
+        let Self { config, cluster, instances, tasks, supervision, tenancy, http, .. } = self;
         http.stop().await;
-        sampling.abort();
+        tasks.iter().for_each(AbortHandle::abort);
         supervision.stop(config.schedule.shutdown_grace).await;
+        if let Some(tenancy) = tenancy {
+            tenancy.end().await;
+        }
         instances.close().await;
         let stopped = cluster.stop().await;
         tracing::info!(node = %config.node.name, "node stopped");
@@ -156,9 +207,10 @@ impl Assembly {
 impl Supervision {
     fn start(
         config: &NodeConfig,
-        cluster: &Handle,
+        cluster: &Group,
         instances: &Arc<Instances>,
         board: &Arc<StatusBoard>,
+        lease: Lease,
         ending: &watch::Sender<Option<&'static str>>,
     ) -> Result<Self, Error> {
         let arbiters = arbiters()?;
@@ -181,8 +233,7 @@ impl Supervision {
                 buffers: Arc::default(),
                 settings,
             },
-            // This node is the only voter of its cluster, and holds the lock of its data directory.
-            lease: Lease::unlimited(),
+            lease,
             board: Arc::clone(board),
             progress,
             arbiters: arbiters.iter().map(Arbiter::handle).collect(),
@@ -190,7 +241,7 @@ impl Supervision {
             lifeline: Lifeline::new("partition supervisor", ending),
         };
         let partitions = PartitionSupervisor::new(equipment).start();
-        let controller = Controller::new(me, cluster.clone(), Lifeline::new("controller", ending)).start();
+        let controller = Controller::new(cluster.clone(), Lifeline::new("controller", ending)).start();
         let discovering = Discovering {
             proposer: cluster.clone(),
             instances: Arc::clone(instances),
@@ -250,7 +301,7 @@ fn arbiters() -> Result<Vec<Arbiter>, Error> {
 
 fn context(
     config: &NodeConfig,
-    cluster: &Handle,
+    cluster: &Group,
     instances: &Arc<Instances>,
     board: &Arc<StatusBoard>,
     rates: &Arc<RateHistory>,

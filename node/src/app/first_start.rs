@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use causeway_cluster::Handle;
+use causeway_cluster::Group;
 use causeway_core::command::{CURRENT_VERSION, Command};
 use causeway_core::ids::{ClusterId, InstanceIdentity};
 use causeway_core::name::Name;
@@ -16,40 +16,52 @@ use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use crate::admin::auth::{draw_token, token_hash};
-use crate::app::Error;
-use crate::config::{InstanceConfig, NodeConfig, NodeSection};
+use crate::app::{Error, random};
+use crate::config::{ClusterSection, InstanceConfig, NodeConfig, NodeSection};
 
 /// The name of the token that a new cluster gets.
 const FIRST_TOKEN: &str = "admin";
 
 /// How long a proposal is repeated while there is no leader.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Makes the cluster know itself, this node and the instances of its configuration.
-pub(super) async fn introduce(cluster: &Handle, config: &NodeConfig) -> Result<(), Error> {
-    if cluster.view().cluster.is_none() {
-        let command = Command::Initialise { cluster: ClusterId(random()?) };
-        match agree(cluster, "initialise the cluster", command).await {
-            Ok(_) => tracing::info!("a new cluster begins"),
-            Err(Proposal::Refused(_, Refusal::AlreadyInitialised)) => {}
-            Err(error) => return Err(error.into()),
-        }
+/// Gives a cluster that this node founds its identifier.
+pub(super) async fn found(cluster: &Group) -> Result<(), Error> {
+    if cluster.view().cluster.is_some() {
+        return Ok(());
     }
+    let command = Command::Initialise { cluster: ClusterId(random()?) };
+    match agree(cluster, "initialise the cluster", command, Some(PATIENCE)).await {
+        Ok(_) => tracing::info!("a new cluster begins"),
+        Err(Proposal::Refused(_, Refusal::AlreadyInitialised)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// Makes the cluster know that this process of the node has started, and the instances of its configuration. Without a
+/// patience it is tried until it is agreed on.
+pub(super) async fn introduce(
+    cluster: &Group,
+    process: ProcessId,
+    config: &NodeConfig,
+    patience: Option<Duration>,
+) -> Result<(), Error> {
     let NodeSection { id: node, name, region, .. } = config.node.clone();
-    let spec = NodeSpec { name, region, address: None, supports: CURRENT_VERSION };
-    let process = ProcessId(u128::from(random()?) << 64 | u128::from(random()?));
-    agree(cluster, "start the node", Command::StartNode { node, spec, process }).await?;
+    let address = config.cluster.as_ref().map(ClusterSection::address);
+    let spec = NodeSpec { name, region, address, supports: CURRENT_VERSION };
+    agree(cluster, "start the node", Command::StartNode { node, spec, process }, patience).await?;
     for instance in &config.instances {
-        register(cluster, instance).await?;
+        register(cluster, instance, patience).await?;
     }
     Ok(())
 }
 
 /// The first token, if it was created now. The last step of a start: it is lost with whatever fails behind it.
-pub(super) async fn first_token(cluster: &Handle) -> Result<Option<Zeroizing<String>>, Error> {
+pub(super) async fn first_token(cluster: &Group) -> Result<Option<Zeroizing<String>>, Error> {
     if !cluster.view().tokens.is_empty() {
         return Ok(None);
     }
@@ -57,22 +69,23 @@ pub(super) async fn first_token(cluster: &Handle) -> Result<Option<Zeroizing<Str
 }
 
 /// Draws a token for the administrator and makes it the only one of that name.
-pub(super) async fn put_token(cluster: &Handle) -> Result<Zeroizing<String>, Error> {
+pub(super) async fn put_token(cluster: &Group) -> Result<Zeroizing<String>, Error> {
     let system = |reason: String| Error::System { what: "random bytes", reason };
     let token = draw_token().map_err(|error| system(error.to_string()))?;
     let name = Name::new(FIRST_TOKEN).map_err(|error| system(error.to_string()))?;
-    agree(cluster, "create the administrator's token", Command::PutToken { name, hash: token_hash(&token) }).await?;
+    let command = Command::PutToken { name, hash: token_hash(&token) };
+    agree(cluster, "create the administrator's token", command, Some(PATIENCE)).await?;
     Ok(token)
 }
 
-async fn register(cluster: &Handle, instance: &InstanceConfig) -> Result<(), Error> {
+async fn register(cluster: &Group, instance: &InstanceConfig, patience: Option<Duration>) -> Result<(), Error> {
     let name = &instance.spec.name;
     if cluster.view().instances.contains_key(name) {
         return Ok(());
     }
     let identity = instance.identity.map_or_else(|| random().map(InstanceIdentity), Ok)?;
     let command = Command::PutInstance { spec: instance.spec.clone(), identity, expected: None };
-    match agree(cluster, "register an instance", command).await {
+    match agree(cluster, "register an instance", command, patience).await {
         Ok(_) => tracing::info!(instance = %name, "instance registered from the configuration"),
         Err(Proposal::Refused(_, Refusal::InstanceExists(_))) => {}
         Err(error) => return Err(error.into()),
@@ -96,19 +109,20 @@ impl From<Proposal> for Error {
 }
 
 /// Proposes until there is an answer.
-async fn agree(cluster: &Handle, action: &'static str, command: Command) -> Result<Outcome, Proposal> {
-    use causeway_cluster::Error as Failure;
-    let deadline = Instant::now() + PATIENCE;
+async fn agree(
+    cluster: &Group,
+    action: &'static str,
+    command: Command,
+    patience: Option<Duration>,
+) -> Result<Outcome, Proposal> {
+    let deadline = patience.map(|patience| Instant::now() + patience);
     loop {
         match cluster.propose(command.clone()).await {
             Ok(Outcome::Refused(refusal)) => return Err(Proposal::Refused(action, refusal)),
             Ok(outcome) => return Ok(outcome),
             Err(error) => {
-                let passes = matches!(
-                    error,
-                    Failure::NotLeader { .. } | Failure::Busy | Failure::Timeout { .. } | Failure::Interrupted
-                );
-                if !passes || Instant::now() >= deadline {
+                let too_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+                if !error.is_temporary() || too_late {
                     return Err(Proposal::Failed(error));
                 }
                 tracing::debug!(%error, action, "not agreed on yet");
@@ -116,8 +130,4 @@ async fn agree(cluster: &Handle, action: &'static str, command: Command) -> Resu
             }
         }
     }
-}
-
-fn random() -> Result<u64, Error> {
-    getrandom::u64().map_err(|error| Error::System { what: "random bytes", reason: error.to_string() })
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use causeway_cluster::{Error, Handle, Role};
+use causeway_cluster::{Error, Group, Role};
 use causeway_core::command::Command;
+use causeway_core::ids::NodeId;
 use causeway_core::outcome::Outcome;
+use causeway_core::plan::{Conditions, MemberChange, Members};
 use causeway_core::state::State;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -12,33 +14,64 @@ use tokio::sync::watch;
 
 use crate::admin::model::status::RaftStatus;
 use crate::admin::seam::{Cluster, ProposeError};
+use crate::supervisor::authority::Authority;
 use crate::supervisor::proposer::Proposer;
 
-impl Proposer for Handle {
+impl Proposer for Group {
     type Error = Error;
 
     async fn propose(&self, command: Command) -> Result<Outcome, Error> {
-        Handle::propose(self, command).await
+        Group::propose(self, command).await
     }
 
     fn view(&self) -> Arc<State> {
-        Handle::view(self)
+        Group::view(self)
     }
 
     fn watch(&self) -> watch::Receiver<Arc<State>> {
-        Handle::watch(self)
+        Group::watch(self)
     }
 }
 
-impl Cluster for Handle {
+impl Authority for Group {
+    fn conditions(&self) -> Option<(u64, Conditions)> {
+        Group::conditions(self)
+    }
+
+    fn begin_taking(&self, term: u64, nodes: Vec<NodeId>) {
+        Group::begin_taking(self, term, nodes);
+    }
+
+    fn end_taking(&self, term: u64) {
+        Group::end_taking(self, term);
+    }
+
+    async fn propose_in(&self, term: u64, command: Command) -> Result<Outcome, Error> {
+        Group::propose_in(self, term, command).await
+    }
+
+    fn members(&self) -> Option<Members> {
+        Group::members(self)
+    }
+
+    async fn change_member(&self, change: MemberChange) -> Result<(), Error> {
+        Group::change_member(self, change).await
+    }
+
+    async fn hand_over(&self) -> Result<(), Error> {
+        Group::hand_over(self).await
+    }
+}
+
+impl Cluster for Group {
     fn view(&self) -> Arc<State> {
-        Handle::view(self)
+        Group::view(self)
     }
 
     fn propose(&self, command: Command) -> BoxFuture<'static, Result<Outcome, ProposeError>> {
         let cluster = self.clone();
         async move {
-            Handle::propose(&cluster, command).await.map_err(|error| ProposeError {
+            Group::propose(&cluster, command).await.map_err(|error| ProposeError {
                 outcome_is_unknown: error.outcome_is_unknown(),
                 leader: if let Error::NotLeader { leader } = &error { *leader } else { None },
                 why: error.to_string(),
@@ -59,7 +92,7 @@ impl Cluster for Handle {
             leader: status.leader,
             term: status.term,
             applied_index: status.applied,
-            nodes: Handle::view(self).nodes.len(),
+            nodes: Group::view(self).nodes.len(),
         }
     }
 }

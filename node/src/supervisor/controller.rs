@@ -1,27 +1,38 @@
-//! The leader's part: every partition has an owner.
+//! The leader's part: every partition has an owner, and every node is the member that it was asked to be.
 //!
 //! [`control`] is the loop; [`Controller`] is the actor that owns its life. The decisions are made in
-//! [`causeway_core::plan`]; a node that does not lead proposes nothing, because its proposals are refused.
-//! Level-triggered: a plan that was carried out in part is finished by the next look.
+//! [`causeway_core::plan`]; a node that does not lead decides nothing. Level-triggered: a plan that was carried out in
+//! part is finished by the next look. Time alone changes what may be assumed of a node, so there is a look at least
+//! every [`INTERVAL`].
+//!
+//! A partition is taken from a node only while that node gets no lease: what is known of it is looked at again behind
+//! [`Authority::begin_taking`], everything is proposed into the log of the term in which it was known, and the node gets
+//! a lease again only when each of these proposals is applied or never will be.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use causeway_core::command::{CURRENT_VERSION, Command};
 use causeway_core::ids::NodeId;
+use causeway_core::node::MemberRole;
 use causeway_core::outcome::Outcome;
-use causeway_core::plan::{Conditions, Limits, Liveness, plan};
+use causeway_core::plan::{Conditions, Limits, Liveness, next_member_change, plan};
 use causeway_core::state::State;
 use futures::StreamExt;
+use futures::future::join_all;
 use tokio::time::timeout;
 
+use crate::supervisor::authority::Authority;
 use crate::supervisor::lifeline::Lifeline;
-use crate::supervisor::proposer::Proposer;
 use crate::supervisor::view_changes::view_changes;
 
 /// Changes of the agreed state within this time are planned for once.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Between two looks when the agreed state does not change.
+const INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long a proposal may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,76 +40,174 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The pause after a proposal that was not agreed on, before the next look.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Plans whenever the agreed state changes, until the cluster's handle is gone.
-pub async fn control<P: Proposer>(me: NodeId, proposer: P) {
-    let mut changes = pin!(view_changes(proposer.watch(), PAUSE));
-    while changes.next().await.is_some() {
-        while !carry_out(me, &proposer).await {
+/// Plans whenever the agreed state changes and while time passes, until the cluster's handle is gone.
+pub async fn control<A: Authority>(authority: A) {
+    let mut changes = pin!(view_changes(authority.watch(), PAUSE));
+    let mut unsettled = None;
+    loop {
+        if !look(&authority, &mut unsettled).await {
             tokio::time::sleep(RETRY).await;
         }
-    }
-}
-
-/// Proposes one plan. Answers whether all of it was carried out or refused, so that only the next change needs another
-/// look.
-async fn carry_out<P: Proposer>(me: NodeId, proposer: &P) -> bool {
-    let view = proposer.view();
-    for command in plan(&view, &conditions(me, &view), Limits::default()) {
-        match timeout(PATIENCE, proposer.propose(command)).await {
-            // What changed in between made the plan stale, and is a change to look at.
-            Ok(Ok(Outcome::Refused(refusal))) => tracing::debug!(%refusal, "assignment refused"),
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "assignment not agreed on; it is planned again");
-                return false;
-            }
-            Err(_) => {
-                tracing::warn!("assignment not answered in time; it is planned again");
-                return false;
-            }
+        match timeout(INTERVAL, changes.next()).await {
+            Ok(Some(_)) | Err(_) => {}
+            Ok(None) => return,
         }
     }
-    true
 }
 
-/// The only node of a cluster is up; whoever owned something before is gone.
-fn conditions(me: NodeId, view: &State) -> Conditions {
-    let owners = view.partitions.values().filter_map(|partition| partition.owner);
-    let mut nodes: BTreeMap<_, _> = owners.map(|owner| (owner, Liveness::Down)).collect();
-    nodes.insert(me, Liveness::Up);
-    Conditions { nodes, bytes_per_second: BTreeMap::new() }
+/// One look. Answers whether everything that it found to do was agreed on or refused. `unsettled` is the term in which
+/// it is not certain yet what became of an assignment.
+async fn look<A: Authority>(authority: &A, unsettled: &mut Option<u64>) -> bool {
+    let Some((term, conditions)) = authority.conditions() else { return true };
+    if *unsettled == Some(term) {
+        if !barrier(authority, term).await {
+            return false;
+        }
+        authority.end_taking(term);
+    }
+    *unsettled = None;
+    let done = place(authority, term, &conditions).await;
+    if done == Placing::Unsettled {
+        *unsettled = Some(term);
+    }
+    reconcile_members(authority).await;
+    raise_version(authority, term).await;
+    done == Placing::Done
+}
+
+/// What became of one plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Placing {
+    /// Everything was agreed on or refused, or the plan was stale.
+    Done,
+    /// The next look plans again.
+    Failed,
+    /// The same, and a partition may be taken from a node at any time until a later entry is agreed on.
+    Unsettled,
+}
+
+/// Proposes one plan.
+async fn place<A: Authority>(authority: &A, term: u64, conditions: &Conditions) -> Placing {
+    let view = authority.view();
+    let commands = plan(&view, conditions, Limits::default());
+    let losers = losers(&view, &commands);
+    if losers.is_empty() {
+        return if carry_out(authority, term, commands).await { Placing::Done } else { Placing::Failed };
+    }
+    authority.begin_taking(term, losers.iter().copied().collect());
+    let still_down = authority.conditions().is_some_and(|(now, conditions)| {
+        now == term && losers.iter().all(|node| conditions.nodes.get(node) == Some(&Liveness::Down))
+    });
+    if still_down && !carry_out(authority, term, commands).await {
+        return Placing::Unsettled;
+    }
+    // A lease that was asked for meanwhile makes the plan stale.
+    authority.end_taking(term);
+    Placing::Done
+}
+
+/// Who loses a partition without having let go of it.
+fn losers(view: &State, commands: &[Command]) -> BTreeSet<NodeId> {
+    let loser = |command: &Command| match command {
+        Command::Assign { partition, node, .. } => view.partitions.get(partition)?.owner.filter(|owner| owner != node),
+        _ => None,
+    };
+    commands.iter().filter_map(loser).collect()
+}
+
+/// Proposes all of them at once, so that they share disk barriers and ways between regions. Answers whether all of them
+/// were agreed on or refused.
+async fn carry_out<A: Authority>(authority: &A, term: u64, commands: Vec<Command>) -> bool {
+    let proposals = commands.into_iter().map(|command| timeout(PATIENCE, authority.propose_in(term, command)));
+    let answers = join_all(proposals).await;
+    let failed = answers.iter().filter(|answer| !matches!(answer, Ok(Ok(_)))).count();
+    for answer in &answers {
+        // What changed in between made the plan stale, and is a change to look at.
+        if let Ok(Ok(Outcome::Refused(refusal))) = answer {
+            tracing::debug!(%refusal, "assignment refused");
+        }
+    }
+    if let Some(error) = answers.iter().find_map(|answer| answer.as_ref().ok()?.as_ref().err()) {
+        tracing::warn!(%error, failed, "assignments not agreed on; they are planned again");
+    } else if failed > 0 {
+        tracing::warn!(failed, "assignments not answered in time; they are planned again");
+    }
+    failed == 0
+}
+
+/// An entry behind everything that was proposed in the term. To agree on a version that is agreed on changes nothing.
+async fn barrier<A: Authority>(authority: &A, term: u64) -> bool {
+    let command = Command::RaiseVersion { to: authority.view().agreed_version };
+    matches!(timeout(PATIENCE, authority.propose_in(term, command)).await, Ok(Ok(_)))
+}
+
+/// One step towards the members that the state asks for.
+async fn reconcile_members<A: Authority>(authority: &A) {
+    let Some(members) = authority.members() else { return };
+    let view = authority.view();
+    if let Some(change) = next_member_change(&view, &members) {
+        match timeout(PATIENCE, authority.change_member(change)).await {
+            Ok(Ok(())) => tracing::info!(?change, "member changed"),
+            Ok(Err(error)) => tracing::debug!(%error, ?change, "member not changed yet"),
+            Err(_) => tracing::warn!(?change, "a change of members was not answered in time"),
+        }
+    } else if !view.nodes.is_empty()
+        && members.voters.len() > 1
+        && view.nodes.get(&members.leader).map(|node| node.role) != Some(MemberRole::Voter)
+    {
+        match timeout(PATIENCE, authority.hand_over()).await {
+            Ok(Ok(())) => tracing::info!("leadership handed over: this node is to be no voter"),
+            Ok(Err(error)) => tracing::debug!(%error, "leadership not handed over yet"),
+            Err(_) => tracing::warn!("leadership was not handed over in time"),
+        }
+    }
+}
+
+/// Lets newer commands be proposed once every node knows them.
+async fn raise_version<A: Authority>(authority: &A, term: u64) {
+    let view = authority.view();
+    let known = view.nodes.values().map(|node| node.supports).min().unwrap_or_default().min(CURRENT_VERSION);
+    if known <= view.agreed_version {
+        return;
+    }
+    match timeout(PATIENCE, authority.propose_in(term, Command::RaiseVersion { to: known })).await {
+        Ok(Ok(Outcome::Refused(refusal))) => tracing::debug!(%refusal, "version not raised"),
+        Ok(Ok(_)) => tracing::info!(version = known, "every node knows this version of the command set"),
+        Ok(Err(error)) => tracing::debug!(%error, "version not raised yet"),
+        Err(_) => tracing::warn!("a raised version was not answered in time"),
+    }
 }
 
 /// The actor that runs [`control`].
-pub struct Controller<P> {
-    me: NodeId,
-    proposer: P,
+pub struct Controller<A> {
+    authority: A,
     _lifeline: Lifeline,
 }
 
-impl<P: Proposer> Controller<P> {
+impl<A: Authority> Controller<A> {
     /// A controller that begins when it is started.
     #[must_use]
-    pub fn new(me: NodeId, proposer: P, lifeline: Lifeline) -> Self {
-        Self { me, proposer, _lifeline: lifeline }
+    pub fn new(authority: A, lifeline: Lifeline) -> Self {
+        Self { authority, _lifeline: lifeline }
     }
 }
 
-impl<P: Proposer> Actor for Controller<P> {
+impl<A: Authority> Actor for Controller<A> {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        let loop_ = control(self.me, self.proposer.clone());
+        let loop_ = control(self.authority.clone());
         context.spawn(loop_.into_actor(self).map(|(), _, context| context.stop()));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use causeway_core::command::{Command, NewPartition};
+    use causeway_core::command::NewPartition;
 
     use super::*;
-    use crate::supervisor::fake_cluster::FakeCluster;
+    use crate::supervisor::fake_cluster::{FakeCluster, Taking};
+    use crate::supervisor::proposer::Proposer;
     use crate::supervisor::testing::{ME, OTHER, Replica, queue};
 
     #[tokio::test(start_paused = true)]
@@ -106,7 +215,7 @@ mod tests {
         let mut replica = Replica::with_partitions(2);
         replica.assign(replica.partition(1), OTHER);
         let cluster = FakeCluster::new(replica);
-        let controlling = tokio::spawn(control(ME, cluster.clone()));
+        let controlling = tokio::spawn(control(cluster.clone()));
         cluster.fail_next(1);
         cluster.change(|replica| {
             let new = |number| NewPartition { source: queue(number), target: queue(number) };
@@ -120,6 +229,57 @@ mod tests {
         let calm = cluster.proposals().len();
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!(cluster.proposals().len(), calm, "nothing is proposed when nothing changes");
+        assert!(!controlling.is_finished());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_loses_partitions_gets_no_lease_until_the_loss_is_certain() {
+        let mut replica = Replica::with_partitions(1);
+        replica.assign(replica.partition(0), OTHER);
+        let cluster = FakeCluster::new(replica);
+        cluster.fail_next(1);
+        let mut unsettled = None;
+        assert!(!look(&cluster, &mut unsettled).await, "the outcome is unknown");
+        assert_eq!(cluster.taking(), [Taking::Begun(vec![OTHER])], "it is not certain yet");
+        cluster.fail_next(1);
+        assert!(!look(&cluster, &mut unsettled).await);
+        assert_eq!(cluster.taking().len(), 1);
+        assert!(look(&cluster, &mut unsettled).await);
+        assert_eq!((unsettled, &cluster.taking()[1..]), (None, &[Taking::Ended][..]));
+        let kinds: Vec<_> = cluster.proposals().into_iter().map(|(_, command)| command).collect();
+        assert!(
+            matches!(
+                &kinds[..],
+                [Command::Assign { node: ME, .. }, Command::RaiseVersion { .. }, Command::RaiseVersion { .. }]
+            ),
+            "a later entry tells that the first was applied: {kinds:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_asked_for_a_lease_meanwhile_keeps_its_partitions() {
+        let mut replica = Replica::with_partitions(1);
+        let id = replica.partition(0);
+        replica.assign(id.clone(), OTHER);
+        let cluster = FakeCluster::new(replica);
+        cluster.revive_when_taken(OTHER);
+        assert!(look(&cluster, &mut None).await);
+        assert!(cluster.proposals().is_empty());
+        assert_eq!(cluster.taking(), [Taking::Begun(vec![OTHER]), Taking::Ended]);
+        assert_eq!(cluster.view().partitions[&id].owner, Some(OTHER));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_does_not_lead_decides_nothing() {
+        let cluster = FakeCluster::new(Replica::with_partitions(3));
+        cluster.change(|replica| replica.add_partitions(3..6));
+        cluster.lead(false);
+        let controlling = tokio::spawn(control(cluster.clone()));
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert!(cluster.proposals().is_empty());
+        cluster.lead(true);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(cluster.proposals().len(), 3, "the next look does");
         assert!(!controlling.is_finished());
     }
 }

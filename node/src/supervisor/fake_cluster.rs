@@ -1,15 +1,20 @@
-//! A cluster of one for the supervisor's tests: the real state machine, no Raft, failures on request.
+//! A cluster for the supervisor's tests: the real state machine, no Raft, failures on request. This node leads; every
+//! other one is down.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use causeway_core::command::Command;
+use causeway_core::ids::NodeId;
 use causeway_core::outcome::Outcome;
+use causeway_core::plan::{Conditions, Liveness, MemberChange, Members};
 use causeway_core::state::State;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::supervisor::authority::Authority;
 use crate::supervisor::proposer::Proposer;
-use crate::supervisor::testing::Replica;
+use crate::supervisor::testing::{ME, Replica};
 
 /// Agrees at once on everything.
 #[derive(Clone)]
@@ -18,17 +23,40 @@ pub(crate) struct FakeCluster {
     view: Arc<watch::Sender<Arc<State>>>,
 }
 
+/// What was said about nodes that lose partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Taking {
+    Begun(Vec<NodeId>),
+    Ended,
+}
+
+/// The only term.
+const TERM: u64 = 1;
+
 struct Inner {
     replica: Replica,
     proposals: Vec<(Instant, Command)>,
     failures: usize,
+    leads: bool,
+    taking: Vec<Taking>,
+    /// It asks for a lease right before its partitions are taken.
+    revives: Option<NodeId>,
+    up: BTreeSet<NodeId>,
 }
 
 impl FakeCluster {
     /// A cluster that agreed on this already.
     pub(crate) fn new(replica: Replica) -> Self {
         let view = Arc::new(watch::Sender::new(Arc::new(replica.state.clone())));
-        let inner = Inner { replica, proposals: Vec::new(), failures: 0 };
+        let inner = Inner {
+            replica,
+            proposals: Vec::new(),
+            failures: 0,
+            leads: true,
+            taking: Vec::new(),
+            revives: None,
+            up: BTreeSet::from([ME]),
+        };
         Self { inner: Arc::new(Mutex::new(inner)), view }
     }
 
@@ -43,6 +71,21 @@ impl FakeCluster {
     /// The next so many proposals are applied, but answered with an error: their outcome is unknown.
     pub(crate) fn fail_next(&self, failures: usize) {
         self.inner.lock().unwrap().failures = failures;
+    }
+
+    /// Whether this node leads from now on.
+    pub(crate) fn lead(&self, leads: bool) {
+        self.inner.lock().unwrap().leads = leads;
+    }
+
+    /// A node asks for a lease at the last moment.
+    pub(crate) fn revive_when_taken(&self, node: NodeId) {
+        self.inner.lock().unwrap().revives = Some(node);
+    }
+
+    /// What was said about nodes that lose partitions.
+    pub(crate) fn taking(&self) -> Vec<Taking> {
+        self.inner.lock().unwrap().taking.clone()
     }
 
     /// Everything that was proposed, with the time.
@@ -72,5 +115,46 @@ impl Proposer for FakeCluster {
 
     fn watch(&self) -> watch::Receiver<Arc<State>> {
         self.view.subscribe()
+    }
+}
+
+impl Authority for FakeCluster {
+    fn conditions(&self) -> Option<(u64, Conditions)> {
+        let inner = self.inner.lock().unwrap();
+        let owners = inner.replica.state.partitions.values().filter_map(|partition| partition.owner);
+        let mut nodes: BTreeMap<_, _> = owners.map(|owner| (owner, Liveness::Down)).collect();
+        nodes.extend(inner.up.iter().map(|node| (*node, Liveness::Up)));
+        inner.leads.then(|| (TERM, Conditions { nodes, bytes_per_second: BTreeMap::new() }))
+    }
+
+    fn begin_taking(&self, term: u64, nodes: Vec<NodeId>) {
+        assert_eq!(term, TERM);
+        let mut inner = self.inner.lock().unwrap();
+        let revived = inner.revives.take();
+        inner.up.extend(revived);
+        inner.taking.push(Taking::Begun(nodes));
+    }
+
+    fn end_taking(&self, term: u64) {
+        assert_eq!(term, TERM);
+        self.inner.lock().unwrap().taking.push(Taking::Ended);
+    }
+
+    async fn propose_in(&self, term: u64, command: Command) -> Result<Outcome, Self::Error> {
+        assert_eq!(term, TERM);
+        self.propose(command).await
+    }
+
+    fn members(&self) -> Option<Members> {
+        let voters = self.view().nodes.keys().copied().collect();
+        self.inner.lock().unwrap().leads.then(|| Members { voters, leader: ME, ..Members::default() })
+    }
+
+    async fn change_member(&self, change: MemberChange) -> Result<(), Self::Error> {
+        panic!("every node is the member that it was asked to be: {change:?}")
+    }
+
+    async fn hand_over(&self) -> Result<(), Self::Error> {
+        panic!("this node is to be a voter")
     }
 }

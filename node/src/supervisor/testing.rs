@@ -84,8 +84,8 @@ impl Replica {
         let Outcome::StreamCreated(stream) = replica.apply(Command::CreateStream { spec: stream() }) else {
             panic!("the stream is created");
         };
-        let new = |number| NewPartition { source: queue(number), target: queue(number) };
-        replica.apply(Command::AddPartitions { stream, partitions: (0..count).map(new).collect() });
+        assert_eq!(stream, replica.stream());
+        replica.add_partitions(0..count);
         for partition in replica.state.partitions.keys().cloned().collect::<Vec<_>>() {
             replica.assign(partition, ME);
         }
@@ -114,6 +114,13 @@ impl Replica {
     pub(crate) fn assign(&mut self, partition: PartitionId, node: NodeId) {
         let epoch = self.state.partitions[&partition].epoch.next();
         self.apply(Command::Assign { partition, node, epoch });
+    }
+
+    /// More source queues are found.
+    pub(crate) fn add_partitions(&mut self, numbers: std::ops::Range<u32>) {
+        let new = |number| NewPartition { source: queue(number), target: queue(number) };
+        let stream = self.stream();
+        self.apply(Command::AddPartitions { stream, partitions: numbers.map(new).collect() });
     }
 
     /// A node's process started.
