@@ -201,7 +201,7 @@ impl Error {
     }
 }
 
-fn code_of(error: &crate::transport::Error) -> ErrorCode {
+pub(crate) fn code_of(error: &crate::transport::Error) -> ErrorCode {
     use crate::transport::Error as Transport;
     match error {
         Transport::Settings { .. } => ErrorCode::InvalidConfiguration,

@@ -26,7 +26,7 @@ use std::time::Duration;
 use causeway_core::command::Command;
 use causeway_core::ids::NodeId;
 use causeway_core::name::Name;
-use causeway_core::node::ProcessId;
+use causeway_core::node::{self, Node, ProcessId};
 use causeway_core::outcome::Outcome;
 use causeway_core::partition::PartitionId;
 use causeway_core::plan::{Conditions, MemberChange, Members};
@@ -46,7 +46,7 @@ use crate::transport::{self, Identity, PeerAddress, PeerStatus, Security, Transp
 use handler::GroupHandler;
 use leadership::Leadership;
 use outbox::WireOutbox;
-pub use rpc::Joined;
+pub use rpc::{Joined, Welcome};
 use rpc::{Answer, Request};
 
 /// What a forwarded question may take longer than at the leader itself.
@@ -66,6 +66,9 @@ pub struct Network {
     pub identity: Identity,
     /// Other nodes to talk to as long as the state names none: what a node that joined was told.
     pub others: Vec<(NodeId, Name, String)>,
+    /// Given along to every node that joins through this one. It goes only where the join token was shown, over the
+    /// same protected connection.
+    pub welcome: Welcome,
     /// How connections behave.
     pub settings: transport::Settings,
 }
@@ -128,14 +131,9 @@ impl Group {
     /// # Errors
     /// [`Error::Transport`].
     pub async fn connect(&self, network: Network) -> Result<SocketAddr, Error> {
-        let Network { listen, security, identity, others, settings } = network;
+        let Network { listen, security, identity, others, welcome, settings } = network;
         let shared = &self.shared;
-        let handler = GroupHandler {
-            handle: shared.handle.downgrade(),
-            me: shared.me,
-            leadership: Arc::clone(&shared.leadership),
-            wire: Arc::clone(&shared.wire),
-        };
+        let handler = GroupHandler { welcome, ..shared.handler() };
         let Some(runtime) = &shared.runtime else { return Err(Error::Stopped) };
         let binding = async move { Transport::bind(settings, security, identity, listen, Arc::new(handler)).await };
         let bound = runtime.spawn(binding).await.map_err(|_| Error::Stopped)?;
@@ -277,12 +275,12 @@ impl Group {
         self.shared.handle.change_member(change).await
     }
 
-    /// See [`Handle::transfer_leader`].
+    /// Has leadership handed over, wherever the leader is: to this voter, or to the one that lacks least.
     ///
     /// # Errors
-    /// Those of [`Handle::transfer_leader`].
-    pub async fn transfer_leader(&self, to: NodeId) -> Result<(), Error> {
-        self.shared.handle.transfer_leader(to).await
+    /// Those of [`Handle::transfer_leader`], and whatever keeps the leader from hearing it.
+    pub async fn transfer_leader(&self, to: Option<NodeId>) -> Result<(), Error> {
+        self.ask_leader_within(Request::HandOver(to), self.shared.handle.proposal_timeout()).await.map(|_| ())
     }
 
     /// See [`Handle::read_barrier`].
@@ -328,8 +326,8 @@ impl Group {
     /// # Errors
     /// Those of [`Handle::stop`].
     pub async fn stop(&self) -> Result<(), Error> {
-        if let Some(successor) = self.successor()
-            && let Err(error) = self.shared.handle.transfer_leader(successor).await
+        if self.status().role == Role::Leader
+            && let Err(error) = self.hand_over().await
         {
             tracing::debug!(%error, "leadership was not handed over; the others elect");
         }
@@ -341,44 +339,28 @@ impl Group {
         self.shared.handle.clone().stop().await
     }
 
-    /// The voter that lacks least and is to stay one, if this node leads and one is there.
-    #[must_use]
-    pub fn successor(&self) -> Option<NodeId> {
-        let (status, view) = (self.status(), self.view());
-        if status.role != Role::Leader {
-            return None;
-        }
-        let stays =
-            |node: &NodeId| view.nodes.get(node).is_some_and(|is| is.role == causeway_core::node::MemberRole::Voter);
-        let voters = status.members.iter().filter(|member| member.is_voter() && member.node != self.shared.me);
-        let reachable = voters.filter(|member| stays(&member.node));
-        let reachable =
-            reachable.filter_map(|member| Some((member.progress.filter(|progress| progress.active)?, member.node)));
-        reachable.max_by_key(|(progress, _)| progress.matched).map(|(_, node)| node)
-    }
-
-    /// Hands over leadership to [`Group::successor`].
+    /// Hands over leadership to the voter that lacks least and is to stay one.
     ///
     /// # Errors
     /// Those of [`Handle::transfer_leader`]; [`Error::NotLeader`] also when no voter is there that could lead.
     pub async fn hand_over(&self) -> Result<(), Error> {
-        let to = self.successor().ok_or_else(|| Error::NotLeader { leader: self.status().leader })?;
+        let status = self.status();
+        let to = successor(&status, &self.view()).ok_or(Error::NotLeader { leader: status.leader })?;
         self.shared.handle.transfer_leader(to).await
     }
 
     async fn ask_leader(&self, request: Request) -> Result<Answer, Error> {
+        self.ask_leader_within(request, self.shared.leadership.terms().length).await
+    }
+
+    async fn ask_leader_within(&self, request: Request, limit: Duration) -> Result<Answer, Error> {
         let shared = &self.shared;
         match shared.handle.status().leader {
             Some(leader) if leader == shared.me => {
-                let handler = GroupHandler {
-                    handle: shared.handle.downgrade(),
-                    me: shared.me,
-                    leadership: Arc::clone(&shared.leadership),
-                    wire: Arc::clone(&shared.wire),
-                };
+                let handler = shared.handler();
                 settled(handler.answer(shared.me, request).await)
             }
-            Some(leader) => self.ask(leader, &request, shared.leadership.terms().length).await,
+            Some(leader) => self.ask(leader, &request, limit).await,
             None => Err(Error::NotLeader { leader: None }),
         }
     }
@@ -392,6 +374,18 @@ impl Group {
     }
 }
 
+impl Shared {
+    fn handler(&self) -> GroupHandler {
+        GroupHandler {
+            handle: self.handle.downgrade(),
+            me: self.me,
+            leadership: Arc::clone(&self.leadership),
+            wire: Arc::clone(&self.wire),
+            welcome: Welcome::default(),
+        }
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
@@ -399,6 +393,15 @@ impl Drop for Shared {
             runtime.shutdown_background();
         }
     }
+}
+
+/// The voter that lacks least of a leader's log, was heard lately, and is to stay one.
+fn successor(status: &RaftStatus, view: &State) -> Option<NodeId> {
+    let stays = |node| view.nodes.get(&node).is_some_and(|is: &Node| is.role == node::MemberRole::Voter);
+    let others = status.members.iter().filter(|member| Some(member.node) != status.leader);
+    let voters = others.filter(|member| member.is_voter() && stays(member.node));
+    let there = voters.filter_map(|member| Some((member.progress.filter(|progress| progress.active)?, member.node)));
+    there.max_by_key(|(progress, _)| progress.matched).map(|(_, node)| node)
 }
 
 fn members(leader: NodeId, status: &RaftStatus) -> Members {

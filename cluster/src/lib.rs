@@ -23,7 +23,7 @@ pub mod transport;
 
 pub use causeway_storage::inspect;
 pub use error::{Error, Fatal};
-pub use group::{Granted, Group, Joined, Network};
+pub use group::{Granted, Group, Joined, Network, Welcome};
 pub use handle::{Handle, start, start_with};
 pub use raft::membership::{ChangeRefusal, MAXIMUM_ENTRIES_BEHIND, MemberChange};
 pub use raft::message::{MessageFault, MessageKind};

@@ -5,7 +5,8 @@
 //! stop:  HTTP -> runs end, sends in flight answered -> last checkpoints -> connections -> Raft and data directory
 //! ```
 //!
-//! Parts: [`Node`]; `assembly` (the order above), `begin` (from a data directory to a member of a cluster),
+//! Parts: [`Node`]; `assembly` (the order above), `begin` (from a data directory to a member of a cluster), [`enroll`]
+//! (how a new data directory becomes that of a cluster with several nodes),
 //! `first_start` (what a new cluster and a started node propose), `tenancy` (the node's lease), `loads` (what the leader
 //! is told), `seams` (the cluster as supervision and the HTTP interface see it), `sampler` (rates, once a second).
 //! A node brings a thread with an actor system of its own, so it can be started from any runtime, several times in one
@@ -13,6 +14,7 @@
 
 mod assembly;
 mod begin;
+pub mod enroll;
 mod first_start;
 mod loads;
 mod sampler;
@@ -34,6 +36,7 @@ use crate::connect::Instances;
 use crate::status::StatusBoard;
 use crate::supervisor::lifeline::Lifeline;
 use crate::telemetry::RateHistory;
+use crate::secrets::SecretStore;
 use crate::{admin, secrets};
 
 use assembly::Assembly;
@@ -79,6 +82,20 @@ pub enum Error {
         "this node's cluster has other nodes, and its configuration does not say how to reach them: set cluster.listen"
     )]
     Deserted,
+    /// A node without other nodes needs no more than to be run.
+    #[error("cluster.listen is not set: a node that is alone founds its cluster when it is run")]
+    Alone,
+    /// The data directory is not a new one.
+    #[error("{} is in use already: {what}", directory.display())]
+    InUse {
+        /// The data directory of the configuration.
+        directory: PathBuf,
+        /// By whom.
+        what: String,
+    },
+    /// The cluster did not let the node in; nothing was changed on its disk.
+    #[error(transparent)]
+    NotJoined(#[from] causeway_cluster::group::join::JoinError),
     /// The certificates for connections to other nodes.
     #[error(transparent)]
     Certificates(#[from] causeway_cluster::transport::TlsFileError),
@@ -107,7 +124,9 @@ impl Error {
             Self::Secrets(error) => error.code(),
             Self::Http(error) => error.code(),
             Self::NoData { .. } | Self::NoCluster { .. } => ErrorCode::DataDirectory,
-            Self::Deserted => ErrorCode::InvalidConfiguration,
+            Self::InUse { .. } => ErrorCode::DataDirectory,
+            Self::NotJoined(error) => error.code(),
+            Self::Deserted | Self::Alone => ErrorCode::InvalidConfiguration,
             Self::Certificates(_) => ErrorCode::InvalidConfiguration,
             Self::Refused { .. } | Self::PartEnded { .. } | Self::System { .. } => ErrorCode::Internal,
         }
@@ -232,16 +251,18 @@ pub async fn replace_token(config: &NodeConfig) -> Result<Zeroizing<String>, Err
     }
     let mut config = config.clone();
     let begun = begin::begin(&mut config).await?;
-    let (ending, _ended) = watch::channel(None);
-    let connected = begun.connect(&config, Lifeline::new("reading of certificates", &ending)).await;
-    let token = match connected {
-        Ok(()) => first_start::put_token(&begun.group).await,
-        Err(error) => Err(error),
-    };
+    let token = with_others(&begun, &config).await;
     let stopped = begun.group.stop().await;
     let token = token?;
     stopped?;
     Ok(token)
+}
+
+async fn with_others(begun: &begin::Begun, config: &NodeConfig) -> Result<Zeroizing<String>, Error> {
+    let secrets = SecretStore::open(&config.node.data_directory)?;
+    let (ending, _ended) = watch::channel(None);
+    begun.connect(config, &secrets, Lifeline::new("reading of certificates", &ending)).await?;
+    first_start::put_token(&begun.group).await
 }
 
 /// The life of a node, on its own thread.

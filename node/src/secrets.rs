@@ -1,7 +1,8 @@
 //! Secrets: where they are found, and how the node keeps the ones that it was given.
 //!
 //! A secret is an environment variable or a file of the node's machine, or it was handed to the API and sealed:
-//! encrypted and authenticated with a key that never leaves the data directory ([`key_file`], [`sealed`]). What is
+//! encrypted and authenticated with a key of the cluster, which each of its nodes keeps in its data directory
+//! ([`key_file`], [`sealed`]). What is
 //! agreed, stored, logged and answered is always a [`SecretReference`].
 //! Never puts a secret into a message, a log line or `Debug`, and keeps it only in memory that is overwritten on drop.
 
@@ -60,8 +61,8 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         what: String,
     },
-    /// The sealed bytes were not sealed with this node's key, or were changed since. Register the secret again.
-    #[error("the sealed secret cannot be opened with this node's key: {what}; give the secret again")]
+    /// The sealed bytes were not sealed with the cluster's key, or were changed since. Register the secret again.
+    #[error("the sealed secret cannot be opened with the cluster's key: {what}; give the secret again")]
     Sealed {
         /// What is wrong with it.
         what: &'static str,
@@ -114,7 +115,26 @@ impl SecretStore {
         Ok(Self { key: key_file::draw()? })
     }
 
-    /// Seals a secret, so that only this node's key opens it.
+    /// The sealing key, for a node that joins: what one node of a cluster seals, all of them have to open.
+    #[must_use]
+    pub fn shared_key(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.key.to_vec())
+    }
+
+    /// Keeps the sealing key of the cluster in a new data directory.
+    ///
+    /// # Errors
+    /// [`Error::KeyFile`] when it cannot be written, is no key, or another one is there.
+    pub fn adopt(data_directory: &Path, shared: &[u8]) -> Result<(), Error> {
+        let path = data_directory.join(KEY_FILE);
+        let Ok(key) = <[u8; 32]>::try_from(shared) else {
+            let what = format!("the cluster gave {} bytes instead of 32", shared.len());
+            return Err(Error::KeyFile { path, what });
+        };
+        key_file::adopt(&path, &Zeroizing::new(key))
+    }
+
+    /// Seals a secret, so that only the cluster's key opens it.
     ///
     /// # Errors
     /// [`Error::Unfit`] when it is empty or too long, [`Error::Random`].

@@ -8,8 +8,8 @@ use causeway_core::node::{NodeSpec, ProcessId};
 use causeway_core::outcome::Outcome;
 
 use super::leadership::Leadership;
-use super::rpc::{Answer, Failure, Joined, Request};
-use super::{FORWARDING, Wire, from_transport};
+use super::rpc::{Answer, Failure, Joined, Request, Welcome};
+use super::{FORWARDING, Wire, from_transport, successor};
 use crate::error::Error;
 use crate::handle::{Handle, WeakHandle};
 use crate::liveness;
@@ -21,6 +21,8 @@ pub(super) struct GroupHandler {
     pub(super) me: NodeId,
     pub(super) leadership: Arc<Leadership>,
     pub(super) wire: Arc<OnceLock<Wire>>,
+    /// For nodes that join.
+    pub(super) welcome: Welcome,
 }
 
 impl GroupHandler {
@@ -49,6 +51,13 @@ impl GroupHandler {
                 Ok(Answer::Done)
             }
             Request::Join { token, spec } => self.join(&handle, token, spec).await,
+            Request::HandOver(to) => {
+                let view = handle.view();
+                let to = to.or_else(|| successor(&handle.status(), &view));
+                let to = to.ok_or_else(|| Error::NotLeader { leader: handle.status().leader })?;
+                handle.transfer_leader(to).await?;
+                Ok(Answer::Done)
+            }
         }
     }
 
@@ -96,7 +105,7 @@ impl GroupHandler {
         };
         let others = view.nodes.iter().filter(|(id, _)| **id != node);
         let others = others.filter_map(|(id, is)| Some((*id, is.name.clone(), is.address.clone()?))).collect();
-        Ok(Answer::Joined(Joined { cluster, node, others }))
+        Ok(Answer::Joined(Joined { cluster, node, others, welcome: self.welcome.clone() }))
     }
 
     async fn forward(&self, handle: &Handle, leader: NodeId, command: Command) -> Result<(Outcome, u64), Error> {

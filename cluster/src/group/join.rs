@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use causeway_core::command::CURRENT_VERSION;
+use causeway_core::error_code::ErrorCode;
 use causeway_core::ids::NodeId;
 use causeway_core::name::Name;
 use causeway_core::node::NodeSpec;
@@ -14,7 +15,7 @@ use causeway_core::outcome::Refusal;
 use causeway_storage::db::{self, DEFAULT_CACHE_BYTES, Db, Identity};
 
 use super::rpc::{Answer, Joined, Request};
-use crate::error::{Error, Fatal};
+use crate::error::{Error, Fatal, code_of};
 use crate::raft::settings::Start;
 use crate::transport::{self, Caller, Security};
 
@@ -35,6 +36,18 @@ pub enum JoinError {
     /// The cluster could not decide now.
     #[error(transparent)]
     Cluster(#[from] Error),
+}
+
+impl JoinError {
+    /// The stable code that operators see.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::NoAnswer { error, .. } => code_of(error),
+            Self::Refused(refusal) => refusal.code(),
+            Self::Cluster(error) => error.code(),
+        }
+    }
 }
 
 /// Shows a token to a member at `address` (`host:port`).
@@ -79,6 +92,15 @@ pub fn prepare(directory: &Path, joined: &Joined) -> Result<(), Error> {
         db.bind_cluster(joined.cluster)
     });
     prepared.map_err(|error| Fatal::Storage(error).into())
+}
+
+/// Makes an empty directory that of a node which founds a cluster at its first start.
+///
+/// # Errors
+/// [`Error::Fatal`] with the reason of the disk, or when the directory is another node's.
+pub fn found(directory: &Path, node: NodeId) -> Result<(), Error> {
+    let settings = db::Settings { directory: directory.into(), node, cache_bytes: DEFAULT_CACHE_BYTES };
+    Db::open(&settings).map(drop).map_err(|error| Fatal::Storage(error).into())
 }
 
 /// The other nodes that a node was told of when it joined. Opens the data directory for a moment.

@@ -3,6 +3,7 @@
 //! The order of the variants is part of the form; new ones are added at the end. Two nodes whose builds differ talk as
 //! long as the transport's protocol is the same.
 
+use std::fmt;
 use std::time::Duration;
 
 use causeway_core::codec;
@@ -13,6 +14,7 @@ use causeway_core::node::{NodeSpec, ProcessId};
 use causeway_core::outcome::{Outcome, Refusal};
 use causeway_core::partition::PartitionId;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize as _;
 
 use crate::error::Error;
 
@@ -41,6 +43,8 @@ pub(crate) enum Request {
         /// What the node says of itself.
         spec: NodeSpec,
     },
+    /// Hand over leadership to this voter, or to the one that lacks least; for the leader.
+    HandOver(Option<NodeId>),
 }
 
 /// What a node answers.
@@ -79,6 +83,25 @@ pub struct Joined {
     pub node: NodeId,
     /// The other nodes: id, name and address.
     pub others: Vec<(NodeId, Name, String)>,
+    /// What the member that let it in gives along; see [`super::Network::welcome`].
+    pub welcome: Welcome,
+}
+
+/// Bytes that every node of the cluster has to share and that nobody else may see. Their meaning is the node's.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Welcome(pub Vec<u8>);
+
+impl Drop for Welcome {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for Welcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Welcome(***)")
+    }
 }
 
 /// Why a node did not do what it was asked. The same cases as those of [`Error`] that travel.

@@ -49,6 +49,7 @@ async fn run(directory: &std::path::Path, text: &str, address: SocketAddr, proce
         security: Security::Plain,
         identity,
         others,
+        welcome: Welcome(b"shared".to_vec()),
         settings: transport::Settings::default(),
     };
     group.connect(network).await.unwrap();
@@ -132,6 +133,10 @@ async fn three_nodes_join_agree_at_any_of_them_and_go_on_without_their_leader() 
     one.group.end_taking(term);
     three.group.lease().await.unwrap();
 
+    two.group.transfer_leader(Some(three.group.me())).await.unwrap();
+    assert_eq!(three.group.status().role, Role::Leader, "asked for at a follower");
+    one.group.transfer_leader(Some(one.group.me())).await.unwrap();
+
     one.group.stop().await.unwrap();
     agreed(&two.group, token(8)).await;
     agreed(&three.group, token(9)).await;
@@ -167,6 +172,8 @@ async fn a_wrong_token_a_taken_name_and_a_stranger_are_told_why() {
     assert!(taken.to_string().contains("called one already"), "{taken}");
     let first = ask(2, "two").await.unwrap();
     assert_eq!(ask(2, "two").await.unwrap(), first, "the answer may have been lost");
+    assert_eq!(first.welcome, Welcome(b"shared".to_vec()));
+    assert!(!format!("{first:?}").contains("115"), "it is secret");
     let nobody = join::ask(&free_address().to_string(), [2; 32], spec("two", at), Security::Plain, PATIENCE).await;
     assert!(matches!(nobody, Err(join::JoinError::NoAnswer { .. })));
 
@@ -190,7 +197,7 @@ async fn a_wrong_token_a_taken_name_and_a_stranger_are_told_why() {
 async fn a_directory_says_how_its_node_begins() {
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(join::look(directory.path()).unwrap(), Beginning::Empty);
-    let told = Joined { cluster: ClusterId(9), node: NodeId(4), others: vec![(NodeId(1), name("one"), "h:1".into())] };
+    let told = Joined { cluster: ClusterId(9), node: NodeId(4), others: vec![(NodeId(1), name("one"), "h:1".into())], welcome: Welcome::default() };
     join::prepare(directory.path(), &told).unwrap();
     join::prepare(directory.path(), &told).unwrap();
     let Beginning::Node { identity, start } = join::look(directory.path()).unwrap() else { panic!("unused") };

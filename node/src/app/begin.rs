@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use causeway_cluster::group::join::{self, Beginning};
 use causeway_cluster::transport::{self, Identity, Security, Tls, TlsFiles};
-use causeway_cluster::{Group, Network, Settings};
+use causeway_cluster::{Group, Network, Settings, Welcome};
 use causeway_core::command::CURRENT_VERSION;
 use causeway_core::ids::{ClusterId, NodeId};
 use causeway_core::name::Name;
@@ -19,6 +19,7 @@ use causeway_core::node::ProcessId;
 
 use crate::app::{Error, random};
 use crate::config::{ClusterSection, NodeConfig};
+use crate::secrets::SecretStore;
 use crate::supervisor::lifeline::Lifeline;
 
 /// Between two looks at the certificate files.
@@ -76,12 +77,19 @@ pub(super) fn decides_alone(group: &Group) -> bool {
 impl Begun {
     /// Listens to other nodes and talks to them, where the configuration says how. The cluster has its identifier by
     /// now, or the data directory names it.
-    pub(super) async fn connect(&self, config: &NodeConfig, lifeline: Lifeline) -> Result<(), Error> {
+    pub(super) async fn connect(
+        &self,
+        config: &NodeConfig,
+        secrets: &SecretStore,
+        lifeline: Lifeline,
+    ) -> Result<(), Error> {
         let Some(section) = &config.cluster else { return Ok(()) };
         let security = security(section, config)?;
         let (identity, others) = (self.identity(config), self.others.clone());
         let settings = transport::Settings::default();
-        let network = Network { listen: section.listen, security: security.clone(), identity, others, settings };
+        let welcome = Welcome(secrets.shared_key().to_vec());
+        let listen = section.listen;
+        let network = Network { listen, security: security.clone(), identity, others, welcome, settings };
         let address = self.group.connect(network).await?;
         tracing::info!(%address, "other nodes are listened to");
         if let Security::Tls(tls) = security {

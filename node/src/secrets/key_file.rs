@@ -23,9 +23,20 @@ pub(super) fn open_or_create(path: &Path) -> Result<Key, Error> {
     match read(path)? {
         Some(key) => Ok(key),
         None => {
-            create(path)?;
+            create(path, &draw()?)?;
             read(path)?.ok_or_else(|| unusable(path, "it vanished while the node was starting"))
         }
+    }
+}
+
+/// Makes the file with this key, where there is none; one that holds another key is reported.
+pub(super) fn adopt(path: &Path, key: &Key) -> Result<(), Error> {
+    if read(path)?.is_none() {
+        create(path, key)?;
+    }
+    match read(path)? {
+        Some(found) if found == *key => Ok(()),
+        _ => Err(unusable(path, "it holds another key than the cluster's; the data directory is not a new one")),
     }
 }
 
@@ -62,15 +73,14 @@ pub(super) fn draw() -> Result<Key, Error> {
 }
 
 /// Writes a new key under another name, makes it durable, and links it to its own name, which fails if that exists.
-fn create(path: &Path) -> Result<(), Error> {
-    let key = draw()?;
+fn create(path: &Path, key: &Key) -> Result<(), Error> {
     let unfinished = path.with_extension(format!("key.{}.unfinished", std::process::id()));
     // Left behind by a crash of a process that had the same number; nobody else writes in a locked data directory.
     match fs::remove_file(&unfinished) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(path, "cannot be made", &error)),
         _ => {}
     }
-    let written = write(&unfinished, &key).and_then(|()| match fs::hard_link(&unfinished, path) {
+    let written = write(&unfinished, key).and_then(|()| match fs::hard_link(&unfinished, path) {
         // Another process was quicker; its key is the one.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         other => other,
