@@ -46,8 +46,8 @@ use crate::transport::{self, Identity, PeerAddress, PeerStatus, Security, Transp
 use handler::GroupHandler;
 use leadership::Leadership;
 use outbox::WireOutbox;
-pub use rpc::{Joined, Welcome};
 use rpc::{Answer, Request};
+pub use rpc::{Joined, Welcome};
 
 /// What a forwarded question may take longer than at the leader itself.
 const FORWARDING: Duration = Duration::from_secs(1);

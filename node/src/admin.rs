@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`model`] (the JSON), [`seam`] (what is needed of the rest of the node), [`server`] (addresses,
 //! limits and routes), [`guard`] and [`auth`] (who may ask), [`answer`] and [`body`] (how every request is read and
-//! every failure answered), the resources [`instances`], [`streams`], [`partitions`] and [`status`], what is behind
+//! every failure answered), the resources [`instances`], [`streams`], [`partitions`], [`nodes`] and [`status`], what is behind
 //! them ([`probe`], [`broker_probe`], [`copy_plan`], [`validate`], [`decision`], [`survey`], [`history`]), and what is
 //! open to everybody: [`page`] and [`error_pages`].
 //!
@@ -21,6 +21,7 @@ pub mod history;
 pub mod instances;
 pub mod lockout;
 pub mod model;
+pub mod nodes;
 pub mod page;
 pub mod partitions;
 pub mod probe;

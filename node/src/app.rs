@@ -33,10 +33,9 @@ use zeroize::Zeroizing;
 
 use crate::config::NodeConfig;
 use crate::connect::Instances;
-use crate::status::StatusBoard;
-use crate::supervisor::lifeline::Lifeline;
-use crate::telemetry::RateHistory;
 use crate::secrets::SecretStore;
+use crate::status::StatusBoard;
+use crate::telemetry::RateHistory;
 use crate::{admin, secrets};
 
 use assembly::Assembly;
@@ -261,7 +260,7 @@ pub async fn replace_token(config: &NodeConfig) -> Result<Zeroizing<String>, Err
 async fn with_others(begun: &begin::Begun, config: &NodeConfig) -> Result<Zeroizing<String>, Error> {
     let secrets = SecretStore::open(&config.node.data_directory)?;
     let (ending, _ended) = watch::channel(None);
-    begun.connect(config, &secrets, Lifeline::new("reading of certificates", &ending)).await?;
+    begun.connect(config, &secrets, &ending).await?;
     first_start::put_token(&begun.group).await
 }
 

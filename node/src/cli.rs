@@ -1,12 +1,14 @@
 //! The `causeway` command: runs a node, checks a configuration, and drives a node through its HTTP API.
 //!
 //! Parts: [`args`] and [`parse`] (what can be typed), [`http`] (asks a node), [`instance`], [`stream`], [`partition`],
-//! [`status`] (nouns), [`watch`] and [`wait`] (what goes on), [`run`] and [`check`] (a node itself), [`explain`] (error
+//! [`cluster`], [`status`] (nouns), [`watch`] and [`wait`] (what goes on), [`run`], [`enroll`] and [`check`] (a node itself), [`explain`] (error
 //! codes), [`table`] and [`human`] (how it looks), [`exit`] (how it ends).
 //! Never shows a secret, and never takes one from the command line.
 
 pub mod args;
 pub mod check;
+pub mod cluster;
+pub mod enroll;
 pub mod exit;
 pub mod explain;
 pub mod http;
@@ -37,7 +39,9 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::admin::model::VersionAnswer;
-use crate::cli::args::{Arguments, Command, ConfigCommand, Format, PartitionCommand, Shared, TokenCommand};
+use crate::cli::args::{
+    Arguments, ClusterCommand, Command, ConfigCommand, Format, PartitionCommand, Shared, TokenCommand,
+};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::http::Api;
 use crate::cli::screen::Screen;
@@ -83,6 +87,10 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>, mut screen: Screen
         }
         Command::Inspect { directory } => inspect(&directory, shared.output, &mut screen),
         Command::Explain { code } => explain::explain(code.as_deref(), shared.output, &mut screen),
+        Command::Cluster(ClusterCommand::Init { config }) => enroll::init(config.as_deref(), &mut screen),
+        Command::Cluster(ClusterCommand::Join { at, join_token_file, config }) => {
+            enroll::join(&at, join_token_file.as_deref(), config.as_deref(), &mut screen)
+        }
         Command::Token(TokenCommand::Reset { config }) => token::reset(config.as_deref(), &mut screen),
         command => ask(command, &shared, screen),
     }
@@ -96,6 +104,7 @@ fn ask(command: Command, shared: &Shared, mut screen: Screen) -> Exit {
     };
     let mut session = Session { api, format, screen };
     let done = match command {
+        Command::Cluster(command) => cluster::execute(&mut session, command),
         Command::Instance(command) => instance::execute(&mut session, command),
         Command::Stream(command) => stream::execute(&mut session, command),
         Command::Partition(PartitionCommand::List { stream }) => partition::list(&mut session, &stream),
@@ -124,9 +133,14 @@ pub fn connect(shared: &Shared) -> Result<Api, Failure> {
 const MAXIMUM_TOKEN_BYTES: u64 = 4 * 1024;
 
 fn token(file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Failure> {
+    token_in(TOKEN_VARIABLE, file)
+}
+
+/// A token out of a file, or else out of a variable.
+fn token_in(variable: &str, file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Failure> {
     use std::io::Read;
     let text = match file {
-        None => Zeroizing::new(std::env::var(TOKEN_VARIABLE).unwrap_or_default()),
+        None => Zeroizing::new(std::env::var(variable).unwrap_or_default()),
         Some(path) => {
             let limit = usize::try_from(MAXIMUM_TOKEN_BYTES).unwrap_or(usize::MAX);
             let mut text = Zeroizing::new(String::with_capacity(limit));

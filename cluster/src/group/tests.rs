@@ -197,7 +197,12 @@ async fn a_wrong_token_a_taken_name_and_a_stranger_are_told_why() {
 async fn a_directory_says_how_its_node_begins() {
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(join::look(directory.path()).unwrap(), Beginning::Empty);
-    let told = Joined { cluster: ClusterId(9), node: NodeId(4), others: vec![(NodeId(1), name("one"), "h:1".into())], welcome: Welcome::default() };
+    let told = Joined {
+        cluster: ClusterId(9),
+        node: NodeId(4),
+        others: vec![(NodeId(1), name("one"), "h:1".into())],
+        welcome: Welcome::default(),
+    };
     join::prepare(directory.path(), &told).unwrap();
     join::prepare(directory.path(), &told).unwrap();
     let Beginning::Node { identity, start } = join::look(directory.path()).unwrap() else { panic!("unused") };

@@ -1,6 +1,6 @@
 //! The JSON of the HTTP API: every request and every answer, shared by the server, the CLI and the tests.
 //!
-//! One resource a file: [`error`], [`instance`], [`stream`], [`partition`], [`status`], and [`change`] for what several
+//! One resource a file: [`error`], [`instance`], [`stream`], [`node`], [`partition`], [`status`], and [`change`] for what several
 //! of them share. Times are milliseconds since 1970-01-01T00:00:00Z, durations end in `_seconds`, sizes in `_bytes`,
 //! counts name what they count. What is not known is `null`, never zero. Requests refuse unknown fields, so that a
 //! misspelt option is never ignored; answers may gain fields.
@@ -10,6 +10,7 @@
 pub mod change;
 pub mod error;
 pub mod instance;
+pub mod node;
 pub mod partition;
 pub mod status;
 pub mod stream;
@@ -19,6 +20,7 @@ pub use error::{ErrorAnswer, ErrorBody};
 pub use instance::{
     CreateInstance, Finding, FindingKind, InstanceTest, InstanceView, SecretInput, SecretText, Verdict,
 };
+pub use node::{IssueJoinToken, JoinTokenAnswer, NodeView, TransferLeader};
 pub use partition::{PartitionView, ResolveAnswer, ResolveRequest};
 pub use status::{ConditionView, StatusAnswer, StreamStatus};
 pub use stream::{CreateStream, StreamPlan, StreamView};

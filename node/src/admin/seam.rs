@@ -8,6 +8,7 @@ use std::time::Duration;
 use causeway_core::command::Command;
 use causeway_core::ids::{NodeId, Timestamp};
 use causeway_core::name::Name;
+use causeway_core::node::MemberRole;
 use causeway_core::outcome::Outcome;
 use causeway_core::state::State;
 use futures::future::BoxFuture;
@@ -31,6 +32,35 @@ pub trait Cluster: Send + Sync {
 
     /// What this node knows of the Raft group; `nodes` is filled in by the caller from the state.
     fn raft(&self) -> RaftStatus;
+
+    /// What this node knows of each member.
+    fn members(&self) -> Vec<Member>;
+
+    /// Has leadership handed over, to this voter or to the one that lacks least; nothing else is changed by it.
+    fn transfer_leader(&self, to: Option<NodeId>) -> BoxFuture<'static, Result<(), ProposeError>>;
+}
+
+/// What this node knows of a member beyond the agreed state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The node.
+    pub node: NodeId,
+    /// What it is in the Raft group; none where it is no member.
+    pub role: Option<MemberRole>,
+    /// `up`, `silent` or `down`; only the leader knows.
+    pub liveness: Option<String>,
+    /// Log entries that it lacks; only the leader knows.
+    pub behind_entries: Option<u64>,
+    /// `connected`, or why this node does not reach it; none for this node itself.
+    pub connection: Option<String>,
+}
+
+impl Member {
+    /// Nothing is known.
+    #[must_use]
+    pub fn unknown(node: NodeId) -> Self {
+        Self { node, role: None, liveness: None, behind_entries: None, connection: None }
+    }
 }
 
 /// Why there is no outcome of a command.

@@ -8,6 +8,7 @@ use causeway_core::command::{CURRENT_VERSION, Command, Envelope, NewPartition};
 use causeway_core::ids::{Epoch, Incarnation, InstanceIdentity, NodeId, RuleVersion, StreamId, Timestamp};
 use causeway_core::instance::InstanceSpec;
 use causeway_core::name::Name;
+use causeway_core::node::MemberRole;
 use causeway_core::outcome::Outcome;
 use causeway_core::partition::{Partition, PartitionId, QueueId};
 use causeway_core::state::State;
@@ -20,7 +21,7 @@ use tokio::sync::watch;
 use super::auth::token_hash;
 use super::model::status::RaftStatus;
 use super::model::stream::CreateStream;
-use super::seam::{AdminContext, Cluster, NodeIdentity, ProposeError};
+use super::seam::{AdminContext, Cluster, Member, NodeIdentity, ProposeError};
 use super::validate;
 use crate::config::NodeConfig;
 use crate::connect::Instances;
@@ -154,6 +155,15 @@ impl Cluster for FakeCluster {
 
     fn raft(&self) -> RaftStatus {
         RaftStatus { role: "leader".to_owned(), leader: Some(NodeId(1)), term: 1, applied_index: 8, nodes: 0 }
+    }
+
+    fn members(&self) -> Vec<Member> {
+        vec![Member { role: Some(MemberRole::Voter), ..Member::unknown(NodeId(1)) }]
+    }
+
+    fn transfer_leader(&self, _: Option<NodeId>) -> BoxFuture<'static, Result<(), ProposeError>> {
+        let why = "nobody else can lead".to_owned();
+        std::future::ready(Err(ProposeError { why, leader: None, outcome_is_unknown: false })).boxed()
     }
 }
 

@@ -97,7 +97,7 @@ impl Assembly {
         if alone {
             first_start::found(&cluster).await?;
         }
-        begun.connect(&config, &secrets, Lifeline::new("reading of certificates", &ending)).await?;
+        begun.connect(&config, &secrets, &ending).await?;
         if alone {
             first_start::introduce(&cluster, process, &config, Some(first_start::PATIENCE)).await?;
         }

@@ -16,6 +16,7 @@ use causeway_core::command::CURRENT_VERSION;
 use causeway_core::ids::{ClusterId, NodeId};
 use causeway_core::name::Name;
 use causeway_core::node::ProcessId;
+use tokio::sync::watch;
 
 use crate::app::{Error, random};
 use crate::config::{ClusterSection, NodeConfig};
@@ -81,7 +82,7 @@ impl Begun {
         &self,
         config: &NodeConfig,
         secrets: &SecretStore,
-        lifeline: Lifeline,
+        ending: &watch::Sender<Option<&'static str>>,
     ) -> Result<(), Error> {
         let Some(section) = &config.cluster else { return Ok(()) };
         let security = security(section, config)?;
@@ -93,7 +94,7 @@ impl Begun {
         let address = self.group.connect(network).await?;
         tracing::info!(%address, "other nodes are listened to");
         if let Security::Tls(tls) = security {
-            tokio::spawn(keep_certificates(tls, lifeline));
+            tokio::spawn(keep_certificates(tls, Lifeline::new("reading of certificates", ending)));
         }
         Ok(())
     }

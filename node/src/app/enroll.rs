@@ -11,8 +11,8 @@ use causeway_core::ids::{ClusterId, NodeId};
 use causeway_core::node::NodeSpec;
 
 use crate::admin::auth::token_hash;
-use crate::app::begin::security;
 use crate::app::Error;
+use crate::app::begin::security;
 use crate::config::NodeConfig;
 use crate::secrets::SecretStore;
 

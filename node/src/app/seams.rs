@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use causeway_cluster::{Error, Group, Role};
+use causeway_cluster::transport::{LinkState, PeerStatus};
+use causeway_cluster::{Error, Group, MemberStatus, Role};
 use causeway_core::command::Command;
 use causeway_core::ids::NodeId;
+use causeway_core::node::MemberRole;
 use causeway_core::outcome::Outcome;
-use causeway_core::plan::{Conditions, MemberChange, Members};
+use causeway_core::plan::{Conditions, Liveness, MemberChange, Members};
 use causeway_core::state::State;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::admin::model::status::RaftStatus;
-use crate::admin::seam::{Cluster, ProposeError};
+use crate::admin::seam::{Cluster, Member, ProposeError};
 use crate::supervisor::authority::Authority;
 use crate::supervisor::proposer::Proposer;
 
@@ -70,14 +72,25 @@ impl Cluster for Group {
 
     fn propose(&self, command: Command) -> BoxFuture<'static, Result<Outcome, ProposeError>> {
         let cluster = self.clone();
-        async move {
-            Group::propose(&cluster, command).await.map_err(|error| ProposeError {
-                outcome_is_unknown: error.outcome_is_unknown(),
-                leader: if let Error::NotLeader { leader } = &error { *leader } else { None },
-                why: error.to_string(),
-            })
-        }
-        .boxed()
+        async move { Group::propose(&cluster, command).await.map_err(|error| not_done(&error)) }.boxed()
+    }
+
+    fn members(&self) -> Vec<Member> {
+        let (status, peers, conditions) = (self.status(), self.peers(), Group::conditions(self));
+        let known = |node| conditions.as_ref().and_then(|(_, conditions)| conditions.nodes.get(&node)).copied();
+        let seen = |member: &MemberStatus| Member {
+            node: member.node,
+            role: Some(if member.is_voter() { MemberRole::Voter } else { MemberRole::Learner }),
+            liveness: known(member.node).map(liveness),
+            behind_entries: member.progress.map(|progress| status.last_index.saturating_sub(progress.matched)),
+            connection: peers.get(&member.node).map(connection),
+        };
+        status.members.iter().map(seen).collect()
+    }
+
+    fn transfer_leader(&self, to: Option<NodeId>) -> BoxFuture<'static, Result<(), ProposeError>> {
+        let cluster = self.clone();
+        async move { Group::transfer_leader(&cluster, to).await.map_err(|error| not_done(&error)) }.boxed()
     }
 
     fn raft(&self) -> RaftStatus {
@@ -94,5 +107,31 @@ impl Cluster for Group {
             applied_index: status.applied,
             nodes: Group::view(self).nodes.len(),
         }
+    }
+}
+
+fn not_done(error: &Error) -> ProposeError {
+    ProposeError {
+        outcome_is_unknown: error.outcome_is_unknown(),
+        leader: if let Error::NotLeader { leader } = error { *leader } else { None },
+        why: error.to_string(),
+    }
+}
+
+fn liveness(liveness: Liveness) -> String {
+    let word = match liveness {
+        Liveness::Up => "up",
+        Liveness::Silent => "silent",
+        Liveness::Down => "down",
+    };
+    word.to_owned()
+}
+
+fn connection(peer: &PeerStatus) -> String {
+    match &peer.state {
+        LinkState::Connecting => "connecting".to_owned(),
+        LinkState::Connected { .. } => "connected".to_owned(),
+        LinkState::Refused(refusal) => format!("refused: {refusal}"),
+        LinkState::Disconnected(error) => format!("disconnected: {error}"),
     }
 }

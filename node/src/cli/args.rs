@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub mod cluster;
+
+pub use cluster::{ClusterCommand, NodeChange};
+
 use crate::cli::parse;
 use crate::cli::parse::{EndpointText, PartitionText, SecretArgument, StartArgument};
 
@@ -86,6 +90,9 @@ pub enum Command {
     /// Partitions: one source queue of a stream each
     #[command(subcommand)]
     Partition(PartitionCommand),
+    /// The nodes of a cluster: who founds it, who joins, who leads, who goes
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// What every stream does now
     Status {
         /// Draw anew each second until Ctrl-C

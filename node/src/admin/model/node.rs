@@ -1,0 +1,88 @@
+//! Nodes of the cluster, and what is asked of the cluster itself.
+
+use causeway_core::ids::{NodeId, Timestamp};
+use causeway_core::name::Name;
+use causeway_core::node::MemberRole;
+use serde::{Deserialize, Serialize};
+
+/// A node, as the node that answers knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its number, never used again.
+    pub id: NodeId,
+    /// Its name.
+    pub name: Name,
+    /// Its region label.
+    pub region: Name,
+    /// Where other nodes reach it; none for a node that is alone.
+    pub address: Option<String>,
+    /// What it is asked to be.
+    pub role: MemberRole,
+    /// What it is in the Raft group now; none where it is no member yet.
+    pub member: Option<MemberRole>,
+    /// Whether it leads.
+    pub leader: bool,
+    /// Whether it is the node that answers.
+    pub answers: bool,
+    /// `up`, `silent` (it may still hold a lease) or `down`; only the leader knows.
+    pub liveness: Option<String>,
+    /// Log entries that it lacks; only the leader knows.
+    pub behind_entries: Option<u64>,
+    /// How the node that answers reaches it: `connected`, or why not. None for that node itself.
+    pub connection: Option<String>,
+    /// Whether its partitions are to go elsewhere.
+    pub draining: bool,
+    /// Partitions that it runs.
+    pub partitions: usize,
+    /// Partitions among them that are on their way to another node.
+    pub leaving_partitions: usize,
+    /// The newest version of the command set that its build knows.
+    pub command_version: u16,
+    /// How often its process has started.
+    pub starts: u64,
+    /// When it started last; when it was let in before its first start.
+    pub started_at: Timestamp,
+}
+
+/// Body of `POST /v1/cluster/join-tokens`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssueJoinToken {
+    /// What the node that shows it shall be; a voter when left out.
+    #[serde(default)]
+    pub role: MemberRole,
+    /// How long it is good for, 60 to 604,800; an hour when left out.
+    #[serde(default = "an_hour")]
+    pub valid_seconds: u64,
+}
+
+fn an_hour() -> u64 {
+    3_600
+}
+
+/// A join token, shown once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinTokenAnswer {
+    /// The token. It is kept nowhere.
+    pub token: String,
+    /// What the node that shows it will be.
+    pub role: MemberRole,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Where members listen for it: any of them will do.
+    pub members: Vec<String>,
+}
+
+impl std::fmt::Debug for JoinTokenAnswer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("JoinTokenAnswer").field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// Body of `POST /v1/cluster/leader`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TransferLeader {
+    /// Who shall lead; the voter that lacks least when left out.
+    pub to: Option<Name>,
+}

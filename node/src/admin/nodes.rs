@@ -1,0 +1,275 @@
+//! `/v1/nodes` and `/v1/cluster`: who takes part, who shall, and who leads.
+
+use std::collections::BTreeMap;
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse, web};
+use causeway_core::command::Command;
+use causeway_core::error_code::ErrorCode;
+use causeway_core::ids::{NodeId, Timestamp};
+use causeway_core::node::{JoinToken, MemberRole, Node};
+use causeway_core::state::State;
+
+use super::answer::{Answer, Error, json};
+use super::auth::{draw_token, token_hash};
+use super::body::{read_json, read_query};
+use super::model::change::{ChangePlan, ChangeQuery, List};
+use super::model::node::{IssueJoinToken, JoinTokenAnswer, NodeView, TransferLeader};
+use super::seam::{Member, Site};
+use super::server;
+use crate::clock;
+
+/// How long a join token may be good for, in seconds: a minute to a week.
+const TOKEN_SECONDS: std::ops::RangeInclusive<u64> = 60..=604_800;
+
+/// Adds the routes.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    let one = "/v1/nodes/{name:[^/:]+}";
+    let verb = |verb: &str| server::resource(&format!("{one}:{verb}"));
+    config
+        .service(server::resource("/v1/nodes").route(web::get().to(list)))
+        .service(verb("promote").route(web::post().to(promote)))
+        .service(verb("demote").route(web::post().to(demote)))
+        .service(verb("drain").route(web::post().to(drain)))
+        .service(verb("undrain").route(web::post().to(undrain)))
+        .service(server::resource(one).route(web::get().to(show)).route(web::delete().to(remove)))
+        .service(server::resource("/v1/cluster/join-tokens").route(web::post().to(issue_token)))
+        .service(server::resource("/v1/cluster/leader").route(web::post().to(transfer_leader)));
+}
+
+async fn list(site: Data<Site>) -> Answer {
+    Ok(json(&List { items: shown(&site), next: None }))
+}
+
+async fn show(site: Data<Site>, path: Path<String>) -> Answer {
+    let found = shown(&site).into_iter().find(|node| node.name.as_str() == *path);
+    found.map(|node| json(&node)).ok_or_else(|| no_such(&path))
+}
+
+async fn promote(site: Data<Site>, request: HttpRequest, path: Path<String>) -> Answer {
+    let effect = |node: &Node| match node.role {
+        MemberRole::Voter => format!("none: {} is to be a voter already", node.name),
+        MemberRole::Learner => format!("{} would become a voter as soon as it has nearly the whole log", node.name),
+    };
+    let command = |node| Command::SetRole { node, role: MemberRole::Voter };
+    change(&site, &request, &path, effect, command).await
+}
+
+async fn demote(site: Data<Site>, request: HttpRequest, path: Path<String>) -> Answer {
+    let effect = |node: &Node| match node.role {
+        MemberRole::Learner => format!("none: {} is to be a learner already", node.name),
+        MemberRole::Voter => format!("{} would lose its vote, keep its data and its partitions", node.name),
+    };
+    let command = |node| Command::SetRole { node, role: MemberRole::Learner };
+    change(&site, &request, &path, effect, command).await
+}
+
+async fn drain(site: Data<Site>, request: HttpRequest, path: Path<String>) -> Answer {
+    let effect = |node: &Node| match node.draining {
+        true => format!("none: {} is draining already", node.name),
+        false => format!("the partitions of {} would move to other nodes, a few at a time", node.name),
+    };
+    change(&site, &request, &path, effect, |node| Command::SetDraining { node, draining: true }).await
+}
+
+async fn undrain(site: Data<Site>, request: HttpRequest, path: Path<String>) -> Answer {
+    let effect = |node: &Node| match node.draining {
+        false => format!("none: {} is not draining", node.name),
+        true => format!("{} would be given partitions again", node.name),
+    };
+    change(&site, &request, &path, effect, |node| Command::SetDraining { node, draining: false }).await
+}
+
+/// One change of one node, answered with the node as it is then.
+async fn change(
+    site: &Site,
+    request: &HttpRequest,
+    name: &str,
+    effect: impl Fn(&Node) -> String,
+    command: impl Fn(NodeId) -> Command,
+) -> Answer {
+    let query: ChangeQuery = read_query(request)?;
+    let view = site.context.cluster.view();
+    let (id, node) = find(&view, name)?;
+    if query.dry_run {
+        return Ok(json(&ChangePlan { dry_run: true, effects: vec![effect(node)] }));
+    }
+    let command = command(id);
+    tracing::info!(node = %node.name, ?command, "a node is changed");
+    site.change(command).await?;
+    let changed = shown(site).into_iter().find(|node| node.id == id);
+    changed.map(|node| json(&node)).ok_or_else(|| no_such(name))
+}
+
+async fn remove(site: Data<Site>, request: HttpRequest, path: Path<String>) -> Answer {
+    let query: ChangeQuery = read_query(&request)?;
+    let view = site.context.cluster.view();
+    let (id, node) = find(&view, &path)?;
+    let owned = view.partitions.values().filter(|partition| partition.owner == Some(id)).count();
+    let effects = vec![
+        format!("{} is no node of the cluster any more; its number {id} is never used again", node.name),
+        format!(
+            "{owned} partitions that it owns go to other nodes when its lease has ended; drain it first to move them without a stop"
+        ),
+    ];
+    if !query.dry_run {
+        tracing::info!(node = %node.name, "a node is removed");
+        site.change(Command::RemoveNode { node: id }).await?;
+    }
+    Ok(json(&ChangePlan { dry_run: query.dry_run, effects }))
+}
+
+async fn issue_token(site: Data<Site>, request: HttpRequest, payload: Payload) -> Answer {
+    let IssueJoinToken { role, valid_seconds } = read_json(&request, payload).await?;
+    if !TOKEN_SECONDS.contains(&valid_seconds) {
+        let (least, most) = (TOKEN_SECONDS.start(), TOKEN_SECONDS.end());
+        let message = format!("a join token is good for {least} to {most} seconds, not {valid_seconds}");
+        return Err(Error::field(ErrorCode::InvalidRequest, "valid_seconds", message));
+    }
+    let view = site.context.cluster.view();
+    let members: Vec<_> = view.nodes.values().filter_map(|node| node.address.clone()).collect();
+    if members.is_empty() {
+        let message = "no node of this cluster can be reached by others: set cluster.listen and restart it".to_owned();
+        return Err(Error::Unavailable { why: message, leader: None, nothing_done: true });
+    }
+    let token = draw_token().map_err(|error| Error::Node {
+        code: ErrorCode::Internal,
+        message: format!("the operating system gave no random bytes: {error}"),
+    })?;
+    let milliseconds = i64::try_from(valid_seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    let expires_at = Timestamp(clock::now().0.saturating_add(milliseconds));
+    let (hash, permits) = (token_hash(&token), JoinToken { role, expires_at });
+    site.change(Command::IssueJoinToken { hash, token: permits }).await?;
+    tracing::info!(%role, "a join token was issued");
+    let answer = JoinTokenAnswer { token: String::clone(&token), role, expires_at, members };
+    Ok(HttpResponse::build(StatusCode::CREATED).json(&answer))
+}
+
+async fn transfer_leader(site: Data<Site>, request: HttpRequest, payload: Payload) -> Answer {
+    let TransferLeader { to } = read_json(&request, payload).await?;
+    let view = site.context.cluster.view();
+    let to = to.map(|name| find(&view, name.as_str()).map(|(id, _)| id)).transpose()?;
+    let done = site.context.cluster.transfer_leader(to).await;
+    done.map_err(|error| Error::Unavailable { why: error.why, leader: error.leader, nothing_done: true })?;
+    Ok(json(&List { items: shown(&site), next: None }))
+}
+
+fn no_such(name: &str) -> Error {
+    Error::NoSuchPath(format!("node {name}"))
+}
+
+fn find<'a>(view: &'a State, name: &str) -> Result<(NodeId, &'a Node), Error> {
+    let found = view.nodes.iter().find(|(_, node)| node.name.as_str() == name);
+    found.map(|(id, node)| (*id, node)).ok_or_else(|| no_such(name))
+}
+
+/// Every node, in the order of their numbers.
+fn shown(site: &Site) -> Vec<NodeView> {
+    let (view, raft) = (site.context.cluster.view(), site.context.cluster.raft());
+    let members: BTreeMap<_, _> =
+        site.context.cluster.members().into_iter().map(|member| (member.node, member)).collect();
+    let owned = |id: NodeId, leaving: bool| {
+        let of_node = view.partitions.values().filter(|partition| partition.owner == Some(id));
+        of_node.filter(|partition| !leaving || partition.moving_to.is_some()).count()
+    };
+    let one = |(id, node): (&NodeId, &Node)| {
+        let member = members.get(id).cloned().unwrap_or_else(|| Member::unknown(*id));
+        NodeView {
+            id: *id,
+            name: node.name.clone(),
+            region: node.region.clone(),
+            address: node.address.clone(),
+            role: node.role,
+            member: member.role,
+            leader: raft.leader == Some(*id),
+            answers: site.context.node.id == *id,
+            liveness: member.liveness,
+            behind_entries: member.behind_entries,
+            connection: member.connection,
+            draining: node.draining,
+            partitions: owned(*id, false),
+            leaving_partitions: owned(*id, true),
+            command_version: node.supports,
+            starts: node.starts,
+            started_at: node.started_at,
+        }
+    };
+    view.nodes.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::Method;
+    use causeway_core::command::{CURRENT_VERSION, Command};
+    use causeway_core::ids::NodeId;
+    use causeway_core::node::{NodeSpec, ProcessId};
+    use serde_json::{Value, json};
+
+    use crate::admin::auth::token_hash;
+    use crate::admin::router_tests::{Ask, run};
+    use crate::admin::seam::Cluster as _;
+    use crate::admin::tests::{Fixture, TOKEN, name};
+
+    fn fixture(address: Option<&str>) -> Fixture {
+        let fixture = Fixture::with_two_streams();
+        let (name, region, address) = (name("node-1"), name("hohhot"), address.map(str::to_owned));
+        let spec = NodeSpec { name, region, address, supports: CURRENT_VERSION };
+        fixture.cluster.apply(Command::StartNode { node: NodeId(1), spec, process: ProcessId(1) });
+        fixture
+    }
+
+    async fn ask(fixture: &Fixture, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        let mut answers = run(fixture, vec![Ask(method, path, body, &[])]).await;
+        let (status, _, body) = answers.remove(0);
+        (status.as_u16(), body)
+    }
+
+    #[actix_web::test]
+    async fn nodes_are_listed_and_told_what_to_be() {
+        let fixture = fixture(None);
+        let (status, body) = ask(&fixture, Method::GET, "/v1/nodes", None).await;
+        assert_eq!(status, 200);
+        let node = &body["items"][0];
+        assert_eq!((node["name"].as_str(), node["leader"].as_bool()), (Some("node-1"), Some(true)), "{body}");
+        assert_eq!(node["partitions"].as_u64(), Some(3));
+        let (status, body) = ask(&fixture, Method::POST, "/v1/nodes/node-1:drain?dry_run=true", None).await;
+        assert_eq!((status, body["dry_run"].as_bool()), (200, Some(true)));
+        let (status, body) = ask(&fixture, Method::POST, "/v1/nodes/node-1:drain", None).await;
+        assert_eq!((status, body["draining"].as_bool()), (200, Some(true)), "{body}");
+        let (status, body) = ask(&fixture, Method::POST, "/v1/nodes/node-1:undrain", None).await;
+        assert_eq!((status, body["draining"].as_bool()), (200, Some(false)), "{body}");
+        let (status, body) = ask(&fixture, Method::POST, "/v1/nodes/node-1:demote", None).await;
+        assert_eq!((status, body["error"]["code"].as_str()), (409, Some("CWY-0116")), "{body}");
+        let (status, _) = ask(&fixture, Method::DELETE, "/v1/nodes/nobody", None).await;
+        assert_eq!(status, 404);
+        let (status, body) = ask(&fixture, Method::DELETE, "/v1/nodes/node-1", None).await;
+        assert_eq!((status, body["error"]["code"].as_str()), (409, Some("CWY-0116")), "{body}");
+    }
+
+    #[actix_web::test]
+    async fn a_join_token_is_shown_once_and_never_for_a_cluster_that_nobody_reaches() {
+        let path = "/v1/cluster/join-tokens";
+        let alone = fixture(None);
+        let (status, answer) = ask(&alone, Method::POST, path, Some(json!({ "valid_seconds": 5 }))).await;
+        assert_eq!((status, answer["error"]["field"].as_str()), (400, Some("valid_seconds")), "{answer}");
+        let (status, answer) = ask(&alone, Method::POST, path, Some(json!({}))).await;
+        assert_eq!(status, 503, "{answer}");
+        let fixture = fixture(Some("127.0.0.1:7501"));
+        let (status, answer) = ask(&fixture, Method::POST, path, Some(json!({ "role": "learner" }))).await;
+        assert_eq!((status, answer["role"].as_str()), (201, Some("learner")), "{answer}");
+        let token = answer["token"].as_str().unwrap();
+        assert!(token.starts_with("cwy_") && token != TOKEN);
+        assert_eq!(answer["members"], json!(["127.0.0.1:7501"]));
+        assert!(fixture.cluster.view().join_tokens.contains_key(&token_hash(token)), "only its hash is kept");
+    }
+
+    #[actix_web::test]
+    async fn leadership_goes_where_it_is_asked_to() {
+        let fixture = fixture(None);
+        let (status, _) = ask(&fixture, Method::POST, "/v1/cluster/leader", Some(json!({ "to": "nobody" }))).await;
+        assert_eq!(status, 404);
+        let (status, answer) = ask(&fixture, Method::POST, "/v1/cluster/leader", Some(json!({}))).await;
+        assert_eq!((status, answer["error"]["code"].as_str()), (503, Some("CWY-0501")), "{answer}");
+    }
+}

@@ -1,0 +1,87 @@
+//! `causeway cluster init` and `join`: from an empty data directory to a node of a cluster, before its first run.
+
+use std::path::Path;
+
+use causeway_core::error_code::ErrorCode;
+use zeroize::Zeroizing;
+
+use crate::app;
+use crate::app::enroll::{self, Enrolled};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::screen::Screen;
+use crate::cli::{interrupt, token_in};
+use crate::config::{self, NodeConfig};
+
+/// The variable that holds a join token.
+const JOIN_TOKEN_VARIABLE: &str = "CAUSEWAY_JOIN_TOKEN";
+
+/// Makes the data directory that of a node which founds a cluster.
+pub fn init(path: Option<&Path>, screen: &mut Screen) -> Exit {
+    with_config(path, screen, |config, screen| {
+        let enrolled = enroll::found(config).map_err(failed)?;
+        let directory = config.node.data_directory.display();
+        let done = if enrolled.already { "is that of a new cluster already" } else { "is now that of a new cluster" };
+        screen.line(format!("{directory} {done}: {} is its node {}", config.node.name, enrolled.node));
+        next(path, screen);
+        screen.line("  then   causeway cluster token    for each node that shall join");
+        Ok(())
+    })
+}
+
+/// Lets the node into the cluster of a node that listens at `at`.
+pub fn join(at: &str, token_file: Option<&Path>, path: Option<&Path>, screen: &mut Screen) -> Exit {
+    with_config(path, screen, |config, screen| {
+        let token = token_in(JOIN_TOKEN_VARIABLE, token_file)?.unwrap_or_default();
+        let Enrolled { node, cluster, already } = enrolled(config, at, &token)?;
+        let cluster = cluster.map_or_else(|| "its cluster".to_owned(), |cluster| format!("cluster {cluster}"));
+        let is = if already { "is already" } else { "is now" };
+        screen.line(format!("{} {is} node {node} of {cluster}", config.node.name));
+        next(path, screen);
+        Ok(())
+    })
+}
+
+fn enrolled(config: &NodeConfig, at: &str, token: &Zeroizing<String>) -> Result<Enrolled, Failure> {
+    let runtime = interrupt::runtime()?;
+    let joined = runtime.block_on(enroll::join(config, at, token));
+    joined.map_err(|error| {
+        let no_token = token.is_empty() && error.code() == ErrorCode::NoSuchJoinToken;
+        let failure = failed(error);
+        if no_token {
+            failure
+                .advise(format!("put the join token into {JOIN_TOKEN_VARIABLE}, or into a file for --join-token-file"))
+        } else {
+            failure
+        }
+    })
+}
+
+fn next(path: Option<&Path>, screen: &mut Screen) {
+    let config = path.map_or_else(String::new, |path| format!(" --config {}", path.display()));
+    screen.line(format!("  next   causeway run{config}"));
+}
+
+fn failed(error: app::Error) -> Failure {
+    Failure::new(error.code(), error.to_string())
+}
+
+fn with_config(
+    path: Option<&Path>,
+    screen: &mut Screen,
+    work: impl FnOnce(&NodeConfig, &mut Screen) -> Result<(), Failure>,
+) -> Exit {
+    let config = match config::load(path) {
+        Ok(loaded) => loaded.config,
+        Err(faults) => {
+            screen.remark(faults.to_string());
+            return Exit::of(ErrorCode::InvalidConfiguration);
+        }
+    };
+    match work(&config, screen) {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            screen.remark(failure.to_string());
+            failure.exit
+        }
+    }
+}
