@@ -31,6 +31,7 @@ use causeway_core::outcome::Outcome;
 use causeway_core::partition::PartitionId;
 use causeway_core::plan::{Conditions, MemberChange, Members};
 use causeway_core::state::State;
+use causeway_storage::raft_log::Position;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -41,6 +42,7 @@ use crate::handle::{Handle, WeakHandle, start_with};
 use crate::liveness::{self, LeaseTerms};
 use crate::raft::membership::MAXIMUM_ENTRIES_BEHIND;
 use crate::raft::settings::Settings;
+use crate::restore;
 use crate::status::{MemberProgress, MemberRole, RaftStatus, Role};
 use crate::transport::{self, Identity, PeerAddress, PeerStatus, Security, Transport, TurnedAway};
 use handler::GroupHandler;
@@ -56,7 +58,7 @@ const FORWARDING: Duration = Duration::from_secs(1);
 const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// How other nodes reach this one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Network {
     /// Where to listen.
     pub listen: SocketAddr,
@@ -69,9 +71,14 @@ pub struct Network {
     /// Given along to every node that joins through this one. It goes only where the join token was shown, over the
     /// same protected connection.
     pub welcome: Welcome,
+    /// What this node measures, for [`Group::figures_of`] of the others. Asked often, so it must not block.
+    pub figures: Figures,
     /// How connections behave.
     pub settings: transport::Settings,
 }
+
+/// Answers what a node measures, in a form of its own.
+pub type Figures = Arc<dyn Fn() -> Vec<u8> + Send + Sync>;
 
 /// A lease that was granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,9 +138,9 @@ impl Group {
     /// # Errors
     /// [`Error::Transport`].
     pub async fn connect(&self, network: Network) -> Result<SocketAddr, Error> {
-        let Network { listen, security, identity, others, welcome, settings } = network;
+        let Network { listen, security, identity, others, welcome, figures, settings } = network;
         let shared = &self.shared;
-        let handler = GroupHandler { welcome, ..shared.handler() };
+        let handler = GroupHandler { welcome, figures, ..shared.handler() };
         let Some(runtime) = &shared.runtime else { return Err(Error::Stopped) };
         let binding = async move { Transport::bind(settings, security, identity, listen, Arc::new(handler)).await };
         let bound = runtime.spawn(binding).await.map_err(|_| Error::Stopped)?;
@@ -214,6 +221,17 @@ impl Group {
     /// Whatever keeps the leader from hearing it.
     pub async fn report_loads(&self, loads: Vec<(PartitionId, u64)>) -> Result<(), Error> {
         self.ask_leader(Request::Loads(loads)).await.map(|_| ())
+    }
+
+    /// What another node measures.
+    ///
+    /// # Errors
+    /// Whatever keeps it from answering within `limit`.
+    pub async fn figures_of(&self, node: NodeId, limit: Duration) -> Result<Vec<u8>, Error> {
+        match self.ask(node, &Request::Figures, limit).await? {
+            Answer::Figures(figures) => Ok(figures),
+            other => Err(unexpected(other)),
+        }
     }
 
     /// What may be assumed of every node, with the term that it was learned in; none while this node does not lead.
@@ -303,6 +321,18 @@ impl Group {
         self.shared.handle.watch()
     }
 
+    /// What is agreed on, as a file that [`crate::restore`] reads.
+    ///
+    /// # Errors
+    /// [`Error::Unstorable`].
+    pub fn backup(&self) -> Result<Vec<u8>, Error> {
+        // The view first: what follows may only be newer.
+        let (view, status) = (self.view(), self.status());
+        let position = Position { index: status.applied, term: status.term };
+        let bytes = restore::backup(&view, position)?.to_bytes();
+        bytes.map_err(|error| Error::Unstorable { reason: error.to_string() })
+    }
+
     /// One look at the replica.
     #[must_use]
     pub fn status(&self) -> RaftStatus {
@@ -382,6 +412,7 @@ impl Shared {
             leadership: Arc::clone(&self.leadership),
             wire: Arc::clone(&self.wire),
             welcome: Welcome::default(),
+            figures: Arc::new(Vec::new),
         }
     }
 }

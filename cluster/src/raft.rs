@@ -3,7 +3,7 @@
 mod apply;
 mod convert;
 pub(crate) mod disk;
-mod entry;
+pub(crate) mod entry;
 mod log_store;
 mod logger;
 pub(crate) mod membership;
@@ -15,7 +15,7 @@ mod ready;
 pub(crate) mod replica;
 mod request_id;
 pub(crate) mod settings;
-mod snapshot;
+pub(crate) mod snapshot;
 pub(crate) mod transfer;
 
 pub(crate) use entry::encode as encode_command;

@@ -8,7 +8,7 @@
 //! Parts: [`Node`]; `assembly` (the order above), `begin` (from a data directory to a member of a cluster), [`enroll`]
 //! (how a new data directory becomes that of a cluster with several nodes),
 //! `first_start` (what a new cluster and a started node propose), `tenancy` (the node's lease), `loads` (what the leader
-//! is told), `seams` (the cluster as supervision and the HTTP interface see it), `sampler` (rates, once a second).
+//! is told), `neighbours` (what the others do), `seams` (the cluster as supervision and the HTTP interface see it), `sampler` (rates, once a second).
 //! A node brings a thread with an actor system of its own, so it can be started from any runtime, several times in one
 //! process. Never ends the process, and touches nothing global.
 
@@ -17,6 +17,7 @@ mod begin;
 pub mod enroll;
 mod first_start;
 mod loads;
+mod neighbours;
 mod sampler;
 mod seams;
 mod tenancy;
@@ -92,6 +93,14 @@ pub enum Error {
         /// By whom.
         what: String,
     },
+    /// Name the file that `causeway cluster backup` wrote.
+    #[error("the backup {} cannot be read: {reason}", path.display())]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// The cluster did not let the node in; nothing was changed on its disk.
     #[error(transparent)]
     NotJoined(#[from] causeway_cluster::group::join::JoinError),
@@ -123,7 +132,7 @@ impl Error {
             Self::Secrets(error) => error.code(),
             Self::Http(error) => error.code(),
             Self::NoData { .. } | Self::NoCluster { .. } => ErrorCode::DataDirectory,
-            Self::InUse { .. } => ErrorCode::DataDirectory,
+            Self::InUse { .. } | Self::Backup { .. } => ErrorCode::DataDirectory,
             Self::NotJoined(error) => error.code(),
             Self::Deserted | Self::Alone => ErrorCode::InvalidConfiguration,
             Self::Certificates(_) => ErrorCode::InvalidConfiguration,
@@ -260,7 +269,7 @@ pub async fn replace_token(config: &NodeConfig) -> Result<Zeroizing<String>, Err
 async fn with_others(begun: &begin::Begun, config: &NodeConfig) -> Result<Zeroizing<String>, Error> {
     let secrets = SecretStore::open(&config.node.data_directory)?;
     let (ending, _ended) = watch::channel(None);
-    begun.connect(config, &secrets, &ending).await?;
+    begun.connect(config, &secrets, Arc::new(Vec::new), &ending).await?;
     first_start::put_token(&begun.group).await
 }
 

@@ -91,6 +91,13 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>, mut screen: Screen
         Command::Cluster(ClusterCommand::Join { at, join_token_file, config }) => {
             enroll::join(&at, join_token_file.as_deref(), config.as_deref(), &mut screen)
         }
+        Command::Cluster(ClusterCommand::Rejoin { at, config }) => enroll::rejoin(&at, config.as_deref(), &mut screen),
+        Command::Cluster(ClusterCommand::Restore { file, config }) => {
+            enroll::restore(&file, config.as_deref(), &mut screen)
+        }
+        Command::Cluster(ClusterCommand::Recover { others_are_gone, config }) => {
+            enroll::recover(others_are_gone, config.as_deref(), &mut screen)
+        }
         Command::Token(TokenCommand::Reset { config }) => token::reset(config.as_deref(), &mut screen),
         command => ask(command, &shared, screen),
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use causeway_core::error_code::ErrorCode;
-use causeway_core::ids::{Epoch, StreamId, Timestamp};
+use causeway_core::ids::{Epoch, NodeId, StreamId, Timestamp};
 use causeway_core::partition::PartitionId;
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,7 @@ pub enum RunState {
 }
 
 /// A state, since when, and why in one sentence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
     /// The state.
     pub state: RunState,
@@ -200,7 +200,7 @@ impl PartitionGauge {
 }
 
 /// A copy of a [`PartitionGauge`].
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PartitionFigures {
     /// The ownership that runs.
     pub epoch: Epoch,
@@ -266,7 +266,14 @@ impl PartitionFigures {
 pub struct StatusBoard {
     partitions: RwLock<BTreeMap<PartitionId, Arc<PartitionGauge>>>,
     streams: RwLock<BTreeMap<StreamId, Condition>>,
+    /// The node's own board, beneath an overview of all nodes.
+    own: Option<Arc<StatusBoard>>,
+    /// In an overview, what other nodes told of their partitions.
+    neighbours: RwLock<BTreeMap<NodeId, Figures>>,
 }
+
+/// Figures of partitions.
+pub type Figures = BTreeMap<PartitionId, PartitionFigures>;
 
 impl StatusBoard {
     /// The gauge of a partition; made when it is first asked for, kept until [`Self::remove`].
@@ -282,11 +289,37 @@ impl StatusBoard {
         self.partitions.write().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
-    /// What every partition of this node does.
+    /// A board that shows what this one does, and what other nodes tell.
     #[must_use]
-    pub fn partitions(&self) -> BTreeMap<PartitionId, PartitionFigures> {
-        let partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
-        partitions.iter().map(|(id, gauge)| (id.clone(), gauge.figures())).collect()
+    pub fn overview(self: &Arc<Self>) -> Self {
+        Self { own: Some(Arc::clone(self)), ..Self::default() }
+    }
+
+    /// What another node told last; none when it told nothing for too long.
+    pub fn set_neighbour(&self, node: NodeId, figures: Option<Figures>) {
+        let mut neighbours = self.neighbours.write().unwrap_or_else(PoisonError::into_inner);
+        match figures {
+            Some(figures) => drop(neighbours.insert(node, figures)),
+            None => drop(neighbours.remove(&node)),
+        }
+    }
+
+    /// What every partition of this node does, and in an overview, every partition of all nodes. While one moves, its
+    /// later ownership counts.
+    #[must_use]
+    pub fn partitions(&self) -> Figures {
+        let gauges = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Figures = gauges.iter().map(|(id, gauge)| (id.clone(), gauge.figures())).collect();
+        drop(gauges);
+        let neighbours = self.neighbours.read().unwrap_or_else(PoisonError::into_inner);
+        let own = self.own.as_ref().map(|own| own.partitions()).unwrap_or_default();
+        let told = neighbours.values().flatten().map(|(id, figures)| (id.clone(), figures.clone()));
+        for (id, figures) in own.into_iter().chain(told) {
+            if all.get(&id).is_none_or(|known| known.epoch < figures.epoch) {
+                all.insert(id, figures);
+            }
+        }
+        all
     }
 
     /// Notes what keeps a whole stream from running (a missing topic, an unreachable instance), or that nothing does.
@@ -311,6 +344,43 @@ impl StatusBoard {
     /// What was last noted of a whole stream; none where there is nothing to be told.
     #[must_use]
     pub fn stream(&self, id: StreamId) -> Option<Condition> {
+        if let Some(own) = &self.own {
+            return own.stream(id);
+        }
         self.streams.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use causeway_core::partition::QueueId;
+
+    use super::*;
+
+    fn partition(queue: u32) -> PartitionId {
+        PartitionId { stream: StreamId(1), source: QueueId { broker: "a".to_owned(), queue } }
+    }
+
+    #[test]
+    fn an_overview_shows_all_nodes_and_of_a_partition_that_moves_its_later_ownership() {
+        let own = Arc::new(StatusBoard::default());
+        let overview = own.overview();
+        own.partition(&partition(0), Epoch(1), Timestamp(1));
+        own.partition(&partition(1), Epoch(4), Timestamp(1));
+        let other = StatusBoard::default();
+        for (queue, epoch) in [(1, 3), (2, 7)] {
+            other.partition(&partition(queue), Epoch(epoch), Timestamp(1));
+        }
+        // As it travels.
+        let wire = serde_json::to_vec(&other.partitions().into_iter().collect::<Vec<_>>()).unwrap();
+        let told: Vec<(PartitionId, PartitionFigures)> = serde_json::from_slice(&wire).unwrap();
+        overview.set_neighbour(NodeId(2), Some(told.into_iter().collect()));
+        let epochs = || overview.partitions().into_values().map(|figures| figures.epoch.0).collect::<Vec<_>>();
+        assert_eq!(epochs(), [1, 4, 7]);
+        assert_eq!(own.partitions().len(), 2);
+        overview.set_neighbour(NodeId(2), None);
+        assert_eq!(epochs(), [1, 4]);
+        own.set_stream(StreamId(1), Some(PartitionGauge::new(Epoch(1), Timestamp(1)).condition()));
+        assert!(overview.stream(StreamId(1)).is_some());
     }
 }

@@ -104,15 +104,8 @@ impl SnapshotFiles {
     /// [`Error::Io`]; [`Error::Unstorable`] above [`MAXIMUM_SNAPSHOT_BYTES`].
     pub fn write(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let path = self.path(snapshot.header.position.index);
-        let unstorable = |reason: &dyn std::fmt::Display| Error::unstorable(path.display().to_string(), reason);
-        let header = binary::encode(&snapshot.header).map_err(|error| unstorable(&error))?;
-        let header_bytes = u32::try_from(header.len()).map_err(|error| unstorable(&error))?.to_le_bytes();
-        let total = snapshot.state.len().saturating_add(header.len()).saturating_add(64);
-        if u64::try_from(total).unwrap_or(u64::MAX) > MAXIMUM_SNAPSHOT_BYTES {
-            return Err(unstorable(&format!("{total} bytes are above the maximum of {MAXIMUM_SNAPSHOT_BYTES}")));
-        }
-        let checksum = checksum(&[&header_bytes, &header, &snapshot.state]).to_le_bytes();
-        durable_file::replace(&path, &[MAGIC, &[FORMAT], &checksum, &header_bytes, &header, &snapshot.state])?;
+        let prefix = prefix(snapshot).map_err(|reason| Error::unstorable(path.display().to_string(), reason))?;
+        durable_file::replace(&path, &[&prefix, &snapshot.state])?;
         self.remove_old()
     }
 
@@ -167,6 +160,38 @@ impl SnapshotFiles {
     }
 }
 
+impl Snapshot {
+    /// The same bytes as those of a file, for a backup.
+    ///
+    /// # Errors
+    /// [`Error::Unstorable`] above [`MAXIMUM_SNAPSHOT_BYTES`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        let mut bytes = prefix(self).map_err(|reason| Error::unstorable("the backup", reason))?;
+        bytes.extend_from_slice(&self.state);
+        Ok(bytes)
+    }
+
+    /// Reads and checks the bytes of a backup that lies at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::NewerFormat`].
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, Error> {
+        parse(bytes, path)
+    }
+}
+
+/// Everything before the state.
+fn prefix(snapshot: &Snapshot) -> Result<Vec<u8>, String> {
+    let header = binary::encode(&snapshot.header).map_err(|error| error.to_string())?;
+    let header_bytes = u32::try_from(header.len()).map_err(|error| error.to_string())?.to_le_bytes();
+    let total = snapshot.state.len().saturating_add(header.len()).saturating_add(64);
+    if u64::try_from(total).unwrap_or(u64::MAX) > MAXIMUM_SNAPSHOT_BYTES {
+        return Err(format!("{total} bytes are above the maximum of {MAXIMUM_SNAPSHOT_BYTES}"));
+    }
+    let checksum = checksum(&[&header_bytes, &header, &snapshot.state]).to_le_bytes();
+    Ok([MAGIC.as_slice(), &[FORMAT], &checksum, &header_bytes, &header].concat())
+}
+
 fn index_of(path: &Path) -> Option<u64> {
     path.extension().filter(|extension| *extension == EXTENSION)?;
     path.file_stem()?.to_str()?.parse().ok()
@@ -216,6 +241,19 @@ mod tests {
                 made_here: true,
             },
             state: format!("state at {index}").into_bytes(),
+        }
+    }
+
+    #[test]
+    fn a_backup_is_read_back_or_refused() {
+        let path = std::path::Path::new("backup");
+        let bytes = snapshot(7).to_bytes().unwrap();
+        assert_eq!(Snapshot::from_bytes(&bytes, path).unwrap(), snapshot(7));
+        for place in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 1;
+            assert!(Snapshot::from_bytes(&damaged, path).is_err(), "byte {place}");
+            assert!(Snapshot::from_bytes(&bytes[..place], path).is_err(), "cut at {place}");
         }
     }
 

@@ -233,7 +233,7 @@ pub enum Command {
         /// Who shall run it; the owner itself takes an earlier wish back.
         to: NodeId,
     },
-    /// The owner let go: it sends nothing any more.
+    /// The owner let go: it sends nothing any more. The partition goes where it was asked to, or else to nobody yet.
     Release {
         /// The partition.
         partition: PartitionId,
@@ -245,6 +245,12 @@ pub enum Command {
         checkpoint: Option<Checkpoint>,
         /// Whether everything that it sent is answered, so that the target holds exactly what the checkpoint says.
         settled: bool,
+    },
+    /// A node that lost its data comes back: the one of the same name is removed, and the node gets a new id in its
+    /// place. Whoever proposes this has proof that it is the same node.
+    ReplaceNode {
+        /// What the node says of itself.
+        spec: NodeSpec,
     },
 }
 
@@ -277,7 +283,8 @@ impl Command {
             | Self::RemoveNode { .. }
             | Self::RaiseVersion { .. }
             | Self::Move { .. }
-            | Self::Release { .. } => 3,
+            | Self::Release { .. }
+            | Self::ReplaceNode { .. } => 3,
         }
     }
 }

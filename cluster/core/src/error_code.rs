@@ -143,6 +143,15 @@ impl serde::Serialize for ErrorCode {
     }
 }
 
+/// Of its text form. One that this version does not know is none of its codes.
+impl<'de> serde::Deserialize<'de> for ErrorCode {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        let known = Self::ALL.iter().copied().find(|code| code.to_string() == text);
+        known.ok_or_else(|| serde::de::Error::custom(format_args!("{text} is no code of this version")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::ErrorCode;

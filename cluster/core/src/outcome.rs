@@ -146,9 +146,9 @@ pub enum Refusal {
     /// Nobody would be left to decide.
     #[error("it is the last voter of the cluster: make another node a voter first")]
     LastVoter,
-    /// Nobody asked for the partition to be moved.
-    #[error("partition {0} is not asked to move")]
-    NotMoving(String),
+    /// There is no node of this name whose place could be taken.
+    #[error("no node is called {0}: it needs a join token, as any new node")]
+    NoNodeOfName(Name),
     /// The report is older than what is agreed on.
     #[error("the progress of partition {0} does not go back")]
     ProgressGoesBack(String),
@@ -187,10 +187,8 @@ impl Refusal {
             Self::NoSuchStream(_) => ErrorCode::NoSuchStream,
             Self::SameTopic => ErrorCode::SameTopic,
             Self::NoSuchPartition(_) => ErrorCode::NoSuchPartition,
-            Self::StaleEpoch { .. } | Self::NotARewind | Self::NotMoving(_) | Self::ProgressGoesBack(_) => {
-                ErrorCode::StaleEpoch
-            }
-            Self::NoSuchNode(_) => ErrorCode::NoSuchNode,
+            Self::StaleEpoch { .. } | Self::NotARewind | Self::ProgressGoesBack(_) => ErrorCode::StaleEpoch,
+            Self::NoSuchNode(_) | Self::NoNodeOfName(_) => ErrorCode::NoSuchNode,
             Self::NodeNameTaken { .. } => ErrorCode::NameTaken,
             Self::InvalidAddress(_) | Self::TooMany { .. } | Self::NoSuchVersion(_) => ErrorCode::InvalidRequest,
             Self::NoSuchJoinToken => ErrorCode::NoSuchJoinToken,

@@ -10,6 +10,7 @@ mod instance;
 mod node;
 mod partition;
 mod progress;
+pub mod restore;
 mod snapshot;
 mod stream;
 
@@ -84,6 +85,7 @@ impl State {
             Command::Release { partition, node, epoch, checkpoint, settled } => {
                 self.release(partition, *node, *epoch, checkpoint.as_ref(), *settled)
             }
+            Command::ReplaceNode { spec } => self.replace_node(spec, at),
         };
         match result {
             Ok(outcome) => {

@@ -226,7 +226,6 @@ fn a_partition_moves_when_its_owner_lets_go_and_not_before() {
         settled: true,
     };
     let move_to = |to| Command::Move { partition: partition.clone(), epoch: Epoch(1), to: NodeId(to) };
-    assert!(matches!(replica.apply(release(None)), Outcome::Refused(Refusal::NotMoving(_))));
     assert_eq!(replica.apply(move_to(9)), refused(Refusal::NoSuchNode(NodeId(9))));
     assert_eq!(replica.apply(move_to(2)), Outcome::Done);
     let report = Progress { partition: partition.clone(), checkpoint: checkpoint(1, 5) };
@@ -299,4 +298,52 @@ fn a_snapshot_of_the_second_version_is_read_as_it_was_meant() {
     let again = State::from_snapshot(CURRENT_VERSION, &codec::encode(&state).unwrap()).unwrap();
     assert_eq!(again, state);
     assert!(State::from_snapshot(CURRENT_VERSION, &bytes).is_err(), "the forms differ");
+}
+
+#[test]
+fn an_owner_that_leaves_lets_go_in_nobodys_favour() {
+    let (mut replica, partition) = Replica::with_two_nodes();
+    let release = |settled| Command::Release {
+        partition: partition.clone(),
+        node: NodeId(1),
+        epoch: Epoch(1),
+        checkpoint: None,
+        settled,
+    };
+    assert_eq!(replica.apply(release(true)), Outcome::NewEpoch(Epoch(2)));
+    let assign = Command::Assign { partition: partition.clone(), node: NodeId(2), epoch: Epoch(3) };
+    assert_eq!(replica.state.partitions[&partition].owner, None);
+    assert_eq!(replica.apply(assign), Outcome::NewEpoch(Epoch(3)));
+    let is = &replica.state.partitions[&partition];
+    assert_eq!((is.owner, is.predecessor), (Some(NodeId(2)), Predecessor::Released(NodeId(1))));
+}
+
+#[test]
+fn a_node_that_lost_its_data_comes_back_under_a_new_id() {
+    let (mut replica, partition) = Replica::with_two_nodes();
+    let replace = |spec| Command::ReplaceNode { spec };
+    let unknown = replica.apply(replace(spec("three")));
+    assert_eq!(unknown, refused(Refusal::NoNodeOfName(name("three"))));
+    assert_eq!(replica.apply(replace(spec("one"))), Outcome::NodeAdmitted(NodeId(3)));
+    assert_eq!(replica.apply(replace(spec("one"))), Outcome::NodeAdmitted(NodeId(3)), "the answer may have been lost");
+    assert_eq!(replica.state.nodes.keys().map(|node| node.0).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(replica.state.nodes[&NodeId(3)].role, MemberRole::Voter);
+    assert_eq!(replica.state.partitions[&partition].owner, Some(NodeId(1)), "until another one is chosen");
+    assert_eq!(replica.start(1, spec("one")), refused(Refusal::NoSuchNode(NodeId(1))), "the lost one is gone for good");
+    assert_eq!(replica.start(3, spec("one")), Outcome::Done);
+}
+
+#[test]
+fn a_new_beginning_gives_out_nothing_that_was_given_out_before() {
+    let (mut replica, partition) = Replica::with_two_nodes();
+    replica.issue(9, MemberRole::Voter);
+    let before = replica.state.clone();
+    let node = replica.state.begin_anew();
+    assert!(node.0 > before.highest_node.0 + 500 && replica.state.highest_node == node);
+    assert!(replica.state.nodes.is_empty() && replica.state.join_tokens.is_empty());
+    let is = &replica.state.partitions[&partition];
+    assert_eq!((is.owner, &is.checkpoint), (Some(NodeId(1)), &before.partitions[&partition].checkpoint));
+    assert!(is.epoch.0 > before.partitions[&partition].epoch.0 + 1_000_000);
+    assert_eq!((&replica.state.streams, &replica.state.tokens), (&before.streams, &before.tokens));
+    assert_eq!(replica.start(node.0, spec("one")), Outcome::Done, "it founds the cluster anew");
 }

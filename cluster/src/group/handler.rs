@@ -4,12 +4,12 @@ use std::sync::{Arc, OnceLock};
 
 use causeway_core::command::Command;
 use causeway_core::ids::NodeId;
-use causeway_core::node::{NodeSpec, ProcessId};
+use causeway_core::node::ProcessId;
 use causeway_core::outcome::Outcome;
 
 use super::leadership::Leadership;
 use super::rpc::{Answer, Failure, Joined, Request, Welcome};
-use super::{FORWARDING, Wire, from_transport, successor};
+use super::{FORWARDING, Figures, Wire, from_transport, successor};
 use crate::error::Error;
 use crate::handle::{Handle, WeakHandle};
 use crate::liveness;
@@ -23,6 +23,8 @@ pub(super) struct GroupHandler {
     pub(super) wire: Arc<OnceLock<Wire>>,
     /// For nodes that join.
     pub(super) welcome: Welcome,
+    /// What this node measures.
+    pub(super) figures: Figures,
 }
 
 impl GroupHandler {
@@ -50,7 +52,9 @@ impl GroupHandler {
                 self.leadership.loads(leading(&handle)?, from, loads);
                 Ok(Answer::Done)
             }
-            Request::Join { token, spec } => self.join(&handle, token, spec).await,
+            Request::Join { token, spec } => self.admit(&handle, Command::AdmitNode { token, spec }).await,
+            Request::Replace { spec } => self.admit(&handle, Command::ReplaceNode { spec }).await,
+            Request::Figures => Ok(Answer::Figures((self.figures)())),
             Request::HandOver(to) => {
                 let view = handle.view();
                 let to = to.or_else(|| successor(&handle.status(), &view));
@@ -83,8 +87,7 @@ impl GroupHandler {
         })
     }
 
-    async fn join(&self, handle: &Handle, token: [u8; 32], spec: NodeSpec) -> Result<Answer, Error> {
-        let command = Command::AdmitNode { token, spec };
+    async fn admit(&self, handle: &Handle, command: Command) -> Result<Answer, Error> {
         let (outcome, applied) = match handle.propose(command.clone()).await {
             Err(Error::NotLeader { leader: Some(leader) }) if leader != self.me => {
                 self.forward(handle, leader, command).await?
@@ -137,6 +140,12 @@ impl Handler for GroupHandler {
     async fn request(&self, from: Arc<Peer>, body: Vec<u8>) -> Vec<u8> {
         let answer = match Request::decode(&body) {
             Ok(request @ Request::Join { .. }) => self.answer(from.identity.node, request).await,
+            // Whoever connects has proved the name that it gives, where connections are protected at all.
+            Ok(Request::Replace { spec }) if spec.name != from.identity.name => {
+                let reason = format!("{} cannot take the place of {}", from.identity.name, spec.name);
+                Answer::Failed(Failure::Refused(reason))
+            }
+            Ok(request @ Request::Replace { .. }) => self.answer(from.identity.node, request).await,
             Ok(request) if from.is_member => self.answer(from.identity.node, request).await,
             Ok(_) => Answer::Failed(Failure::Refused("only nodes of the cluster may ask this".to_owned())),
             Err(error) => Answer::Failed(Failure::Refused(format!("the question cannot be read: {error}"))),

@@ -61,17 +61,22 @@ pub async fn ask(
     security: Security,
     limit: Duration,
 ) -> Result<Joined, JoinError> {
-    let identity = transport::Identity {
-        cluster: None,
-        node: NodeId(0),
-        name: spec.name.clone(),
-        region: spec.region.clone(),
-        command_version: CURRENT_VERSION,
-    };
+    let names = (spec.name.clone(), spec.region.clone());
+    request(address, names, &Request::Join { token, spec }, security, limit).await
+}
+
+async fn request(
+    address: &str,
+    (name, region): (Name, Name),
+    request: &Request,
+    security: Security,
+    limit: Duration,
+) -> Result<Joined, JoinError> {
+    let identity =
+        transport::Identity { cluster: None, node: NodeId(0), name, region, command_version: CURRENT_VERSION };
     let no_answer = |error| JoinError::NoAnswer { address: address.to_owned(), error };
     let caller = Caller::new(transport::Settings::default(), security, identity).map_err(no_answer)?;
-    let request = Request::Join { token, spec }.encode()?;
-    let answer = caller.request_at(address, None, request, limit).await.map_err(no_answer)?;
+    let answer = caller.request_at(address, None, request.encode()?, limit).await.map_err(no_answer)?;
     match Answer::decode(&answer.body)? {
         Answer::Joined(joined) => Ok(joined),
         Answer::NotJoined(refusal) => Err(JoinError::Refused(refusal)),
@@ -80,15 +85,25 @@ pub async fn ask(
     }
 }
 
+/// Asks a member at `address` for a new id in place of the node of the same name, whose data are lost. Where connections
+/// are protected, this node's certificate is the proof that it is the same one.
+///
+/// # Errors
+/// [`JoinError`].
+pub async fn replace(address: &str, spec: NodeSpec, security: Security, limit: Duration) -> Result<Joined, JoinError> {
+    let name = spec.name.clone();
+    let region = spec.region.clone();
+    request(address, (name, region), &Request::Replace { spec }, security, limit).await
+}
+
 /// Makes an empty directory that of a node which joined. The same again changes nothing.
 ///
 /// # Errors
 /// [`Error::Fatal`] with the reason of the disk, or when the directory is another node's.
 pub fn prepare(directory: &Path, joined: &Joined) -> Result<(), Error> {
     let settings = db::Settings { directory: directory.into(), node: joined.node, cache_bytes: DEFAULT_CACHE_BYTES };
-    let prepared = Db::open(&settings).and_then(|mut db| {
+    let prepared = db::build_aside(&settings, |db| {
         db.set_others(&joined.others)?;
-        // Last: a directory that names its cluster is complete.
         db.bind_cluster(joined.cluster)
     });
     prepared.map_err(|error| Fatal::Storage(error).into())

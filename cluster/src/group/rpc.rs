@@ -43,6 +43,13 @@ pub(crate) enum Request {
         /// What the node says of itself.
         spec: NodeSpec,
     },
+    /// A node that lost its data asks for a new id in place of the one of its name; for any member.
+    Replace {
+        /// What the node says of itself.
+        spec: NodeSpec,
+    },
+    /// What the node measures; for any member.
+    Figures,
     /// Hand over leadership to this voter, or to the one that lacks least; for the leader.
     HandOver(Option<NodeId>),
 }
@@ -64,6 +71,8 @@ pub(crate) enum Answer {
         /// What has to be applied before anything begins under it.
         applied_at_least: u64,
     },
+    /// What the node measures, in a form of its own.
+    Figures(Vec<u8>),
     /// Heard.
     Done,
     /// The node belongs to the cluster now.

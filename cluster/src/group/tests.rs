@@ -50,6 +50,7 @@ async fn run(directory: &std::path::Path, text: &str, address: SocketAddr, proce
         identity,
         others,
         welcome: Welcome(b"shared".to_vec()),
+        figures: Arc::new(move || vec![u8::try_from(process).unwrap()]),
         settings: transport::Settings::default(),
     };
     group.connect(network).await.unwrap();
@@ -123,6 +124,9 @@ async fn three_nodes_join_agree_at_any_of_them_and_go_on_without_their_leader() 
     assert_eq!(three.group.view().tokens.len(), 1, "its effect is visible where it was proposed");
     assert_eq!(two.group.peers().len(), 2);
 
+    let (one_id, limit) = (one.group.me(), Duration::from_secs(5));
+    assert_eq!(three.group.figures_of(one_id, limit).await.unwrap(), [1], "the number of its process");
+
     let granted = three.group.lease().await.unwrap();
     assert!(granted.applied_at_least >= 1);
     assert!(three.group.conditions().is_none(), "only the leader knows");
@@ -176,6 +180,12 @@ async fn a_wrong_token_a_taken_name_and_a_stranger_are_told_why() {
     assert!(!format!("{first:?}").contains("115"), "it is secret");
     let nobody = join::ask(&free_address().to_string(), [2; 32], spec("two", at), Security::Plain, PATIENCE).await;
     assert!(matches!(nobody, Err(join::JoinError::NoAnswer { .. })));
+
+    // Whoever proves to be a node of the cluster that lost its data gets a new id.
+    let lost = join::replace(&at.to_string(), spec("three", free_address()), Security::Plain, PATIENCE).await;
+    assert!(matches!(lost, Err(join::JoinError::Refused(causeway_core::outcome::Refusal::NoNodeOfName(_)))));
+    let lost = join::replace(&at.to_string(), spec("two", free_address()), Security::Plain, PATIENCE).await.unwrap();
+    assert_eq!(lost.node, first.node, "it never started");
 
     // Only members may ask for more than to be let in.
     let identity = Identity {

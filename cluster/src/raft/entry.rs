@@ -31,7 +31,7 @@ pub(super) fn wrap<T: Serialize>(version: u16, value: &T) -> Result<Vec<u8>, cod
 }
 
 /// Reads a value whose version is known and whose form no version changed; `place` names it in errors.
-pub(super) fn unwrap<T: DeserializeOwned>(bytes: &[u8], place: &str) -> Result<T, Fatal> {
+pub(crate) fn unwrap<T: DeserializeOwned>(bytes: &[u8], place: &str) -> Result<T, Fatal> {
     let (_, value) = split(bytes, place)?;
     codec::decode(value).map_err(|error| undecodable(place, &error))
 }
@@ -55,7 +55,7 @@ fn undecodable(place: &str, reason: &dyn std::fmt::Display) -> Fatal {
 }
 
 /// Refuses what a newer Causeway wrote.
-pub(super) fn verify_version(found: u16, place: &str) -> Result<(), Fatal> {
+pub(crate) fn verify_version(found: u16, place: &str) -> Result<(), Fatal> {
     if found > CURRENT_VERSION {
         return Err(Fatal::UnknownVersion { place: place.to_owned(), found, supported: CURRENT_VERSION });
     }

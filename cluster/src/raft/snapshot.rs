@@ -26,14 +26,14 @@ const GENESIS: Position = Position { index: 1, term: 1 };
 
 /// What a replica starts from; the default is nothing at all.
 #[derive(Default)]
-pub(super) struct Base {
-    pub(super) position: Position,
-    pub(super) membership: Membership,
-    pub(super) state: State,
+pub(crate) struct Base {
+    pub(crate) position: Position,
+    pub(crate) membership: Membership,
+    pub(crate) state: State,
 }
 
 /// Chooses the newest usable snapshot. An empty directory gets the first one, or waits for that of a leader.
-pub(super) fn choose<D: Disk>(mut disk: D, start: &Start) -> Result<(D, Base), Fatal> {
+pub(crate) fn choose<D: Disk>(mut disk: D, start: &Start) -> Result<(D, Base), Fatal> {
     match start {
         Start::Found { voters } if disk.hard_state().is_none() => return genesis(disk, voters),
         // A node that joins makes promises before it has a log.
@@ -108,7 +108,12 @@ fn genesis<D: Disk>(mut disk: D, voters: &[NodeId]) -> Result<(D, Base), Fatal> 
 }
 
 /// Encodes a state and reads it back: a snapshot that cannot be read must never replace the log.
-fn stored(state: &State, position: Position, membership: Membership, made_here: bool) -> Result<Snapshot, Fatal> {
+pub(crate) fn stored(
+    state: &State,
+    position: Position,
+    membership: Membership,
+    made_here: bool,
+) -> Result<Snapshot, Fatal> {
     let place = || format!("the snapshot at {}", position.index);
     let undecodable = |error: codec::Error| Fatal::Undecodable { place: place(), reason: error.to_string() };
     let bytes = state.to_snapshot().map_err(undecodable)?;

@@ -153,12 +153,16 @@ pub fn status_of(code: ErrorCode) -> StatusCode {
         }
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::ForeignRequest => StatusCode::FORBIDDEN,
-        Code::NoSuchInstance | Code::NoSuchStream | Code::NoSuchPartition | Code::NoSuchPath => StatusCode::NOT_FOUND,
+        Code::NoSuchInstance | Code::NoSuchStream | Code::NoSuchPartition | Code::NoSuchNode | Code::NoSuchPath => {
+            StatusCode::NOT_FOUND
+        }
         Code::NameTaken
         | Code::InstanceInUse
         | Code::CannotResolve
         | Code::CopiedAlready
         | Code::AlreadyInitialised
+        | Code::LastVoter
+        | Code::NodeTooOld
         | Code::StaleEpoch => StatusCode::CONFLICT,
         Code::VersionConflict => StatusCode::PRECONDITION_FAILED,
         Code::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

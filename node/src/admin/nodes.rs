@@ -35,6 +35,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(verb("undrain").route(web::post().to(undrain)))
         .service(server::resource(one).route(web::get().to(show)).route(web::delete().to(remove)))
         .service(server::resource("/v1/cluster/join-tokens").route(web::post().to(issue_token)))
+        .service(server::resource("/v1/cluster/backup").route(web::get().to(backup)))
         .service(server::resource("/v1/cluster/leader").route(web::post().to(transfer_leader)));
 }
 
@@ -144,6 +145,13 @@ async fn issue_token(site: Data<Site>, request: HttpRequest, payload: Payload) -
     tracing::info!(%role, "a join token was issued");
     let answer = JoinTokenAnswer { token: String::clone(&token), role, expires_at, members };
     Ok(HttpResponse::build(StatusCode::CREATED).json(&answer))
+}
+
+/// Never a secret in clear: sealed ones are opened only by the key that the nodes keep beside their data.
+async fn backup(site: Data<Site>) -> Answer {
+    let failed = |message| Error::Node { code: ErrorCode::Internal, message };
+    let bytes = site.context.cluster.backup().map_err(failed)?;
+    Ok(HttpResponse::Ok().content_type("application/octet-stream").body(bytes))
 }
 
 async fn transfer_leader(site: Data<Site>, request: HttpRequest, payload: Payload) -> Answer {
@@ -265,11 +273,17 @@ mod tests {
     }
 
     #[actix_web::test]
+    async fn a_backup_is_a_file() {
+        let (status, body) = ask(&fixture(None), Method::GET, "/v1/cluster/backup", None).await;
+        assert_eq!((status, body.as_str()), (200, Some("the agreed state")));
+    }
+
+    #[actix_web::test]
     async fn leadership_goes_where_it_is_asked_to() {
         let fixture = fixture(None);
         let (status, _) = ask(&fixture, Method::POST, "/v1/cluster/leader", Some(json!({ "to": "nobody" }))).await;
         assert_eq!(status, 404);
         let (status, answer) = ask(&fixture, Method::POST, "/v1/cluster/leader", Some(json!({}))).await;
-        assert_eq!((status, answer["error"]["code"].as_str()), (503, Some("CWY-0501")), "{answer}");
+        assert_eq!((status, answer["error"]["code"].as_str()), (503, Some("CWY-0502")), "{answer}");
     }
 }

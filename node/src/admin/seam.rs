@@ -33,6 +33,9 @@ pub trait Cluster: Send + Sync {
     /// What this node knows of the Raft group; `nodes` is filled in by the caller from the state.
     fn raft(&self) -> RaftStatus;
 
+    /// Everything that is agreed on, as the file of a backup.
+    fn backup(&self) -> Result<Vec<u8>, String>;
+
     /// What this node knows of each member.
     fn members(&self) -> Vec<Member>;
 

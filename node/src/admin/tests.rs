@@ -157,6 +157,10 @@ impl Cluster for FakeCluster {
         RaftStatus { role: "leader".to_owned(), leader: Some(NodeId(1)), term: 1, applied_index: 8, nodes: 0 }
     }
 
+    fn backup(&self) -> Result<Vec<u8>, String> {
+        Ok(b"the agreed state".to_vec())
+    }
+
     fn members(&self) -> Vec<Member> {
         vec![Member { role: Some(MemberRole::Voter), ..Member::unknown(NodeId(1)) }]
     }

@@ -19,7 +19,7 @@ use crate::admin::seam::NodeIdentity;
 use crate::admin::{self, AdminContext, AdminServer};
 use crate::app::begin::{Begun, begin, decides_alone};
 use crate::app::tenancy::{self, Tenancy};
-use crate::app::{Error, Views, first_start, loads, sampler};
+use crate::app::{Error, Views, first_start, loads, neighbours, sampler};
 use crate::clock;
 use crate::config::NodeConfig;
 use crate::connect::Instances;
@@ -56,13 +56,19 @@ pub(super) struct Assembly {
     /// What goes on beside the actors, and ends with the node.
     tasks: Vec<AbortHandle>,
     supervision: Supervision,
-    /// None for a node that is alone: its lease has no end.
-    tenancy: Option<Tenancy>,
+    tenancy: Tenancy,
     http: AdminServer,
     /// Why the node cannot be one of its cluster.
     faults: mpsc::Receiver<Error>,
     /// Which part has ended, if one has.
     ended: watch::Receiver<Option<&'static str>>,
+}
+
+/// What all nodes do, as this one was told.
+#[derive(Clone)]
+struct Everywhere {
+    board: Arc<StatusBoard>,
+    rates: Arc<RateHistory>,
 }
 
 /// The actors.
@@ -97,14 +103,16 @@ impl Assembly {
         if alone {
             first_start::found(&cluster).await?;
         }
-        begun.connect(&config, &secrets, &ending).await?;
+        let board = Arc::new(StatusBoard::default());
+        let figures = neighbours::told(Arc::clone(&board));
+        begun.connect(&config, &secrets, figures, &ending).await?;
         if alone {
             first_start::introduce(&cluster, process, &config, Some(first_start::PATIENCE)).await?;
         }
         let instances = Arc::new(Instances::new(cluster.watch(), Arc::clone(&secrets), config.connection));
-        let board = Arc::new(StatusBoard::default());
         let rates = Arc::new(RateHistory::new());
-        let context = context(&config, &cluster, &instances, &board, &rates, secrets);
+        let everywhere = Everywhere { board: Arc::new(board.overview()), rates: Arc::new(RateHistory::new()) };
+        let context = context(&config, &cluster, &instances, (&board, &rates), &everywhere, secrets);
         let http = admin::start(context, bound, Lifeline::new("HTTP interface", &ending))?;
         let sampling = actix_rt::spawn({
             let (cluster, lifeline) = (cluster.clone(), Lifeline::new("sampler", &ending));
@@ -112,7 +120,7 @@ impl Assembly {
         });
         let (keeper, lease) = tenancy::keeper();
         // Nobody can be given the partitions of a node that is alone, and the lock of its data directory keeps other
-        // processes away.
+        // processes away: it asks for leases only so that it is known to be up.
         let lease = if config.cluster.is_some() { lease } else { Lease::unlimited() };
         let supervision = match Supervision::start(&config, &cluster, &instances, &board, lease, &ending) {
             Ok(supervision) => supervision,
@@ -122,19 +130,20 @@ impl Assembly {
             }
         };
         let (refused, faults) = mpsc::channel(1);
-        let mut tasks = vec![sampling.abort_handle()];
-        let tenancy =
-            config.cluster.is_some().then(|| {
-                let introduced = {
-                    let (cluster, config) = (cluster.clone(), config.clone());
-                    async move {
-                        if alone { Ok(()) } else { first_start::introduce(&cluster, process, &config, None).await }
-                    }
-                };
-                let reporting = loads::report(cluster.clone(), Arc::clone(&board), Arc::clone(&rates));
-                tasks.push(actix_rt::spawn(reporting).abort_handle());
-                Tenancy::begin(cluster.clone(), introduced, keeper, refused, Lifeline::new("lease", &ending))
-            });
+        let overlooking = actix_rt::spawn({
+            let (cluster, lifeline) = (cluster.clone(), Lifeline::new("overview", &ending));
+            let Everywhere { board, rates } = everywhere.clone();
+            sampler::sample(move || cluster.view(), board, rates, lifeline)
+        });
+        let asking = actix_rt::spawn(neighbours::ask(cluster.clone(), Arc::clone(&everywhere.board)));
+        let mut tasks = vec![sampling.abort_handle(), overlooking.abort_handle(), asking.abort_handle()];
+        let introduced = {
+            let (cluster, config) = (cluster.clone(), config.clone());
+            async move { if alone { Ok(()) } else { first_start::introduce(&cluster, process, &config, None).await } }
+        };
+        let reporting = loads::report(cluster.clone(), Arc::clone(&board), Arc::clone(&rates));
+        tasks.push(actix_rt::spawn(reporting).abort_handle());
+        let tenancy = Tenancy::begin(cluster.clone(), introduced, keeper, refused, Lifeline::new("lease", &ending));
         tracing::info!(node = %config.node.name, data = %config.node.data_directory.display(), http = %http.address, "node started");
         let first_token = None;
         let mut assembly = Self {
@@ -194,9 +203,7 @@ impl Assembly {
         http.stop().await;
         tasks.iter().for_each(AbortHandle::abort);
         supervision.stop(config.schedule.shutdown_grace).await;
-        if let Some(tenancy) = tenancy {
-            tenancy.end().await;
-        }
+        tenancy.end().await;
         instances.close().await;
         let stopped = cluster.stop().await;
         tracing::info!(node = %config.node.name, "node stopped");
@@ -303,8 +310,8 @@ fn context(
     config: &NodeConfig,
     cluster: &Group,
     instances: &Arc<Instances>,
-    board: &Arc<StatusBoard>,
-    rates: &Arc<RateHistory>,
+    (board, rates): (&Arc<StatusBoard>, &Arc<RateHistory>),
+    everywhere: &Everywhere,
     secrets: Arc<SecretStore>,
 ) -> AdminContext {
     let node = config.node.clone();
@@ -334,8 +341,8 @@ fn context(
         },
         cluster: Arc::new(cluster.clone()),
         instances: Arc::clone(instances),
-        board: Arc::clone(board),
-        rates: Arc::clone(rates),
+        board: Arc::clone(&everywhere.board),
+        rates: Arc::clone(&everywhere.rates),
         secrets,
         metrics: Arc::new(scrape),
     }

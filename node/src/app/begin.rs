@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use causeway_cluster::group::join::{self, Beginning};
 use causeway_cluster::transport::{self, Identity, Security, Tls, TlsFiles};
-use causeway_cluster::{Group, Network, Settings, Welcome};
+use causeway_cluster::{Figures, Group, Network, Settings, Welcome};
 use causeway_core::command::CURRENT_VERSION;
 use causeway_core::ids::{ClusterId, NodeId};
 use causeway_core::name::Name;
@@ -82,6 +82,7 @@ impl Begun {
         &self,
         config: &NodeConfig,
         secrets: &SecretStore,
+        figures: Figures,
         ending: &watch::Sender<Option<&'static str>>,
     ) -> Result<(), Error> {
         let Some(section) = &config.cluster else { return Ok(()) };
@@ -90,7 +91,7 @@ impl Begun {
         let settings = transport::Settings::default();
         let welcome = Welcome(secrets.shared_key().to_vec());
         let listen = section.listen;
-        let network = Network { listen, security: security.clone(), identity, others, welcome, settings };
+        let network = Network { listen, security: security.clone(), identity, others, welcome, figures, settings };
         let address = self.group.connect(network).await?;
         tracing::info!(%address, "other nodes are listened to");
         if let Security::Tls(tls) = security {

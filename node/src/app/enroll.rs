@@ -1,10 +1,13 @@
-//! How an empty data directory becomes that of a cluster's node, before the node runs for the first time.
+//! How an empty data directory becomes that of a cluster's node, before the node runs for the first time, and how a
+//! lost or damaged one does again.
 //!
 //! Nodes that found a cluster whenever they find no data would be as many clusters as there are nodes, so with
 //! `[cluster]` somebody has to say which node founds it and where the others join.
 
+use std::path::Path;
 use std::time::Duration;
 
+use causeway_cluster::Joined;
 use causeway_cluster::group::join::{self, Beginning};
 use causeway_core::command::CURRENT_VERSION;
 use causeway_core::ids::{ClusterId, NodeId};
@@ -13,11 +16,14 @@ use causeway_core::node::NodeSpec;
 use crate::admin::auth::token_hash;
 use crate::app::Error;
 use crate::app::begin::security;
-use crate::config::NodeConfig;
+use crate::config::{ClusterSection, NodeConfig};
 use crate::secrets::SecretStore;
 
 /// How long a member may take to let the node in.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The largest backup that is read, in bytes: a little more than the largest that is made.
+const MAXIMUM_BACKUP_BYTES: u64 = 260 * 1024 * 1024;
 
 /// What a data directory was made, or is already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,14 +75,79 @@ pub async fn join(config: &NodeConfig, address: &str, token: &str) -> Result<Enr
         };
         return Ok(Enrolled { node: identity.node, cluster: Some(cluster), already: true });
     }
-    let node = &config.node;
-    let (name, region) = (node.name.clone(), node.region.clone());
-    let spec = NodeSpec { name, region, address: Some(section.address()), supports: CURRENT_VERSION };
+    let spec = node_spec(config, section);
     let told = join::ask(address, token_hash(token), spec, security(section, config)?, PATIENCE).await?;
-    std::fs::create_dir_all(directory)
-        .map_err(|error| Error::InUse { directory: directory.clone(), what: error.to_string() })?;
-    // The node's data comes last: a directory that has them is complete.
-    SecretStore::adopt(directory, &told.welcome.0)?;
-    join::prepare(directory, &told)?;
+    settle(directory, &told)?;
     Ok(Enrolled { node: told.node, cluster: Some(told.cluster), already: false })
+}
+
+/// Gives a node whose data are lost or damaged a new number in its cluster, in place of the one of its name. What is
+/// left of its data is kept in a folder below the data directory.
+///
+/// # Errors
+/// [`Error`]; nothing was changed here before the cluster agreed.
+pub async fn rejoin(config: &NodeConfig, address: &str) -> Result<Enrolled, Error> {
+    let Some(section) = &config.cluster else { return Err(Error::Alone) };
+    let directory = &config.node.data_directory;
+    let spec = node_spec(config, section);
+    let told = join::replace(address, spec, security(section, config)?, PATIENCE).await?;
+    causeway_cluster::set_aside(directory).map_err(storage)?;
+    settle(directory, &told)?;
+    Ok(Enrolled { node: told.node, cluster: Some(told.cluster), already: false })
+}
+
+/// Makes an empty data directory that of the only node of a cluster which begins anew from a backup.
+///
+/// # Errors
+/// [`Error`]; nothing was changed.
+pub fn restore(config: &NodeConfig, backup: &Path) -> Result<Enrolled, Error> {
+    let directory = &config.node.data_directory;
+    if let Beginning::Node { identity, .. } = join::look(directory)? {
+        return Err(Error::InUse { directory: directory.clone(), what: format!("it is node {}", identity.node) });
+    }
+    let bytes = read_backup(backup).map_err(|reason| Error::Backup { path: backup.to_owned(), reason })?;
+    let restored = causeway_cluster::restore::restore(directory, &causeway_cluster::restore::read(&bytes, backup)?)?;
+    Ok(Enrolled { node: restored.node, cluster: Some(restored.cluster), already: false })
+}
+
+/// Makes the data directory of a stopped node that of the only node of a cluster which begins anew from what it holds.
+/// The data as they were are kept in a folder below it.
+///
+/// # Errors
+/// [`Error`]; what the directory held is in it or in the folder.
+pub fn recover(config: &NodeConfig) -> Result<Enrolled, Error> {
+    let directory = &config.node.data_directory;
+    let Beginning::Node { identity, .. } = join::look(directory)? else {
+        return Err(Error::NoData { directory: directory.clone() });
+    };
+    let held = causeway_cluster::restore::salvage(directory, identity.node)?;
+    causeway_cluster::set_aside(directory).map_err(storage)?;
+    let restored = causeway_cluster::restore::restore(directory, &held)?;
+    Ok(Enrolled { node: restored.node, cluster: Some(restored.cluster), already: false })
+}
+
+fn node_spec(config: &NodeConfig, section: &ClusterSection) -> NodeSpec {
+    let (name, region) = (config.node.name.clone(), config.node.region.clone());
+    NodeSpec { name, region, address: Some(section.address()), supports: CURRENT_VERSION }
+}
+
+fn settle(directory: &Path, told: &Joined) -> Result<(), Error> {
+    std::fs::create_dir_all(directory)
+        .map_err(|error| Error::InUse { directory: directory.to_owned(), what: error.to_string() })?;
+    // The node's data come last: a directory that has them is complete.
+    SecretStore::adopt(directory, &told.welcome.0)?;
+    join::prepare(directory, told)?;
+    Ok(())
+}
+
+fn read_backup(path: &Path) -> Result<Vec<u8>, String> {
+    use std::io::Read as _;
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    file.take(MAXIMUM_BACKUP_BYTES).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+fn storage(error: causeway_cluster::StorageError) -> Error {
+    causeway_cluster::Error::from(causeway_cluster::Fatal::Storage(error)).into()
 }

@@ -75,6 +75,10 @@ impl Cluster for Group {
         async move { Group::propose(&cluster, command).await.map_err(|error| not_done(&error)) }.boxed()
     }
 
+    fn backup(&self) -> Result<Vec<u8>, String> {
+        Group::backup(self).map_err(|error| error.to_string())
+    }
+
     fn members(&self) -> Vec<Member> {
         let (status, peers, conditions) = (self.status(), self.peers(), Group::conditions(self));
         let known = |node| conditions.as_ref().and_then(|(_, conditions)| conditions.nodes.get(&node)).copied();

@@ -1,5 +1,8 @@
 //! `causeway cluster ...` for a node that runs: nodes, their roles, and who leads.
 
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use causeway_core::ids::Timestamp;
@@ -30,7 +33,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn execute(session: &mut Session, command: ClusterCommand) -> Result<Exit, Failure> {
     match command {
         // They work on a data directory and are done before a node is asked.
-        ClusterCommand::Init { .. } | ClusterCommand::Join { .. } => Ok(Exit::Done),
+        ClusterCommand::Init { .. }
+        | ClusterCommand::Join { .. }
+        | ClusterCommand::Rejoin { .. }
+        | ClusterCommand::Restore { .. }
+        | ClusterCommand::Recover { .. } => Ok(Exit::Done),
+        ClusterCommand::Backup { file } => backup(session, &file),
         ClusterCommand::Token { role, valid_hours } => token(session, role, valid_hours),
         ClusterCommand::Nodes => nodes(session),
         ClusterCommand::Promote(node) => change(session, &node, "promote"),
@@ -64,6 +72,21 @@ fn token(session: &mut Session, role: RoleArgument, valid_hours: u64) -> Result<
     session.screen.line(format!(
         "  next   on the new node: CAUSEWAY_JOIN_TOKEN=... causeway cluster join --at {at} --config FILE"
     ));
+    Ok(Exit::Done)
+}
+
+fn backup(session: &mut Session, path: &Path) -> Result<Exit, Failure> {
+    let bytes = session.api.download("/v1/cluster/backup")?;
+    let written = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let written = written.and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
+    written.map_err(|error| Failure::usage(format!("{} cannot be written: {error}", path.display())))?;
+    let size = crate::cli::human::bytes(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+    if session.format == Format::Json {
+        session.screen.json(&json!({ "file": path, "bytes": bytes.len() }));
+    } else {
+        session.screen.line(format!("{} holds everything that is agreed on, {size}", path.display()));
+        session.screen.line("  keep secret.key of any node's data directory apart from it: sealed secrets need it");
+    }
     Ok(Exit::Done)
 }
 

@@ -1,4 +1,5 @@
-//! `causeway cluster init` and `join`: from an empty data directory to a node of a cluster, before its first run.
+//! `causeway cluster init`, `join`, `rejoin`, `restore` and `recover`: what is done to the data directory of a node that
+//! does not run.
 
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::screen::Screen;
 use crate::cli::{interrupt, token_in};
 use crate::config::{self, NodeConfig};
+use crate::secrets::KEY_FILE;
 
 /// The variable that holds a join token.
 const JOIN_TOKEN_VARIABLE: &str = "CAUSEWAY_JOIN_TOKEN";
@@ -39,6 +41,64 @@ pub fn join(at: &str, token_file: Option<&Path>, path: Option<&Path>, screen: &m
         next(path, screen);
         Ok(())
     })
+}
+
+/// Gives a node that lost its data a new number in its cluster.
+pub fn rejoin(at: &str, path: Option<&Path>, screen: &mut Screen) -> Exit {
+    with_config(path, screen, |config, screen| {
+        let runtime = interrupt::runtime()?;
+        let Enrolled { node, .. } = runtime.block_on(enroll::rejoin(config, at)).map_err(failed)?;
+        screen.line(format!(
+            "{} is node {node} from now on; it gets everything that is agreed on from the others",
+            config.node.name
+        ));
+        next(path, screen);
+        Ok(())
+    })
+}
+
+/// Begins a cluster anew from a backup.
+pub fn restore(file: &Path, path: Option<&Path>, screen: &mut Screen) -> Exit {
+    with_config(path, screen, |config, screen| {
+        let enrolled = enroll::restore(config, file).map_err(failed)?;
+        begins_anew(config, enrolled, path, screen);
+        if !config.node.data_directory.join(KEY_FILE).exists() {
+            screen.line(format!(
+                "  note   copy {KEY_FILE} of a node of the old cluster into {} first, or give sealed secrets again",
+                config.node.data_directory.display()
+            ));
+        }
+        Ok(())
+    })
+}
+
+/// Begins a cluster anew from what a stopped node holds.
+pub fn recover(others_are_gone: bool, path: Option<&Path>, screen: &mut Screen) -> Exit {
+    with_config(path, screen, |config, screen| {
+        if !others_are_gone {
+            let why = "nothing was changed: a cluster that begins anew while another node of it still runs, or comes back, writes \
+                       every copy twice; stop all of them for good, then say --others-are-gone";
+            return Err(Failure::usage(why));
+        }
+        let enrolled = enroll::recover(config).map_err(failed)?;
+        begins_anew(config, enrolled, path, screen);
+        Ok(())
+    })
+}
+
+fn begins_anew(config: &NodeConfig, enrolled: Enrolled, path: Option<&Path>, screen: &mut Screen) {
+    let cluster = enrolled.cluster.map_or_else(String::new, |cluster| format!(" {cluster}"));
+    screen.line(format!(
+        "cluster{cluster} begins anew: {} is its node {}, and the only one",
+        config.node.name, enrolled.node
+    ));
+    if config.cluster.is_none() {
+        screen.line(format!("  first  set node.id = {} in its configuration", enrolled.node));
+    }
+    next(path, screen);
+    screen.line(
+        "  then   causeway cluster token    for each node that shall join; the old ones join with empty directories",
+    );
 }
 
 fn enrolled(config: &NodeConfig, at: &str, token: &Zeroizing<String>) -> Result<Enrolled, Failure> {

@@ -19,6 +19,9 @@ use crate::cli::exit::Failure;
 /// The largest answer that is read, in bytes.
 const MAXIMUM_ANSWER_BYTES: u64 = 32 * 1024 * 1024;
 
+/// The largest file, a backup, that is taken, in bytes.
+const MAXIMUM_FILE_BYTES: u64 = 260 * 1024 * 1024;
+
 /// How long a node may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -129,6 +132,14 @@ impl Api {
         self.ask(&Method::DELETE, path, None, WORK_TIMEOUT)
     }
 
+    /// The bytes of a file.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn download(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        self.bytes(&Method::GET, path, None, None, WORK_TIMEOUT, MAXIMUM_FILE_BYTES)
+    }
+
     /// Takes an answer as a type.
     ///
     /// # Errors
@@ -149,6 +160,19 @@ impl Api {
         body: Option<&[u8]>,
         timeout: Duration,
     ) -> Result<Value, Failure> {
+        let text = self.bytes(method, path, version, body, timeout, MAXIMUM_ANSWER_BYTES)?;
+        serde_json::from_slice(&text).map_err(|error| self.strange(&error.to_string()))
+    }
+
+    fn bytes(
+        &self,
+        method: &Method,
+        path: &str,
+        version: Option<u64>,
+        body: Option<&[u8]>,
+        timeout: Duration,
+        maximum: u64,
+    ) -> Result<Vec<u8>, Failure> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if let Some(version) = version {
             request = request.header("if-match", format!("\"{version}\""));
@@ -162,10 +186,10 @@ impl Api {
         };
         let mut answer = answer.map_err(|error| self.unreachable(method, &error))?;
         let status = answer.status().as_u16();
-        let text = answer.body_mut().with_config().limit(MAXIMUM_ANSWER_BYTES).read_to_vec();
+        let text = answer.body_mut().with_config().limit(maximum).read_to_vec();
         let text = text.map_err(|error| self.unreachable(method, &error))?;
         if (200..300).contains(&status) {
-            return serde_json::from_slice(&text).map_err(|error| self.strange(&error.to_string()));
+            return Ok(text);
         }
         match serde_json::from_slice::<ErrorAnswer>(&text) {
             Ok(answer) => Err(self.answered(status, answer)),

@@ -79,21 +79,45 @@ impl State {
         let token =
             self.join_tokens.get(&hash).filter(|token| token.expires_at > at).ok_or(Refusal::NoSuchJoinToken)?;
         let role = token.role;
-        self.verify_spec(spec, None)?;
-        if spec.address.is_none() {
-            return Err(Refusal::InvalidAddress("a node that joins others needs an address".to_owned()));
-        }
+        self.verify_joining(spec, None)?;
         if self.nodes.len() >= MAXIMUM_NODES {
             return Err(Refusal::TooMany { what: TooMany::Nodes, maximum: MAXIMUM_NODES });
+        }
+        self.join_tokens.remove(&hash);
+        Ok(self.admit(Node { admitted_by: Some(hash), ..admitted(spec, role, at) }))
+    }
+
+    /// What the lost one owned keeps its owner until another one is chosen, as when a node is removed. Asked again
+    /// before its first start, the node gets the same answer.
+    pub(super) fn replace_node(&mut self, spec: &NodeSpec, at: Timestamp) -> Result<Outcome, Refusal> {
+        let lost = self.nodes.iter().find(|(_, node)| node.name == spec.name).map(|(id, node)| (*id, node.clone()));
+        let (id, lost) = lost.ok_or_else(|| Refusal::NoNodeOfName(spec.name.clone()))?;
+        self.verify_joining(spec, Some(id))?;
+        if lost.starts == 0 {
+            let waiting = admitted(spec, lost.role, at);
+            self.nodes.insert(id, Node { admitted_by: lost.admitted_by, ..waiting });
+            return Ok(Outcome::NodeAdmitted(id));
+        }
+        self.forget(id);
+        Ok(self.admit(admitted(spec, lost.role, at)))
+    }
+
+    fn admit(&mut self, node: Node) -> Outcome {
+        let id = NodeId(self.highest_node.0.saturating_add(1));
+        self.highest_node = id;
+        self.nodes.insert(id, node);
+        Outcome::NodeAdmitted(id)
+    }
+
+    fn verify_joining(&self, spec: &NodeSpec, instead_of: Option<NodeId>) -> Result<(), Refusal> {
+        self.verify_spec(spec, instead_of)?;
+        if spec.address.is_none() {
+            return Err(Refusal::InvalidAddress("a node that joins others needs an address".to_owned()));
         }
         if spec.supports < self.agreed_version {
             return Err(Refusal::TooOld { node: spec.name.clone(), knows: spec.supports, needed: self.agreed_version });
         }
-        self.join_tokens.remove(&hash);
-        let id = NodeId(self.highest_node.0.saturating_add(1));
-        self.highest_node = id;
-        self.nodes.insert(id, Node { admitted_by: Some(hash), ..admitted(spec, role, at) });
-        Ok(Outcome::NodeAdmitted(id))
+        Ok(())
     }
 
     pub(super) fn set_role(&mut self, id: NodeId, role: MemberRole) -> Result<Outcome, Refusal> {
@@ -113,11 +137,15 @@ impl State {
     pub(super) fn remove_node(&mut self, id: NodeId) -> Result<Outcome, Refusal> {
         self.node_mut(id)?;
         self.keep_a_voter(id)?;
+        self.forget(id);
+        Ok(Outcome::Done)
+    }
+
+    fn forget(&mut self, id: NodeId) {
         self.nodes.remove(&id);
         for partition in self.partitions.values_mut().filter(|partition| partition.moving_to == Some(id)) {
             partition.moving_to = None;
         }
-        Ok(Outcome::Done)
     }
 
     /// A version is agreed on only when every node's build knows it: a node that meets a higher one stops.

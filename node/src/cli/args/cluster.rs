@@ -27,6 +27,37 @@ pub enum ClusterCommand {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Give this node, which lost its data, a new number in its cluster; what is left of its data is kept aside
+    Rejoin {
+        /// Where any node of the cluster listens to other nodes
+        #[arg(long, value_name = "HOST:PORT")]
+        at: String,
+        /// Configuration file of the node
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Write everything that is agreed on into a file
+    Backup {
+        /// The file; it must not exist
+        file: PathBuf,
+    },
+    /// Begin the cluster anew from a backup, with this node only, when no node has its data any more
+    Restore {
+        /// The file that backup wrote
+        file: PathBuf,
+        /// Configuration file of the node
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// DANGEROUS: begin the cluster anew from what this stopped node holds, when most voters are lost for good
+    Recover {
+        /// Say so only when no other node of the cluster runs or will ever run again: two would write the same copies
+        #[arg(long)]
+        others_are_gone: bool,
+        /// Configuration file of the node
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Draw a token that lets one more node in, once
     Token {
         /// What the node will be
