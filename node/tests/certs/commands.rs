@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -174,6 +175,31 @@ fn what_is_wrong_with_files_is_shown_and_ends_the_command_with_a_failure() {
     let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
     let keys: Vec<&str> = shown["items"].as_array().unwrap().iter().map(|item| item["key"].as_str().unwrap()).collect();
     assert_eq!((&shown["passed"], keys), (&false.into(), vec!["here", "open", "here", "other", "elsewhere"]));
+}
+
+#[test]
+fn a_configuration_is_checked_with_its_certificates() {
+    let workshop = Workshop::with_authority();
+    workshop.done("issue --name n1");
+    let file = |name: &str| workshop.path(name).display().to_string();
+    let [authority, certificate, key] = ["ca.pem", "n1.pem", "n1-key.pem"].map(file);
+    let check = |node: &str| {
+        let config = format!(
+            "version = 1\n[node]\nname = \"{node}\"\n[http]\nlisten = \"127.0.0.1:0\"\n[cluster]\nlisten = \"10.0.0.5:7501\"\n\
+             certificate_authority_file = \"{authority}\"\ncertificate_file = \"{certificate}\"\nkey_file = \"{key}\"\n"
+        );
+        fs::write(workshop.path("causeway.toml"), config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_causeway"));
+        let command = command.env_clear().current_dir(workshop.0.path());
+        let output = command.args(["check-config", "--config", "certs/causeway.toml"]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, told) = check("n1");
+    assert!(code == Some(0) && told.contains("can be used until 20"), "{told}");
+    let (code, told) = check("n2");
+    let words = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(code == Some(1) && words.contains("does not carry the name n2.node.causeway"), "{told}");
+    assert!(told.contains("CWY-0205"), "{told}");
 }
 
 #[test]
