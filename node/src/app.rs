@@ -135,7 +135,7 @@ impl Error {
             Self::InUse { .. } | Self::Backup { .. } => ErrorCode::DataDirectory,
             Self::NotJoined(error) => error.code(),
             Self::Deserted | Self::Alone => ErrorCode::InvalidConfiguration,
-            Self::Certificates(_) => ErrorCode::InvalidConfiguration,
+            Self::Certificates(_) => ErrorCode::CertificateUnusable,
             Self::Refused { .. } | Self::PartEnded { .. } | Self::System { .. } => ErrorCode::Internal,
         }
     }

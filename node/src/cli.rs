@@ -1,11 +1,13 @@
 //! The `causeway` command: runs a node, checks a configuration, and drives a node through its HTTP API.
 //!
 //! Parts: [`args`] and [`parse`] (what can be typed), [`http`] (asks a node), [`instance`], [`stream`], [`partition`],
-//! [`cluster`], [`status`] (nouns), [`watch`] and [`wait`] (what goes on), [`run`], [`enroll`] and [`check`] (a node itself), [`explain`] (error
-//! codes), [`table`] and [`human`] (how it looks), [`exit`] (how it ends).
+//! [`cluster`], [`status`] (nouns), [`watch`] and [`wait`] (what goes on), [`run`], [`enroll`] and [`check`] (a node
+//! itself), [`certs`] (certificates), [`explain`] (error codes), [`table`] and [`human`] (how it looks), [`exit`]
+//! (how it ends).
 //! Never shows a secret, and never takes one from the command line.
 
 pub mod args;
+pub mod certs;
 pub mod check;
 pub mod cluster;
 pub mod enroll;
@@ -99,6 +101,7 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>, mut screen: Screen
             enroll::recover(others_are_gone, config.as_deref(), &mut screen)
         }
         Command::Token(TokenCommand::Reset { config }) => token::reset(config.as_deref(), &mut screen),
+        Command::Certs(command) => certs::execute(command, shared.output, &mut screen),
         command => ask(command, &shared, screen),
     }
 }
@@ -123,6 +126,7 @@ fn ask(command: Command, shared: &Shared, mut screen: Screen) -> Exit {
         | Command::Config(_)
         | Command::Inspect { .. }
         | Command::Explain { .. }
+        | Command::Certs(_)
         | Command::Token(_) => Ok(Exit::Done),
     };
     done.unwrap_or_else(|failure| complain(&failure, format, &mut session.screen))

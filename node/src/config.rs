@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use causeway_cluster::transport::TlsFiles;
 use causeway_core::ids::{InstanceIdentity, NodeId};
 use causeway_core::instance::InstanceSpec;
 use causeway_core::name::Name;
@@ -96,6 +97,18 @@ pub struct ClusterTls {
     pub certificate_file: PathBuf,
     /// Its key.
     pub key_file: PathBuf,
+}
+
+impl ClusterTls {
+    /// As the transport takes them.
+    #[must_use]
+    pub fn files(&self) -> TlsFiles {
+        TlsFiles {
+            authorities: self.certificate_authority_file.clone(),
+            chain: self.certificate_file.clone(),
+            key: self.key_file.clone(),
+        }
+    }
 }
 
 /// The HTTP interface.

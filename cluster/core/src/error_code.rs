@@ -70,6 +70,8 @@ error_codes! {
     UnsafeBind = 203,
     /// The request came through a foreign name or from a foreign page.
     ForeignRequest = 204,
+    /// A certificate or key file cannot be used.
+    CertificateUnusable = 205,
     /// The join token is not valid.
     NoSuchJoinToken = 206,
 

@@ -42,6 +42,7 @@ pages! {
     SecretUnavailable = "0202",
     UnsafeBind = "0203",
     ForeignRequest = "0204",
+    CertificateUnusable = "0205",
     NoSuchJoinToken = "0206",
     Unreachable = "0301",
     InstanceDenied = "0302",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use causeway_cluster::group::join::{self, Beginning};
-use causeway_cluster::transport::{self, Identity, Security, Tls, TlsFiles};
+use causeway_cluster::transport::{self, Identity, Security, Tls};
 use causeway_cluster::{Figures, Group, Network, Settings, Welcome};
 use causeway_core::command::CURRENT_VERSION;
 use causeway_core::ids::{ClusterId, NodeId};
@@ -114,12 +114,7 @@ impl Begun {
 /// How connections to other nodes are protected.
 pub(super) fn security(section: &ClusterSection, config: &NodeConfig) -> Result<Security, Error> {
     let Some(files) = &section.tls else { return Ok(Security::Plain) };
-    let files = TlsFiles {
-        authorities: files.certificate_authority_file.clone(),
-        chain: files.certificate_file.clone(),
-        key: files.key_file.clone(),
-    };
-    Ok(Security::Tls(Arc::new(Tls::load(files, config.node.name.clone())?)))
+    Ok(Security::Tls(Arc::new(Tls::load(files.files(), config.node.name.clone())?)))
 }
 
 /// Reads the certificates again and again, so that they can be replaced while the node runs.

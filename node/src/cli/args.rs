@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub mod certs;
 pub mod cluster;
 
 pub use cluster::{ClusterCommand, NodeChange};
@@ -107,6 +108,9 @@ pub enum Command {
     /// The administrator's token
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Certificates for the connections between nodes, from an authority of your own
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
     /// Versions of this program and of the node
     Version,
     /// What is in a data directory whose node is stopped

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use causeway_cluster::transport::Tls;
 use causeway_core::error_code::ErrorCode;
 use causeway_core::instance::InstanceSpec;
 use causeway_core::name::Name;
@@ -19,10 +20,12 @@ use crate::admin::probe;
 use crate::cli::args::{Format, Shared};
 use crate::cli::exit::{Exit, Failure, read};
 use crate::cli::http::{Api, segment};
+use crate::cli::human::time;
 use crate::cli::instance::{conclusion, findings};
 use crate::cli::interrupt;
 use crate::cli::screen::Screen;
 use crate::cli::table::{Cell, Column, Table, Tone};
+use crate::clock;
 use crate::config::{self, Faults, NodeConfig};
 use crate::connect::Instances;
 use crate::secrets::{KEY_FILE, SecretStore};
@@ -51,6 +54,7 @@ pub fn check(path: Option<&Path>, offline: bool, shared: &Shared, screen: &mut S
     if !offline {
         checks.push(data_directory(&config.node.data_directory));
         checks.extend(key_file(&config.node.data_directory));
+        checks.extend(certificates(&config));
         let (listen, node_runs) = listen(config.http.listen);
         checks.push(listen);
         if node_runs {
@@ -133,6 +137,19 @@ fn try_writing(directory: &Path) -> std::io::Result<()> {
     let probe = directory.join(format!(".causeway-check-{}", std::process::id()));
     std::fs::OpenOptions::new().write(true).create_new(true).open(&probe)?;
     std::fs::remove_file(probe)
+}
+
+/// Whether this node and others would take its certificates, where it has some.
+fn certificates(config: &NodeConfig) -> Option<Check> {
+    let files = config.cluster.as_ref()?.tls.as_ref()?.files();
+    let what = "certificates".to_owned();
+    Some(match Tls::load(files, config.node.name.clone()) {
+        Ok(tls) => {
+            let end = clock::timestamp(tls.expiry().certificate);
+            Check { what, code: None, found: format!("can be used until {}", time(end)) }
+        }
+        Err(error) => Check { what, code: Some(ErrorCode::CertificateUnusable), found: error.to_string() },
+    })
 }
 
 fn key_file(directory: &Path) -> Option<Check> {

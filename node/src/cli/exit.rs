@@ -89,6 +89,7 @@ impl Exit {
             | Code::TargetLost
             | Code::RepeatedFailure
             | Code::StorageFailed
+            | Code::CertificateUnusable
             | Code::DataDirectory
             | Code::Internal
             | Code::WrittenByNewer

@@ -1,5 +1,6 @@
-//! Numbers as people read them: grouped, in the unit that fits. What is not known says so.
+//! Numbers as people read them: grouped, in the unit that fits. What is not known says so. Paths as a shell reads them.
 
+use std::path::Path;
 use std::time::Duration;
 
 use causeway_core::ids::Timestamp;
@@ -175,6 +176,14 @@ pub fn bar(percent: f64, cells: u32) -> String {
     (1..=cells).map(|cell| if f64::from(cell) <= filled { '█' } else { '░' }).collect()
 }
 
+/// A path as it is typed in a shell: in quotes where a shell would take it apart.
+#[must_use]
+pub fn word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |letter: char| letter.is_alphanumeric() || "/._-+:@%".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -249,6 +258,19 @@ mod tests {
         fn every_time_is_read_back(second in 0_i64..253_402_300_800) {
             let at = Timestamp(second * 1_000);
             prop_assert_eq!(parse_time(&time(at)), Some(at));
+        }
+    }
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        for (path, typed) in [
+            ("certs/n1.pem", "certs/n1.pem"),
+            ("", "''"),
+            ("my certs", "'my certs'"),
+            ("a;b", "'a;b'"),
+            ("it's", "'it'\\''s'"),
+        ] {
+            assert_eq!(word(Path::new(path)), typed);
         }
     }
 }
