@@ -12,6 +12,8 @@
 //! carries them out. Never starts a partition whose earlier run has not ended, nor one without a lease, and never
 //! resumes a run.
 
+mod hand_over;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +36,7 @@ use tokio::time::timeout;
 
 use crate::clock;
 use crate::lease::{Lease, LeaseLost, Tenure};
-use crate::replicate::{PartitionExit, SettleMode, StopSignal};
+use crate::replicate::{InFlight, PartitionExit, StopSignal};
 use crate::status::{PartitionGauge, RunState, StatusBoard};
 use crate::supervisor::back_off::BackOff;
 use crate::supervisor::exits::{Place, Shown, Strikes, Verdict, WAITS_FOR_LEASE, judge};
@@ -144,6 +146,8 @@ struct Began {
 struct Memory {
     back_off: BackOff,
     strikes: Strikes,
+    /// What may be on its way to its target, as of the ownership of this epoch.
+    in_flight: Option<(Epoch, Arc<InFlight>)>,
 }
 
 /// The actor.
@@ -236,6 +240,7 @@ impl<P: Proposer> PartitionSupervisor<P> {
 
     fn start(&mut self, view: &State, id: &PartitionId, terms: Terms, lease: Tenure, context: &mut Context<Self>) {
         let Some(agreed) = Agreed::about(view, id) else { return };
+        let in_flight = self.in_flight(id, &agreed.partition);
         let gauge = self.gauge(id, view, clock::now());
         if !matches!(gauge.condition().state, RunState::Blocked | RunState::Starting) {
             gauge.set_condition(RunState::Starting, None, None, clock::now());
@@ -260,8 +265,7 @@ impl<P: Proposer> PartitionSupervisor<P> {
             target_lock,
             stop: stop.clone(),
             lease,
-            // No option asks for more yet.
-            settle_mode: SettleMode::Usual,
+            in_flight,
         };
         gauge.set_runs(true);
         let launcher = Arc::clone(&self.equipment.launcher);
