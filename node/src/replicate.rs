@@ -24,6 +24,9 @@ mod fetch;
 #[cfg(test)]
 mod fetch_tests;
 mod filter;
+mod in_flight;
+#[cfg(test)]
+mod in_flight_tests;
 mod late;
 #[cfg(test)]
 mod lease_tests;
@@ -67,9 +70,9 @@ use tokio::sync::Mutex;
 pub use budget::ReadAheadBudget;
 pub use buffers::Buffers;
 pub use exit::PartitionExit;
+pub use in_flight::{InFlight, OnItsWay};
 pub use progress::ProgressCell;
 pub use settings::ReplicateSettings;
-pub use settle::SettleMode;
 pub use stop::StopSignal;
 
 use crate::lease::Tenure;
@@ -112,9 +115,9 @@ pub struct PartitionJob {
     /// The run sends only under it. It has to have begun before `partition` was looked up, so that nobody else can
     /// have been given the partition since.
     pub lease: Tenure,
-    /// How long the run waits before it reads what an earlier ownership left at the target. [`SettleMode::Strict`] is
-    /// for the first run after an ownership of another node.
-    pub settle_mode: SettleMode,
+    /// What may still be on its way to the target when the run begins: it decides for how long the run waits before it
+    /// reads the tail. When the run has ended, what it left on its way; one cell for all runs of an ownership.
+    pub in_flight: Arc<InFlight>,
     /// Sizes and waits.
     pub settings: Arc<ReplicateSettings>,
 }
@@ -144,7 +147,7 @@ pub async fn run(job: PartitionJob) -> PartitionExit {
         target_lock: job.target_lock,
         stop: job.stop,
         lease: job.lease,
-        settle_mode: job.settle_mode,
+        in_flight: job.in_flight,
         settings: job.settings,
     };
     pipeline::run(run, source, target).await

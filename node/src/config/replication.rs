@@ -1,7 +1,7 @@
 //! Fills in how messages are copied.
 
 use crate::config::resolve::Values;
-use crate::replicate::settings::ReplicateSettings;
+use crate::replicate::settings::{ReplicateSettings, Takeover};
 
 /// The settings of the section `[replication]`.
 pub(super) fn resolve(values: &mut Values<'_>) -> ReplicateSettings {
@@ -15,6 +15,7 @@ pub(super) fn resolve(values: &mut Values<'_>) -> ReplicateSettings {
         settle: values.milliseconds("replication.settle_ms"),
         settle_own: values.milliseconds("replication.settle_own_ms"),
         settle_poll: values.milliseconds("replication.settle_poll_ms"),
+        takeover: if values.text("replication.takeover") == "strict" { Takeover::Strict } else { Takeover::Usual },
         watch: values.milliseconds("replication.watch_ms"),
         search_back_messages: values.small("replication.search_back_messages"),
         first_search_messages: values.small("replication.first_search_messages"),

@@ -20,6 +20,7 @@ use tokio::task::yield_now;
 
 use super::duplicates::last_of_each;
 use super::exit::PartitionExit;
+use super::in_flight_tests::earlier;
 use super::memory::{MemoryQueue, Message, message};
 use super::memory_sink::{MemorySink, Step};
 use super::pipeline::{Run, run};
@@ -31,6 +32,8 @@ use super::progress::ProgressCell;
 struct Life {
     /// Polls of the run until the crash.
     polls: u32,
+    /// Whether it is another process than that of the life before, so that nothing is known of its sends.
+    is_other_process: bool,
     /// What the target does meanwhile.
     steps: Vec<Step>,
     /// Source reads that fail.
@@ -68,9 +71,12 @@ fn step_back() -> impl Strategy<Value = Step> {
 fn life(step: impl Strategy<Value = Step>) -> impl Strategy<Value = Life> {
     let meanwhile =
         prop::option::of(prop_oneof![(1_usize..80).prop_map(Step::LoseTail), (1_usize..100).prop_map(Step::Foreign),]);
-    (3_u32..120, prop::collection::vec(step, 0..12), 0_u32..3, 0_u64..120, (0_u32..25, 0_u32..25), meanwhile).prop_map(
-        |(polls, steps, failing, arriving, keeper, meanwhile)| Life {
+    let keeper = (0_u32..25, 0_u32..25);
+    let steps = prop::collection::vec(step, 0..12);
+    (3_u32..120, any::<bool>(), steps, 0_u32..3, 0_u64..120, keeper, meanwhile).prop_map(
+        |(polls, is_other_process, steps, failing, arriving, keeper, meanwhile)| Life {
             polls,
+            is_other_process,
             steps,
             failing,
             arriving,
@@ -164,7 +170,7 @@ fn rewind(agreed: &Agreed, checkpoint: Checkpoint) {
 
 /// Runs one life; `None` when it crashed.
 async fn live(
-    template: &Run,
+    template: &mut Run,
     agreed: &Agreed,
     source: &MemoryQueue,
     sink: &MemorySink,
@@ -174,6 +180,9 @@ async fn live(
     agreed.lock().unwrap().epoch = epoch;
     let progress = Arc::new(ProgressCell::default());
     let partition = agreed.lock().unwrap().clone();
+    if life.is_other_process {
+        template.in_flight = earlier();
+    }
     let this = Run { partition, progress: Arc::clone(&progress), ..template.clone() };
     let mut keeper = tokio::spawn(keep(progress, Arc::clone(agreed), life.keeper, source.clone(), sink.clone()));
     let running = pin!(run(this, source.clone(), sink.clone()));
@@ -211,7 +220,15 @@ async fn survive(lives: Vec<Life>, durability: Durability, born: BornTimestamp, 
     template.spec = Arc::new(spec);
     let agreed = Arc::new(Mutex::new(template.partition.clone()));
     let mut numbers = 0_u64..;
-    let last = Life { polls: u32::MAX, steps: vec![], failing: 0, arriving: 20, keeper: (1, 1), meanwhile: None };
+    let last = Life {
+        polls: u32::MAX,
+        is_other_process: false,
+        steps: vec![],
+        failing: 0,
+        arriving: 20,
+        keeper: (1, 1),
+        meanwhile: None,
+    };
     let mut lives: Vec<_> = lives.into_iter().chain([last]).rev().collect();
     while let Some(life) = lives.pop() {
         let arriving = usize::try_from(life.arriving).unwrap();
@@ -231,7 +248,7 @@ async fn survive(lives: Vec<Life>, durability: Durability, born: BornTimestamp, 
             }
         };
         let exit = tokio::select! {
-            exit = live(&template, &agreed, &source, &sink, &life) => exit,
+            exit = live(&mut template, &agreed, &source, &sink, &life) => exit,
             () = all_copied => None,
             // Virtual time: many times what all the waits of one life take.
             () = tokio::time::sleep(Duration::from_secs(100_000)) => panic!("it copies no further: {life:?}"),

@@ -1,12 +1,13 @@
 //! Nothing is written behind the end of a lease, and the next owner goes on with nothing lost or doubled.
 //!
-//! The last test runs one owner after the other, and none of them is ever stopped: what keeps an old one from writing
-//! is its lease alone. The judge reads the target: when each copy was stored, and under which epoch.
+//! The last test runs one owner after the other. Some let go; the others are never stopped, and what keeps those from
+//! writing is their lease alone. The judge reads the target: when each copy was stored, and under which epoch.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use causeway_core::ids::Epoch;
+use causeway_core::ids::{Epoch, NodeId};
+use causeway_core::node::Predecessor;
 use causeway_core::partition::Partition;
 use causeway_core::provenance::Provenance;
 use proptest::prelude::*;
@@ -14,6 +15,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::exit::PartitionExit;
+use super::in_flight::{InFlight, OnItsWay};
 use super::memory::{MemoryQueue, message};
 use super::memory_sink::{MemorySink, Step};
 use super::pipeline::{Run, run};
@@ -115,6 +117,8 @@ async fn an_idle_run_ends_soon_after_its_lease_and_the_tail_is_read_without_one(
 struct Ownership {
     /// How many seconds its lease is renewed for.
     seconds: u64,
+    /// Whether it is let go of then, instead of ending with its lease.
+    lets_go: bool,
     /// Messages that arrive meanwhile, each second.
     arriving: u64,
     /// What the target does meanwhile.
@@ -129,11 +133,8 @@ fn ownership() -> impl Strategy<Value = Ownership> {
         1 => Just(Step::Reconnect),
         2 => (0_usize..15).prop_map(Step::Unknown),
     ];
-    (0_u64..30, 0_u64..25, prop::collection::vec(step, 0..20)).prop_map(|(seconds, arriving, steps)| Ownership {
-        seconds,
-        arriving,
-        steps,
-    })
+    (0_u64..30, any::<bool>(), 0_u64..25, prop::collection::vec(step, 0..20))
+        .prop_map(|(seconds, lets_go, arriving, steps)| Ownership { seconds, lets_go, arriving, steps })
 }
 
 /// Carries progress to what is agreed as long as it is the current ownership's.
@@ -153,20 +154,24 @@ struct World {
     source: MemoryQueue,
     sink: MemorySink,
     agreed: Arc<Mutex<Partition>>,
-    stop: StopSignal,
-    /// When the lease of each epoch ended.
+    /// When the permission of each epoch ended.
     ends: Vec<(Epoch, Instant)>,
     runs: Vec<JoinHandle<PartitionExit>>,
+    /// How the last ownership ended.
+    predecessor: Predecessor,
     numbers: std::ops::RangeFrom<u64>,
 }
 
 impl World {
-    fn start(&mut self, template: &Run) {
+    /// Answers what the run leaves on its way.
+    fn start(&mut self, template: &Run, stop: &StopSignal) -> Arc<InFlight> {
         let progress = Arc::new(ProgressCell::default());
         spawn_local(keep(Arc::clone(&progress), Arc::clone(&self.agreed)));
-        let (partition, stop) = (self.agreed.lock().unwrap().clone(), self.stop.clone());
-        let this = Run { partition, progress, stop, ..template.clone() };
+        let in_flight = Arc::new(InFlight::after(self.predecessor));
+        let (partition, stop) = (self.agreed.lock().unwrap().clone(), stop.clone());
+        let this = Run { partition, progress, stop, in_flight: Arc::clone(&in_flight), ..template.clone() };
         self.runs.push(spawn_local(run(this, self.source.clone(), self.sink.clone())));
+        in_flight
     }
 
     async fn own(&mut self, template: &Run, ownership: &Ownership) {
@@ -180,13 +185,25 @@ impl World {
         let clock = crate::clock::of_runtime();
         let mut keeper = LeaseKeeper::new(clock.clone(), MARGIN);
         keeper.renew(clock.now().saturating_add(LEASE));
-        self.start(&Run { lease: keeper.lease().tenure().unwrap(), ..template.clone() });
+        let stop = StopSignal::default();
+        let in_flight = self.start(&Run { lease: keeper.lease().tenure().unwrap(), ..template.clone() }, &stop);
         for _ in 0..ownership.seconds {
             let arriving = usize::try_from(ownership.arriving).unwrap();
             self.source.append_all(self.numbers.by_ref().take(arriving).map(message));
             sleep(Duration::from_secs(1)).await;
             keeper.renew(clock.now().saturating_add(LEASE));
         }
+        if ownership.lets_go {
+            stop.stop();
+            let exit = self.runs.pop().unwrap().await.unwrap();
+            assert!(matches!(exit, PartitionExit::LeaseLost | PartitionExit::Stopped), "{exit:?}");
+            self.ends.push((epoch, Instant::now() + Duration::from_nanos(1)));
+            let is_settled = in_flight.now() == OnItsWay::Nothing;
+            self.predecessor =
+                if is_settled { Predecessor::Released(NodeId(1)) } else { Predecessor::Ended(NodeId(1)) };
+            return;
+        }
+        self.predecessor = Predecessor::Ended(NodeId(1));
         let end = Instant::now() + LEASE;
         self.ends.push((epoch, end));
         sleep_until(end + SEND_TIMEOUT + MARGIN).await;
@@ -208,7 +225,7 @@ async fn survive(ownerships: Vec<Ownership>) {
         source: MemoryQueue::default(),
         sink: MemorySink::default(),
         agreed: Arc::new(Mutex::new(template.partition.clone())),
-        stop: StopSignal::default(),
+        predecessor: Predecessor::Nobody,
         ends: Vec::new(),
         runs: Vec::new(),
         numbers: 0_u64..,
@@ -220,7 +237,8 @@ async fn survive(ownerships: Vec<Ownership>) {
     world.sink.calm();
     world.agreed.lock().unwrap().epoch = Epoch(1_000);
     world.source.append_all(world.numbers.by_ref().take(20).map(message));
-    world.start(&template);
+    let stop = StopSignal::default();
+    world.start(&template, &stop);
     let all_copied = async {
         while world.copies() < world.source.records().len() {
             sleep(Duration::from_secs(1)).await;
@@ -229,7 +247,7 @@ async fn survive(ownerships: Vec<Ownership>) {
     tokio::time::timeout(Duration::from_secs(1_000), all_copied).await.expect("it copies no further");
     // An old owner that is still there has its chance.
     sleep(Duration::from_secs(60)).await;
-    world.stop.stop();
+    stop.stop();
     for ended in world.runs {
         let exit = ended.await.unwrap();
         assert!(matches!(exit, PartitionExit::LeaseLost | PartitionExit::Stopped), "{exit:?}");

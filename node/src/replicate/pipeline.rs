@@ -35,6 +35,7 @@ use super::durability::Recorder;
 use super::exit::PartitionExit;
 use super::fetch::Reading;
 use super::filter::Filter;
+use super::in_flight::InFlight;
 use super::ports::{Sink, Source};
 use super::progress::ProgressCell;
 use super::resume::{Cause, Findings, Known, Look};
@@ -76,7 +77,7 @@ pub(super) struct Run {
     pub(super) target_lock: Arc<Mutex<()>>,
     pub(super) stop: StopSignal,
     pub(super) lease: Tenure,
-    pub(super) settle_mode: SettleMode,
+    pub(super) in_flight: Arc<InFlight>,
     pub(super) settings: Arc<ReplicateSettings>,
 }
 
@@ -138,9 +139,10 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
     async fn resume(&mut self, cause: Cause) -> Result<(), PartitionExit> {
         let stop = self.run.stop.clone();
         let settings = Arc::clone(&self.run.settings);
+        let settle_mode = SettleMode::before(self.run.in_flight.now(), settings.takeover);
         if cause == Cause::Start {
             let settles = self.run.partition.checkpoint.is_some();
-            self.condition.starting(self.run.settle_mode.why().filter(|_| settles));
+            self.condition.starting(settle_mode.why().filter(|_| settles));
         }
         let known = Known {
             durable: self.recorder.durable().clone(),
@@ -149,7 +151,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             complete_to: self.sink.complete_to(),
             watches: self.sink.watches(),
             had_owner: self.run.partition.checkpoint.is_some(),
-            settle_mode: self.run.settle_mode,
+            settle_mode,
             passed_over: passed_over(&self.run.partition),
         };
         let mut look = Look::new(cause, known);
@@ -183,6 +185,10 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
                 }
             }
         };
+        if matches!(cause, Cause::Start | Cause::Unknown) {
+            // This run relies on it from here on, and so may the next.
+            self.run.in_flight.waited_out();
+        }
         self.recorder.resumed(&resumed, cause);
         self.sink.verified(connection, &resumed, cause);
         self.sink.looked(looked_at).await;
@@ -253,6 +259,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
                 condition: Arc::clone(&condition),
                 gauge: Arc::clone(&run.gauge),
                 stop: run.stop.clone(),
+                in_flight: Arc::clone(&run.in_flight),
                 queue: run.partition.target.queue,
                 had_owner: run.partition.checkpoint.is_some(),
                 seed,

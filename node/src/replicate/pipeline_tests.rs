@@ -21,12 +21,12 @@ use tokio::sync::Mutex;
 use super::budget::ReadAheadBudget;
 use super::duplicates::append_again;
 use super::exit::PartitionExit;
+use super::in_flight_tests::earlier;
 use super::memory::{MemoryQueue, Message, message};
 use super::memory_sink::{MemorySink, Step};
 use super::pipeline::{Run, run};
 use super::progress::ProgressCell;
 use super::settings::ReplicateSettings;
-use super::settle::SettleMode;
 use super::stop::StopSignal;
 use crate::lease::Lease;
 use crate::status::{PartitionGauge, RunState};
@@ -73,7 +73,7 @@ pub(super) fn a_run() -> Run {
         target_lock: Arc::new(Mutex::new(())),
         stop: StopSignal::default(),
         lease: Lease::unlimited().tenure().unwrap(),
-        settle_mode: SettleMode::Usual,
+        in_flight: earlier(),
         settings: Arc::new(ReplicateSettings::default()),
     }
 }

@@ -216,7 +216,7 @@ impl Look {
         settings: &ReplicateSettings,
     ) -> Result<i64, Trouble> {
         let quiet = match self.cause {
-            Cause::Start if self.known.had_owner => Some(self.known.settle_mode.quiet(settings)),
+            Cause::Start if self.known.had_owner => self.known.settle_mode.quiet(settings),
             Cause::Unknown => Some(settings.settle_own),
             Cause::Start | Cause::Connection | Cause::Stray { .. } => None,
         };

@@ -5,6 +5,17 @@
 
 use std::time::Duration;
 
+/// What is waited for before the tail is read that an owner left which did not let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Takeover {
+    /// Until everything that it handed to its kernel has arrived or was dropped.
+    #[default]
+    Usual,
+    /// Also until brokers have closed the connections on which it went silent, 120 s after its last byte: an owner that
+    /// stood still for longer than its lease finds none to go on with.
+    Strict,
+}
+
 /// The settings of the data path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicateSettings {
@@ -30,6 +41,8 @@ pub struct ReplicateSettings {
     pub settle_own: Duration,
     /// Between two looks at the end of the target queue while it has to stand still.
     pub settle_poll: Duration,
+    /// Whether an earlier owner that ended without a word is waited out for longer.
+    pub takeover: Takeover,
     /// How long the target is watched after a start that is not the first, or after an unknown outcome: everything that
     /// others store there is looked through for copies that a dead owner wrote after its time.
     pub watch: Duration,
@@ -61,6 +74,7 @@ impl Default for ReplicateSettings {
             settle: Duration::from_secs(3),
             settle_own: Duration::from_secs(2),
             settle_poll: Duration::from_millis(100),
+            takeover: Takeover::default(),
             watch: Duration::from_secs(120),
             search_back_messages: 100_000,
             first_search_messages: 10_000,

@@ -4,26 +4,28 @@
 //! Where it tells how far its log is shown, everything that was stored when the wait began has to be; where it does not
 //! tell, the end of the queue has to stand still or the wait has to take as long as settling does.
 //!
-//! Before that a new owner waits until nothing of the old one is on its way any more: [`SettleMode`] says for how long.
+//! Before that a run waits until nothing of earlier ones is on its way any more: [`SettleMode`] says for how long.
 
 use std::time::Duration;
 
 use causeway_core::error_code::ErrorCode;
 use tokio::time::{Instant, sleep};
 
+use super::in_flight::OnItsWay;
 use super::ports::Sink;
-use super::settings::ReplicateSettings;
+use super::settings::{ReplicateSettings, Takeover};
 use super::trouble::Trouble;
 
 /// Brokers close a connection over which nothing came for so long (`serverChannelMaxIdleTimeSeconds`), and with it what
 /// of a frame had come before.
 const BROKER_IDLE_CLOSE: Duration = Duration::from_secs(120);
 
-/// How long a run that follows another ownership waits, from when the target answers, before it reads the tail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SettleMode {
+/// How long a run that is not the first waits, from when the target answers, before it reads the tail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SettleMode {
+    /// Not at all: every send is answered.
+    Settled,
     /// Until whatever the old owner handed to its kernel has arrived or was dropped.
-    #[default]
     Usual,
     /// Also until brokers have closed every connection on which an old owner went silent, so that one which stood still
     /// finds none to go on with.
@@ -31,17 +33,28 @@ pub enum SettleMode {
 }
 
 impl SettleMode {
-    pub(super) fn quiet(self, settings: &ReplicateSettings) -> Duration {
+    /// What a run has to wait for. Nobody goes on with what this process sent: the run that sent it has ended, and its
+    /// connection was closed hard.
+    pub(super) fn before(on_its_way: OnItsWay, takeover: Takeover) -> Self {
+        match (on_its_way, takeover) {
+            (OnItsWay::Nothing, _) => Self::Settled,
+            (OnItsWay::Own, _) | (OnItsWay::Earlier, Takeover::Usual) => Self::Usual,
+            (OnItsWay::Earlier, Takeover::Strict) => Self::Strict,
+        }
+    }
+
+    pub(super) fn quiet(self, settings: &ReplicateSettings) -> Option<Duration> {
         match self {
-            Self::Usual => settings.settle,
-            Self::Strict => settings.settle.saturating_add(BROKER_IDLE_CLOSE),
+            Self::Settled => None,
+            Self::Usual => Some(settings.settle),
+            Self::Strict => Some(settings.settle.saturating_add(BROKER_IDLE_CLOSE)),
         }
     }
 
     /// What is shown meanwhile, where it takes so long that somebody may ask.
     pub(super) fn why(self) -> Option<&'static str> {
         match self {
-            Self::Usual => None,
+            Self::Settled | Self::Usual => None,
             Self::Strict => Some("it waits until brokers have closed the connections of the owner before"),
         }
     }

@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::batching::Ready;
 use super::condition::Condition;
 use super::exit::PartitionExit;
+use super::in_flight::InFlight;
 use super::late::LateCopies;
 use super::ports::Sink;
 use super::resume::{Cause, Resumed};
@@ -87,6 +88,7 @@ pub(super) struct Writer<K> {
     condition: Arc<Condition>,
     gauge: Arc<PartitionGauge>,
     stop: StopSignal,
+    in_flight: Arc<InFlight>,
     queue: u32,
     retry: Retry,
     /// The connection over which the tail was read.
@@ -112,6 +114,8 @@ pub(super) struct Writing {
     pub(super) condition: Arc<Condition>,
     pub(super) gauge: Arc<PartitionGauge>,
     pub(super) stop: StopSignal,
+    /// Told of every send.
+    pub(super) in_flight: Arc<InFlight>,
     /// The number of the target queue.
     pub(super) queue: u32,
     /// Whether the run is not the first of its partition, so that an earlier one may have sent something.
@@ -122,7 +126,7 @@ pub(super) struct Writing {
 
 impl<K: Sink> Writer<K> {
     pub(super) fn new(sink: K, writing: Writing) -> Self {
-        let Writing { turn, own, settings, condition, gauge, stop, queue, had_owner, seed } = writing;
+        let Writing { turn, own, settings, condition, gauge, stop, in_flight, queue, had_owner, seed } = writing;
         let now = Instant::now();
         Self {
             sink,
@@ -134,6 +138,7 @@ impl<K: Sink> Writer<K> {
             condition,
             gauge,
             stop,
+            in_flight,
             queue,
             verified: None,
             expected: 0,
@@ -290,7 +295,12 @@ impl<K: Sink> Writer<K> {
         lease.check().map_err(|LeaseLost| PartitionExit::LeaseLost)?;
         let message =
             OutgoingBatch { expected_generation: Some(connection), permit: lease.permit(), ..message.clone() };
-        Ok(Ok(self.sink.send(message).await))
+        self.in_flight.begin();
+        let outcome = self.sink.send(message).await;
+        if !matches!(outcome, SendOutcome::Unknown(_)) {
+            self.in_flight.answered();
+        }
+        Ok(Ok(outcome))
     }
 
     async fn stored(&mut self, Ack { offset, full }: Ack, ready: &Ready) -> Result<(), Interruption> {

@@ -1,8 +1,9 @@
 //! A cluster for the supervisor's tests: the real state machine, no Raft, failures on request. This node leads; every
 //! other one is down.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use causeway_core::command::Command;
 use causeway_core::ids::NodeId;
@@ -30,13 +31,25 @@ pub(crate) enum Taking {
     Ended,
 }
 
+#[derive(Clone, Copy)]
+enum Fate {
+    Answered,
+    AnswerLost,
+    Lost,
+    Late,
+}
+
 /// The only term.
 const TERM: u64 = 1;
 
 struct Inner {
     replica: Replica,
     proposals: Vec<(Instant, Command)>,
-    failures: usize,
+    /// Of the next proposals.
+    fates: VecDeque<Fate>,
+    /// How long a proposal takes.
+    takes: Duration,
+    late: Vec<Command>,
     leads: bool,
     taking: Vec<Taking>,
     /// It asks for a lease right before its partitions are taken.
@@ -51,7 +64,9 @@ impl FakeCluster {
         let inner = Inner {
             replica,
             proposals: Vec::new(),
-            failures: 0,
+            fates: VecDeque::new(),
+            takes: Duration::ZERO,
+            late: Vec::new(),
             leads: true,
             taking: Vec::new(),
             revives: None,
@@ -70,7 +85,28 @@ impl FakeCluster {
 
     /// The next so many proposals are applied, but answered with an error: their outcome is unknown.
     pub(crate) fn fail_next(&self, failures: usize) {
-        self.inner.lock().unwrap().failures = failures;
+        self.inner.lock().unwrap().fates = VecDeque::from(vec![Fate::AnswerLost; failures]);
+    }
+
+    /// The next so many proposals are never applied, and answered with an error.
+    pub(crate) fn lose_next(&self, proposals: usize) {
+        self.inner.lock().unwrap().fates = VecDeque::from(vec![Fate::Lost; proposals]);
+    }
+
+    /// The next proposal is answered with an error, and applied at [`Self::deliver`].
+    pub(crate) fn delay_next(&self) {
+        self.inner.lock().unwrap().fates = VecDeque::from([Fate::Late]);
+    }
+
+    /// What was on its way arrives now.
+    pub(crate) fn deliver(&self) -> Vec<Outcome> {
+        let late = std::mem::take(&mut self.inner.lock().unwrap().late);
+        late.into_iter().map(|command| self.change(|replica| replica.apply(command))).collect()
+    }
+
+    /// Proposals take so long from now on.
+    pub(crate) fn slow_down(&self, takes: Duration) {
+        self.inner.lock().unwrap().takes = takes;
     }
 
     /// Whether this node leads from now on.
@@ -99,14 +135,24 @@ impl Proposer for FakeCluster {
 
     async fn propose(&self, command: Command) -> Result<Outcome, Self::Error> {
         tokio::task::yield_now().await;
-        let outcome = self.change(|replica| replica.apply(command.clone()));
-        let mut inner = self.inner.lock().unwrap();
-        inner.proposals.push((Instant::now(), command));
-        if inner.failures > 0 {
-            inner.failures -= 1;
-            return Err("the outcome is unknown");
+        let takes = self.inner.lock().unwrap().takes;
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
         }
-        Ok(outcome)
+        let fate = {
+            let mut inner = self.inner.lock().unwrap();
+            inner.proposals.push((Instant::now(), command.clone()));
+            inner.fates.pop_front().unwrap_or(Fate::Answered)
+        };
+        match fate {
+            Fate::Answered => return Ok(self.change(|replica| replica.apply(command))),
+            Fate::AnswerLost => {
+                self.change(|replica| replica.apply(command));
+            }
+            Fate::Lost => {}
+            Fate::Late => self.inner.lock().unwrap().late.push(command),
+        }
+        Err("the outcome is unknown")
     }
 
     fn view(&self) -> Arc<State> {

@@ -17,8 +17,7 @@ use tracing::Instrument as _;
 use crate::connect::{Instances, Purpose};
 use crate::lease::Tenure;
 use crate::replicate::{
-    self, Buffers, PartitionExit, PartitionJob, ProgressCell, ReadAheadBudget, ReplicateSettings, SettleMode,
-    StopSignal,
+    self, Buffers, InFlight, PartitionExit, PartitionJob, ProgressCell, ReadAheadBudget, ReplicateSettings, StopSignal,
 };
 use crate::status::PartitionGauge;
 
@@ -80,13 +79,13 @@ pub struct Launch {
     pub stop: StopSignal,
     /// It sends only under this. It was taken before `agreed` was looked up.
     pub lease: Tenure,
-    /// How long it waits for what an earlier ownership sent.
-    pub settle_mode: SettleMode,
+    /// What may still be on its way to the target, and what the run leaves there.
+    pub in_flight: Arc<InFlight>,
 }
 
 /// Connects and copies until the end.
 pub async fn launch(launch: Launch) -> PartitionExit {
-    let Launch { agreed, shared, gauge, progress, target_lock, stop, lease, settle_mode } = launch;
+    let Launch { agreed, shared, gauge, progress, target_lock, stop, lease, in_flight } = launch;
     let Agreed { cluster, id, partition, stream, source, target } = agreed;
     let reads = Purpose::Source(stream.spec.run.slave_reads);
     let source_client = match shared.instances.connect(&source.spec.name, reads).await {
@@ -117,7 +116,7 @@ pub async fn launch(launch: Launch) -> PartitionExit {
         target_lock,
         stop,
         lease,
-        settle_mode,
+        in_flight,
         settings: shared.settings,
     })
     .instrument(whose)

@@ -9,8 +9,10 @@
 //!
 //! Parts: the table of runs ([`Running`] and a [`Slot`] each), what is remembered of a partition between its runs
 //! ([`Memory`]). The decisions are made in [`reconcile`](super::reconcile) and [`exits`](super::exits); this file
-//! carries them out. Never starts a partition whose earlier run has not ended, nor one without a lease, and never
-//! resumes a run.
+//! carries them out, and `hand_over` what is about other nodes. Never starts a partition whose earlier run has not
+//! ended, nor one without a lease, and never resumes a run.
+
+mod hand_over;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,7 +36,7 @@ use tokio::time::timeout;
 
 use crate::clock;
 use crate::lease::{Lease, LeaseLost, Tenure};
-use crate::replicate::{PartitionExit, SettleMode, StopSignal};
+use crate::replicate::{InFlight, PartitionExit, StopSignal};
 use crate::status::{PartitionGauge, RunState, StatusBoard};
 use crate::supervisor::back_off::BackOff;
 use crate::supervisor::exits::{Place, Shown, Strikes, Verdict, WAITS_FOR_LEASE, judge};
@@ -104,6 +106,12 @@ struct Subject {
 }
 
 impl Subject {
+    /// The present ownership of a partition.
+    fn about(view: &State, id: &PartitionId) -> Option<Self> {
+        let stream = view.stream_name_of(id)?.clone();
+        Some(Self { stream, partition: id.clone(), epoch: view.partitions.get(id)?.epoch })
+    }
+
     /// Tells what was agreed about the end of a run: a fault waits for an operator, a rewind heals by itself.
     fn agreed(&self, command: &Command) {
         let Self { stream, partition, epoch } = self;
@@ -144,6 +152,8 @@ struct Began {
 struct Memory {
     back_off: BackOff,
     strikes: Strikes,
+    /// What may be on its way to its target, as of the ownership of this epoch.
+    in_flight: Option<(Epoch, Arc<InFlight>)>,
 }
 
 /// The actor.
@@ -163,7 +173,8 @@ pub struct PartitionSupervisor<P> {
     runs: watch::Sender<usize>,
 }
 
-/// Starts nothing any more and asks every run to end. Answers with the number of runs, which goes down to zero.
+/// Starts nothing any more, lets go of nothing, and asks every run to end. Answers with the number of runs, which goes
+/// down to zero.
 #[derive(Debug, Message)]
 #[rtype(result = "watch::Receiver<usize>")]
 pub struct Drain;
@@ -196,7 +207,7 @@ impl<P: Proposer> PartitionSupervisor<P> {
         let me = self.equipment.me;
         self.forget_what_is_over(&view);
         self.equipment.shared.instances.keep_current(&view);
-        let mut starts = 0;
+        let (mut starts, mut postponed) = (0, false);
         for action in reconcile(me, &view, &self.running) {
             match (action, &lease) {
                 (Action::Stop(id), _) => self.stop(&view, &id),
@@ -205,12 +216,16 @@ impl<P: Proposer> PartitionSupervisor<P> {
                     starts += 1;
                     self.start(&view, &id, terms, lease.clone(), context);
                 }
-                (Action::Start(..), Ok(_)) => {
-                    context.run_later(PAUSE, Self::reconcile);
-                    break;
-                }
+                (Action::Start(..), Ok(_)) => postponed = true,
+                // What a process claims of an ownership holds only once its own start is agreed on.
+                (Action::Release(_) | Action::Renew(_), Err(LeaseLost)) => self.wake_with_lease(context),
+                (Action::Release(id), Ok(_)) => self.release(&view, &id, context),
+                (Action::Renew(id), Ok(_)) => self.renew(&view, &id, context),
                 (Action::Keep(_) | Action::Wait(_), _) => {}
             }
+        }
+        if postponed {
+            context.run_later(PAUSE, Self::reconcile);
         }
         self.show_what_stands_still(&view);
     }
@@ -224,6 +239,10 @@ impl<P: Proposer> PartitionSupervisor<P> {
             _ => (RunState::Starting, None),
         };
         gauge.set_condition(state, code, Some(WAITS_FOR_LEASE.to_owned()), clock::now());
+        self.wake_with_lease(context);
+    }
+
+    fn wake_with_lease(&mut self, context: &mut Context<Self>) {
         if !std::mem::replace(&mut self.waits_for_lease, true) {
             let lease = self.equipment.lease.clone();
             let valid = async move { lease.wait_until_valid().await };
@@ -236,6 +255,7 @@ impl<P: Proposer> PartitionSupervisor<P> {
 
     fn start(&mut self, view: &State, id: &PartitionId, terms: Terms, lease: Tenure, context: &mut Context<Self>) {
         let Some(agreed) = Agreed::about(view, id) else { return };
+        let in_flight = self.in_flight(id, &agreed.partition);
         let gauge = self.gauge(id, view, clock::now());
         if !matches!(gauge.condition().state, RunState::Blocked | RunState::Starting) {
             gauge.set_condition(RunState::Starting, None, None, clock::now());
@@ -260,8 +280,7 @@ impl<P: Proposer> PartitionSupervisor<P> {
             target_lock,
             stop: stop.clone(),
             lease,
-            // No option asks for more yet.
-            settle_mode: SettleMode::Usual,
+            in_flight,
         };
         gauge.set_runs(true);
         let launcher = Arc::clone(&self.equipment.launcher);
@@ -358,7 +377,8 @@ impl<P: Proposer> PartitionSupervisor<P> {
     /// Drops rests that no longer hold, and everything about partitions that this node no longer has.
     fn forget_what_is_over(&mut self, view: &State) {
         let me = self.equipment.me;
-        let Running { runs, resting } = &mut self.running;
+        let Running { runs, resting, letting_go } = &mut self.running;
+        letting_go.keep_current(me, view);
         let ours = |id: &PartitionId| view.partitions.get(id).is_some_and(|partition| partition.owner == Some(me));
         resting.retain(|id, rest| {
             let partition = view.partitions.get(id);
@@ -389,6 +409,9 @@ impl<P: Proposer> PartitionSupervisor<P> {
             } else if stream.desired == DesiredState::Paused {
                 let since = stream.changed_at;
                 self.gauge(id, view, since).set_condition(RunState::Paused, None, None, since);
+            } else if let Some(node) = partition.moving_to.and_then(|to| view.nodes.get(&to)) {
+                let (why, now) = (format!("it moves to node {}", node.name), clock::now());
+                self.gauge(id, view, now).set_condition(RunState::Starting, None, Some(why), now);
             }
         }
     }

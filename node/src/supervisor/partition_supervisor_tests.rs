@@ -32,16 +32,16 @@ use crate::telemetry::captured::Lines;
 
 /// What pipelines did.
 #[derive(Default)]
-struct Log {
-    starts: Mutex<Vec<(Instant, Epoch)>>,
-    running: AtomicUsize,
+pub(super) struct Log {
+    pub(super) starts: Mutex<Vec<(Instant, Epoch)>>,
+    pub(super) running: AtomicUsize,
     most: AtomicUsize,
     /// Where the next pipeline stands when it ends.
     offset: AtomicI64,
 }
 
 impl Log {
-    fn starts(&self) -> usize {
+    pub(super) fn starts(&self) -> usize {
         self.starts.lock().unwrap().len()
     }
 
@@ -51,30 +51,32 @@ impl Log {
     }
 }
 
-struct Rig {
-    cluster: FakeCluster,
-    board: Arc<StatusBoard>,
-    log: Arc<Log>,
+pub(super) struct Rig {
+    pub(super) cluster: FakeCluster,
+    pub(super) board: Arc<StatusBoard>,
+    pub(super) progress: Arc<ProgressBoard>,
+    pub(super) log: Arc<Log>,
     supervisor: Addr<PartitionSupervisor<FakeCluster>>,
     ended: watch::Receiver<Option<&'static str>>,
     _directory: tempfile::TempDir,
 }
 
 /// How a pipeline of a test runs.
-type Pipeline = fn(Launch, Arc<Log>) -> LocalBoxFuture<'static, PartitionExit>;
+pub(super) type Pipeline = fn(Launch, Arc<Log>) -> LocalBoxFuture<'static, PartitionExit>;
 
 impl Rig {
-    fn start(replica: Replica, pipeline: Pipeline) -> Self {
+    pub(super) fn start(replica: Replica, pipeline: Pipeline) -> Self {
         Self::start_with(replica, pipeline, Lease::unlimited())
     }
 
-    fn start_with(replica: Replica, pipeline: Pipeline, lease: Lease) -> Self {
+    pub(super) fn start_with(replica: Replica, pipeline: Pipeline, lease: Lease) -> Self {
         let cluster = FakeCluster::new(replica);
         let directory = tempfile::tempdir().unwrap();
         let config = NodeConfig::with_data_directory(directory.path()).unwrap();
         let secrets = Arc::new(SecretStore::open(directory.path()).unwrap());
         let board = Arc::new(StatusBoard::default());
         let log = Arc::new(Log::default());
+        let progress = Arc::new(ProgressBoard::default());
         let (ending, ended) = watch::channel(None);
         let written = Arc::clone(&log);
         let equipment = Equipment {
@@ -88,16 +90,16 @@ impl Rig {
             },
             lease,
             board: Arc::clone(&board),
-            progress: Arc::new(ProgressBoard::default()),
+            progress: Arc::clone(&progress),
             arbiters: Vec::new(),
             launcher: Arc::new(move |launch| logged(launch, Arc::clone(&written), pipeline).boxed_local()),
             lifeline: Lifeline::new("supervisor", &ending),
         };
         let supervisor = PartitionSupervisor::new(equipment).start();
-        Self { cluster, board, log, supervisor, ended, _directory: directory }
+        Self { cluster, board, progress, log, supervisor, ended, _directory: directory }
     }
 
-    fn state(&self) -> Option<RunState> {
+    pub(super) fn state(&self) -> Option<RunState> {
         self.board.partitions().values().next().map(|figures| figures.condition.state)
     }
 
@@ -126,7 +128,7 @@ impl Drop for Leaves {
     }
 }
 
-fn until_stopped(launch: Launch, _: Arc<Log>) -> LocalBoxFuture<'static, PartitionExit> {
+pub(super) fn until_stopped(launch: Launch, _: Arc<Log>) -> LocalBoxFuture<'static, PartitionExit> {
     async move {
         launch.stop.stopped().await;
         PartitionExit::Stopped
@@ -138,7 +140,7 @@ fn panics(_: Launch, _: Arc<Log>) -> LocalBoxFuture<'static, PartitionExit> {
     async { panic!("on purpose") }.boxed_local()
 }
 
-async fn on_virtual_time(test: impl Future<Output = ()>) {
+pub(super) async fn on_virtual_time(test: impl Future<Output = ()>) {
     LocalSet::new().run_until(test).await;
 }
 
@@ -186,7 +188,7 @@ async fn an_outage_is_tried_for_ever_with_growing_rests_that_progress_resets() {
 }
 
 /// A run whose last send takes ten seconds.
-fn slow_to_stop(launch: Launch, _: Arc<Log>) -> LocalBoxFuture<'static, PartitionExit> {
+pub(super) fn slow_to_stop(launch: Launch, _: Arc<Log>) -> LocalBoxFuture<'static, PartitionExit> {
     async move {
         launch.stop.stopped().await;
         sleep(Duration::from_secs(10)).await;
@@ -270,7 +272,7 @@ async fn draining_ends_every_run_and_starts_none() {
 }
 
 /// A run that looks at its lease every second.
-fn under_its_lease(launch: Launch, _: Arc<Log>) -> LocalBoxFuture<'static, PartitionExit> {
+pub(super) fn under_its_lease(launch: Launch, _: Arc<Log>) -> LocalBoxFuture<'static, PartitionExit> {
     async move {
         while launch.lease.check().is_ok() {
             sleep(Duration::from_secs(1)).await;

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use causeway_core::checkpoint::Checkpoint;
 use causeway_core::command::Progress;
-use causeway_core::ids::Timestamp;
+use causeway_core::ids::{Epoch, Timestamp};
 use causeway_core::partition::PartitionId;
 use causeway_core::state::State;
 use tokio::sync::Notify;
@@ -158,6 +158,24 @@ impl ProgressBoard {
             if let Some(reported) = entry.in_flight.take() {
                 entry.waiting.get_or_insert(reported);
             }
+        }
+    }
+
+    /// The last progress under this epoch that is not known to be agreed on; none while the partition runs.
+    #[must_use]
+    pub fn not_agreed_on(&self, id: &PartitionId, epoch: Epoch) -> Option<Checkpoint> {
+        let partitions = self.lock();
+        let entry = partitions.watched.get(id).filter(|entry| entry.cell.is_none())?;
+        entry.waiting.as_ref().or(entry.in_flight.as_ref()).filter(|last| last.epoch == epoch).cloned()
+    }
+
+    /// An ownership is over: what was not reported under its epoch never is, because it would be refused.
+    pub fn forget(&self, id: &PartitionId, epoch: Epoch) {
+        let mut partitions = self.lock();
+        let Some(entry) = partitions.watched.get_mut(id) else { return };
+        entry.waiting.take_if(|last| last.epoch == epoch && entry.cell.is_none());
+        if entry.is_over() {
+            partitions.watched.remove(id);
         }
     }
 

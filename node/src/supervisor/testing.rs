@@ -123,6 +123,15 @@ impl Replica {
         self.apply(Command::AddPartitions { stream, partitions: numbers.map(new).collect() });
     }
 
+    /// Asks the owner to let go in favour of a node, which joins if it is not there yet.
+    pub(crate) fn wish(&mut self, partition: PartitionId, to: NodeId) {
+        if !self.state.nodes.contains_key(&to) {
+            self.node_started(to);
+        }
+        let epoch = self.state.partitions[&partition].epoch;
+        self.apply(Command::Move { partition, epoch, to });
+    }
+
     /// A node's process started.
     pub(crate) fn node_started(&mut self, node: NodeId) {
         self.apply(Command::NodeStarted { node, name: name("node"), region: name("here") });

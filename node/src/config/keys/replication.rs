@@ -1,7 +1,7 @@
 //! The keys of `[replication]`. Their defaults are those of
 //! [`ReplicateSettings`](crate::replicate::settings::ReplicateSettings); a test compares them.
 
-use super::{Key, integer};
+use super::{Form, Key, integer, text};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -50,8 +50,9 @@ pub(super) const KEYS: &[Key] = &[
         3_000,
         100,
         HOUR_MS,
-        "How long a partition waits at its start before it reads the target's tail, so that whatever a previous owner \
-         sent has either landed or never will. Has to be longer than connection.unacknowledged_ms.",
+        "How long a partition waits at its start before it reads the target's tail, so that whatever was sent before has \
+         either landed or never will; not at all where every send is known to be answered. Has to be longer than \
+         connection.unacknowledged_ms.",
     ),
     integer(
         "replication.settle_own_ms",
@@ -66,6 +67,15 @@ pub(super) const KEYS: &[Key] = &[
         10,
         10_000,
         "Time between two looks at the end of the target queue while it has to stand still.",
+    ),
+    text(
+        "replication.takeover",
+        Form::Choice(&["usual", "strict"]),
+        "usual",
+        "What a start waits for that follows an owner which ended without a word. usual: settle_ms. strict: also the \
+         120 s after which brokers close idle connections, so that an owner which stood still for longer than its lease \
+         finds none to go on with. Set it to the same on every node; a planned move and the first start wait for \
+         neither.",
     ),
     integer(
         "replication.watch_ms",
