@@ -8,11 +8,12 @@
 //! ```
 //!
 //! A node that is alone has no transport; everything else is the same. Parts: `group/rpc.rs` (the questions and
-//! answers), `group/outbox.rs`, `group/handler.rs`, `group/leadership.rs` (what a leader knows), [`join`].
+//! answers), `group/outbox.rs`, `group/handler.rs`, `group/leadership.rs` and `group/members.rs` (what a leader knows), [`join`].
 
 mod handler;
 pub mod join;
 mod leadership;
+mod members;
 mod outbox;
 mod rpc;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use std::time::Duration;
 use causeway_core::command::Command;
 use causeway_core::ids::NodeId;
 use causeway_core::name::Name;
-use causeway_core::node::{self, Node, ProcessId};
+use causeway_core::node::ProcessId;
 use causeway_core::outcome::Outcome;
 use causeway_core::partition::PartitionId;
 use causeway_core::plan::{Conditions, MemberChange, Members};
@@ -40,13 +41,13 @@ use crate::clock::{BootClock, BootInstant};
 use crate::error::{Error, Fatal};
 use crate::handle::{Handle, WeakHandle, start_with};
 use crate::liveness::{self, LeaseTerms};
-use crate::raft::membership::MAXIMUM_ENTRIES_BEHIND;
 use crate::raft::settings::Settings;
 use crate::restore;
-use crate::status::{MemberProgress, MemberRole, RaftStatus, Role};
+use crate::status::{RaftStatus, Role};
 use crate::transport::{self, Identity, PeerAddress, PeerStatus, Security, Transport, TurnedAway};
 use handler::GroupHandler;
 use leadership::Leadership;
+use members::{members, successor};
 use outbox::WireOutbox;
 use rpc::{Answer, Request};
 pub use rpc::{Joined, Welcome};
@@ -424,36 +425,6 @@ impl Drop for Shared {
             runtime.shutdown_background();
         }
     }
-}
-
-/// The voter that lacks least of a leader's log, was heard lately, and is to stay one.
-fn successor(status: &RaftStatus, view: &State) -> Option<NodeId> {
-    let stays = |node| view.nodes.get(&node).is_some_and(|is: &Node| is.role == node::MemberRole::Voter);
-    let others = status.members.iter().filter(|member| Some(member.node) != status.leader);
-    let voters = others.filter(|member| member.is_voter() && stays(member.node));
-    let there = voters.filter_map(|member| Some((member.progress.filter(|progress| progress.active)?, member.node)));
-    there.max_by_key(|(progress, _)| progress.matched).map(|(_, node)| node)
-}
-
-fn members(leader: NodeId, status: &RaftStatus) -> Members {
-    let mut members = Members { leader, ..Members::default() };
-    for member in &status.members {
-        match member.role {
-            MemberRole::Voter => members.voters.insert(member.node),
-            MemberRole::Learner => members.learners.insert(member.node),
-            MemberRole::IncomingVoter | MemberRole::OutgoingVoter | MemberRole::VoterBecomingLearner => {
-                members.changing = true;
-                members.voters.insert(member.node)
-            }
-        };
-        let near = |progress: &MemberProgress| {
-            progress.active && status.last_index.saturating_sub(progress.matched) <= MAXIMUM_ENTRIES_BEHIND
-        };
-        if member.progress.as_ref().is_some_and(near) {
-            members.caught_up.insert(member.node);
-        }
-    }
-    members
 }
 
 /// A failure is an error, everything else an answer.

@@ -3,10 +3,10 @@
 //! A cluster of one voter runs through exactly the path of a cluster of three: propose, append, disk barrier, commit,
 //! apply, answer. What differs is only who else has to say yes.
 //!
-//! Reading order: [`group`] (what the rest of a node calls), [`handle`] (the replica in it), `actor` (the thread that owns the replica),
-//! `raft/ready.rs` (how a proposal becomes durable, nine steps on one screen), `raft/replica.rs`, `raft/apply.rs`,
-//! `raft/snapshot.rs`, `raft/log_store.rs`, `raft/membership.rs`, `raft/reads.rs`; [`liveness`] (who may write, as a
-//! leader knows it); [`transport`] (how nodes talk).
+//! Reading order: [`group`] (what the rest of a node calls), [`handle`] (the replica in it), `actor` (the thread that
+//! owns the replica), `raft/ready.rs` (how a proposal becomes durable, nine steps on one screen), `raft/replica.rs`,
+//! `raft/apply.rs`, `raft/snapshot.rs`, `raft/log_store.rs`, `raft/membership.rs`, `raft/reads.rs`; [`liveness`] (who
+//! may write, as a leader knows it); [`transport`] (how nodes talk); [`restore`] (backups and new beginnings).
 //!
 //! This is the only crate that names raft. Messages between members leave through an [`Outbox`] and arrive with
 //! [`Handle::receive`], encoded both ways: [`transport`], which carries them, knows nothing of what they say.
@@ -23,7 +23,7 @@ pub mod status;
 pub mod transport;
 
 pub use causeway_storage::Error as StorageError;
-pub use causeway_storage::db::set_aside;
+pub use causeway_storage::aside::set_aside;
 pub use causeway_storage::inspect;
 pub use error::{Error, Fatal};
 pub use group::{Figures, Granted, Group, Joined, Network, Welcome};

@@ -14,6 +14,7 @@ use causeway_core::command::{CURRENT_VERSION, Envelope};
 use causeway_core::ids::{ClusterId, NodeId};
 use causeway_core::state::State;
 use causeway_core::state::restore::INDEX_JUMP;
+use causeway_storage::aside::build_aside;
 use causeway_storage::db::{self, DEFAULT_CACHE_BYTES, Db};
 use causeway_storage::raft_log::{EntryKind, Position};
 use causeway_storage::raft_meta::HardState;
@@ -98,7 +99,7 @@ pub fn restore(directory: &Path, from: &Snapshot) -> Result<Restored, Error> {
     let hard_state = Some(HardState { term: position.term, vote: NodeId(0), commit: position.index });
     let write = Write { reset: Some(position), entries: Vec::new(), hard_state };
     let settings = db::Settings { directory: directory.into(), node, cache_bytes: DEFAULT_CACHE_BYTES };
-    let built = db::build_aside(&settings, |db| {
+    let built = build_aside(&settings, |db| {
         db.snapshots.write(&first)?;
         db.raft.write(&write)?;
         db.barrier.wait()?;

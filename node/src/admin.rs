@@ -2,9 +2,9 @@
 //!
 //! Reading order: [`model`] (the JSON), [`seam`] (what is needed of the rest of the node), [`server`] (addresses,
 //! limits and routes), [`guard`] and [`auth`] (who may ask), [`answer`] and [`body`] (how every request is read and
-//! every failure answered), the resources [`instances`], [`streams`], [`partitions`], [`nodes`] and [`status`], what is behind
-//! them ([`probe`], [`broker_probe`], [`copy_plan`], [`validate`], [`decision`], [`survey`], [`history`]), and what is
-//! open to everybody: [`page`] and [`error_pages`].
+//! every failure answered), the resources [`instances`], [`streams`], [`partitions`], [`nodes`] and [`status`], what is
+//! behind them ([`probe`], [`broker_probe`], [`copy_plan`], [`validate`], [`decision`], [`survey`], [`history`]), and
+//! what is open to everybody: [`page`] and [`error_pages`].
 //!
 //! The API decides nothing: it validates, proposes commands, and shows what was agreed and what is measured. It never
 //! answers or logs a secret, and never changes anything on a GET.

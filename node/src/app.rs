@@ -2,20 +2,22 @@
 //!
 //! ```text
 //! start: data directory and Raft -> HTTP address -> secrets -> instances -> HTTP -> supervision -> first token
-//! stop:  HTTP -> runs end, sends in flight answered -> last checkpoints -> connections -> Raft and data directory
+//! stop:  HTTP -> partitions go to other nodes -> runs end, sends in flight answered -> last checkpoints
+//!        -> connections -> Raft and data directory
 //! ```
 //!
 //! Parts: [`Node`]; `assembly` (the order above), `begin` (from a data directory to a member of a cluster), [`enroll`]
-//! (how a new data directory becomes that of a cluster with several nodes),
-//! `first_start` (what a new cluster and a started node propose), `tenancy` (the node's lease), `loads` (what the leader
-//! is told), `neighbours` (what the others do), `seams` (the cluster as supervision and the HTTP interface see it), `sampler` (rates, once a second).
-//! A node brings a thread with an actor system of its own, so it can be started from any runtime, several times in one
-//! process. Never ends the process, and touches nothing global.
+//! (how a new data directory becomes that of a cluster with several nodes), `first_start` (what a new cluster and a
+//! started node propose), `tenancy` (the node's lease), `loads` (what the leader is told), `neighbours` (what the
+//! others do), `leaving` (before it ends), `seams` (the cluster as supervision and the HTTP interface see it),
+//! `sampler` (rates, once a second). A node brings a thread with an actor system of its own, so it can be started from
+//! any runtime, several times in one process. Never ends the process, and touches nothing global.
 
 mod assembly;
 mod begin;
 pub mod enroll;
 mod first_start;
+mod leaving;
 mod loads;
 mod neighbours;
 mod sampler;

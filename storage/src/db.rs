@@ -181,60 +181,6 @@ pub fn identity_of(directory: &Path) -> Result<Option<Identity>, Error> {
     Ok(identity)
 }
 
-/// Builds the data of a node in a folder below its directory, and moves it up when it is complete: a crash leaves
-/// either nothing that counts, or all of it. The same again over data of the same node changes nothing.
-///
-/// # Errors
-/// [`Error::InUse`], [`Error::WrongNode`] when the directory is another node's, and everything that `build` answers.
-pub fn build_aside(settings: &Settings, build: impl FnOnce(&mut Db) -> Result<(), Error>) -> Result<(), Error> {
-    let directory = settings.directory.as_path();
-    if let Some(identity) = identity::read(directory)? {
-        return identity.verify(directory, settings.node);
-    }
-    let unfinished = directory.join(format!("node.{}", durable_file::UNFINISHED));
-    if unfinished.exists() {
-        fs::remove_dir_all(&unfinished).map_err(Error::io("remove", &unfinished))?;
-    }
-    let mut db = Db::open(&Settings { directory: unfinished.clone(), ..settings.clone() })?;
-    build(&mut db)?;
-    drop(db);
-    let _lock = DirectoryLock::take(directory)?;
-    // Whatever is found is found with the database, and without the last file it says itself whose it is.
-    for part in ["snapshots", "database", "IDENTITY"] {
-        let (from, to) = (unfinished.join(part), directory.join(part));
-        fs::rename(&from, &to).map_err(Error::io("rename", &from))?;
-        durable_file::sync_directory(directory)?;
-    }
-    fs::remove_dir_all(&unfinished).map_err(Error::io("remove", &unfinished))
-}
-
-/// Moves everything that makes a directory a node's into a folder of its own below it, so that another node can begin
-/// there; what other parts of a program keep beside it stays. Answers the folder; none where there was nothing.
-///
-/// # Errors
-/// [`Error::InUse`], [`Error::Io`].
-pub fn set_aside(directory: &Path) -> Result<Option<PathBuf>, Error> {
-    if !directory.exists() {
-        return Ok(None);
-    }
-    let _lock = DirectoryLock::take(directory)?;
-    // The file that says whose the directory is goes last: a crash in between leaves a lost node's, not a new one.
-    let parts = [database(directory), snapshots(directory), directory.join("IDENTITY")];
-    if !parts.iter().any(|part| part.exists()) {
-        return Ok(None);
-    }
-    let folder = (1..).map(|number: u32| directory.join(format!("lost-{number}"))).find(|path| !path.exists());
-    let folder = folder.unwrap_or_else(|| directory.join("lost"));
-    fs::create_dir(&folder).map_err(Error::io("create", &folder))?;
-    for part in parts.iter().filter(|part| part.exists()) {
-        let name = part.file_name().unwrap_or_default();
-        fs::rename(part, folder.join(name)).map_err(Error::io("rename", part))?;
-    }
-    durable_file::sync_directory(&folder)?;
-    durable_file::sync_directory(directory)?;
-    Ok(Some(folder))
-}
-
 pub(crate) fn database(directory: &Path) -> PathBuf {
     directory.join("database")
 }
@@ -337,38 +283,6 @@ mod tests {
     use crate::raft_log::{EntryKind, LogEntry, Position};
     use crate::raft_meta::HardState;
     use crate::raft_store::Write;
-
-    #[test]
-    fn data_that_is_built_aside_is_there_as_a_whole_or_not_at_all() {
-        let directory = tempfile::tempdir().unwrap();
-        let at = directory.path();
-        let failed = super::build_aside(&settings(at, 3), |_| Err(Error::corrupt("a test", "on purpose")));
-        assert!(failed.is_err());
-        assert_eq!(super::identity_of(at).unwrap(), None);
-        super::build_aside(&settings(at, 3), |db| db.bind_cluster(ClusterId(7))).unwrap();
-        super::build_aside(&settings(at, 3), |_| Err(Error::corrupt("a test", "nothing is built twice"))).unwrap();
-        let other = super::build_aside(&settings(at, 4), |_| Ok(()));
-        assert!(matches!(other, Err(Error::WrongNode { .. })));
-        // As a crash right before the last move leaves it.
-        std::fs::remove_file(at.join("IDENTITY")).unwrap();
-        let db = Db::open(&settings(at, 3)).unwrap();
-        assert_eq!(db.identity().cluster, Some(ClusterId(7)));
-    }
-
-    #[test]
-    fn what_is_set_aside_makes_room_for_another_node_and_is_kept() {
-        let directory = tempfile::tempdir().unwrap();
-        let at = directory.path();
-        assert_eq!(super::set_aside(at).unwrap(), None);
-        std::fs::write(at.join("secret.key"), "kept").unwrap();
-        let db = Db::open(&settings(at, 1)).unwrap();
-        assert!(matches!(super::set_aside(at), Err(Error::InUse { .. })));
-        drop(db);
-        let folder = super::set_aside(at).unwrap().unwrap();
-        assert!(folder.join("IDENTITY").is_file() && at.join("secret.key").is_file());
-        drop(Db::open(&settings(at, 2)).unwrap());
-        assert_ne!(super::set_aside(at).unwrap().unwrap(), folder);
-    }
 
     fn settings(directory: &Path, node: u64) -> Settings {
         Settings { directory: directory.into(), node: NodeId(node), cache_bytes: DEFAULT_CACHE_BYTES }

@@ -2,11 +2,12 @@
 //!
 //! Reading order: [`db`] (what a data directory is, and who may open it), [`codec`] (how a value is stored),
 //! [`barrier`] (what "durable" means), [`raft_store`] with its trees [`raft_log`] and [`raft_meta`],
-//! [`snapshot_file`], [`routing`], [`inspect`].
+//! [`snapshot_file`], [`routing`], [`aside`] (directories that change hands), [`inspect`].
 //!
 //! This is the only crate that names sled. It knows nothing of Raft's rules: it stores what it is told to store,
 //! returns exactly that or a typed error, and never repairs anything silently.
 
+pub mod aside;
 pub mod barrier;
 pub mod codec;
 pub mod db;

@@ -233,7 +233,7 @@ pub enum Command {
         /// Who shall run it; the owner itself takes an earlier wish back.
         to: NodeId,
     },
-    /// The owner let go: it sends nothing any more. The partition goes where it was asked to, or else to nobody yet.
+    /// The owner let go: it sends nothing any more.
     Release {
         /// The partition.
         partition: PartitionId,
@@ -245,6 +245,13 @@ pub enum Command {
         checkpoint: Option<Checkpoint>,
         /// Whether everything that it sent is answered, so that the target holds exactly what the checkpoint says.
         settled: bool,
+    },
+    /// A node's process is about to end: its partitions are to go elsewhere, until its next start.
+    LeaveNode {
+        /// The node.
+        node: NodeId,
+        /// Its process; refused when a later one has started.
+        process: ProcessId,
     },
     /// A node that lost its data comes back: the one of the same name is removed, and the node gets a new id in its
     /// place. Whoever proposes this has proof that it is the same node.
@@ -284,6 +291,7 @@ impl Command {
             | Self::RaiseVersion { .. }
             | Self::Move { .. }
             | Self::Release { .. }
+            | Self::LeaveNode { .. }
             | Self::ReplaceNode { .. } => 3,
         }
     }

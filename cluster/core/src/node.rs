@@ -62,8 +62,10 @@ pub struct Node {
     pub address: Option<String>,
     /// What it is asked to be.
     pub role: MemberRole,
-    /// Whether its partitions are to go elsewhere.
+    /// Whether its partitions are to go elsewhere, because an operator said so.
     pub draining: bool,
+    /// Whether they are, because its process is about to end; until its next start.
+    pub leaving: bool,
     /// The newest version of the command set that its build knows.
     pub supports: u16,
     /// Its latest process.
@@ -74,6 +76,14 @@ pub struct Node {
     pub started_at: Timestamp,
     /// The hash of the join token that let it in; none for the node that founded the cluster.
     pub admitted_by: Option<[u8; 32]>,
+}
+
+impl Node {
+    /// Whether it may be given partitions, as far as it is concerned.
+    #[must_use]
+    pub fn takes_partitions(&self) -> bool {
+        !self.draining && !self.leaving
+    }
 }
 
 /// What a node says of itself when it is admitted.

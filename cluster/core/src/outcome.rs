@@ -146,6 +146,12 @@ pub enum Refusal {
     /// Nobody would be left to decide.
     #[error("it is the last voter of the cluster: make another node a voter first")]
     LastVoter,
+    /// Nobody asked for the partition to be moved.
+    #[error("partition {0} is not asked to move")]
+    NotMoving(String),
+    /// A later process of the node has started.
+    #[error("another process of node {0} has started since")]
+    OtherProcess(NodeId),
     /// There is no node of this name whose place could be taken.
     #[error("no node is called {0}: it needs a join token, as any new node")]
     NoNodeOfName(Name),
@@ -187,7 +193,11 @@ impl Refusal {
             Self::NoSuchStream(_) => ErrorCode::NoSuchStream,
             Self::SameTopic => ErrorCode::SameTopic,
             Self::NoSuchPartition(_) => ErrorCode::NoSuchPartition,
-            Self::StaleEpoch { .. } | Self::NotARewind | Self::ProgressGoesBack(_) => ErrorCode::StaleEpoch,
+            Self::StaleEpoch { .. }
+            | Self::NotARewind
+            | Self::NotMoving(_)
+            | Self::OtherProcess(_)
+            | Self::ProgressGoesBack(_) => ErrorCode::StaleEpoch,
             Self::NoSuchNode(_) | Self::NoNodeOfName(_) => ErrorCode::NoSuchNode,
             Self::NodeNameTaken { .. } => ErrorCode::NameTaken,
             Self::InvalidAddress(_) | Self::TooMany { .. } | Self::NoSuchVersion(_) => ErrorCode::InvalidRequest,

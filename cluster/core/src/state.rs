@@ -85,6 +85,7 @@ impl State {
             Command::Release { partition, node, epoch, checkpoint, settled } => {
                 self.release(partition, *node, *epoch, checkpoint.as_ref(), *settled)
             }
+            Command::LeaveNode { node, process } => self.leave_node(*node, *process),
             Command::ReplaceNode { spec } => self.replace_node(spec, at),
         };
         match result {

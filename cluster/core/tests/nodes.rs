@@ -226,6 +226,7 @@ fn a_partition_moves_when_its_owner_lets_go_and_not_before() {
         settled: true,
     };
     let move_to = |to| Command::Move { partition: partition.clone(), epoch: Epoch(1), to: NodeId(to) };
+    assert!(matches!(replica.apply(release(None)), Outcome::Refused(Refusal::NotMoving(_))));
     assert_eq!(replica.apply(move_to(9)), refused(Refusal::NoSuchNode(NodeId(9))));
     assert_eq!(replica.apply(move_to(2)), Outcome::Done);
     let report = Progress { partition: partition.clone(), checkpoint: checkpoint(1, 5) };
@@ -301,21 +302,17 @@ fn a_snapshot_of_the_second_version_is_read_as_it_was_meant() {
 }
 
 #[test]
-fn an_owner_that_leaves_lets_go_in_nobodys_favour() {
-    let (mut replica, partition) = Replica::with_two_nodes();
-    let release = |settled| Command::Release {
-        partition: partition.clone(),
-        node: NodeId(1),
-        epoch: Epoch(1),
-        checkpoint: None,
-        settled,
-    };
-    assert_eq!(replica.apply(release(true)), Outcome::NewEpoch(Epoch(2)));
-    let assign = Command::Assign { partition: partition.clone(), node: NodeId(2), epoch: Epoch(3) };
-    assert_eq!(replica.state.partitions[&partition].owner, None);
-    assert_eq!(replica.apply(assign), Outcome::NewEpoch(Epoch(3)));
-    let is = &replica.state.partitions[&partition];
-    assert_eq!((is.owner, is.predecessor), (Some(NodeId(2)), Predecessor::Released(NodeId(1))));
+fn a_process_that_is_about_to_end_says_so_until_the_next_start() {
+    let (mut replica, _) = Replica::with_two_nodes();
+    let process = replica.state.nodes[&NodeId(2)].process;
+    let leave = |process| Command::LeaveNode { node: NodeId(2), process };
+    assert_eq!(replica.apply(leave(ProcessId(99))), refused(Refusal::OtherProcess(NodeId(2))));
+    assert!(replica.state.nodes[&NodeId(2)].takes_partitions());
+    assert_eq!(replica.apply(leave(process)), Outcome::Done);
+    assert!(!replica.state.nodes[&NodeId(2)].takes_partitions());
+    replica.start(2, spec("two"));
+    assert!(replica.state.nodes[&NodeId(2)].takes_partitions());
+    assert_eq!(replica.apply(leave(process)), refused(Refusal::OtherProcess(NodeId(2))));
 }
 
 #[test]

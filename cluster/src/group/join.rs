@@ -1,4 +1,5 @@
-//! How a node becomes one of a cluster: it shows a token to any member, and keeps what it is told in its data directory.
+//! How a node becomes one of a cluster: it shows a token to any member, and keeps what it is told in its data
+//! directory.
 //!
 //! Asked again with the same token, name and region before its first start, a node gets the same id again, so a crash
 //! between the two steps costs nothing.
@@ -12,6 +13,7 @@ use causeway_core::ids::NodeId;
 use causeway_core::name::Name;
 use causeway_core::node::NodeSpec;
 use causeway_core::outcome::Refusal;
+use causeway_storage::aside::build_aside;
 use causeway_storage::db::{self, DEFAULT_CACHE_BYTES, Db, Identity};
 
 use super::rpc::{Answer, Joined, Request};
@@ -85,8 +87,8 @@ async fn request(
     }
 }
 
-/// Asks a member at `address` for a new id in place of the node of the same name, whose data are lost. Where connections
-/// are protected, this node's certificate is the proof that it is the same one.
+/// Asks a member at `address` for a new id in place of the node of the same name, whose data are lost. Where
+/// connections are protected, this node's certificate is the proof that it is the same one.
 ///
 /// # Errors
 /// [`JoinError`].
@@ -102,7 +104,7 @@ pub async fn replace(address: &str, spec: NodeSpec, security: Security, limit: D
 /// [`Error::Fatal`] with the reason of the disk, or when the directory is another node's.
 pub fn prepare(directory: &Path, joined: &Joined) -> Result<(), Error> {
     let settings = db::Settings { directory: directory.into(), node: joined.node, cache_bytes: DEFAULT_CACHE_BYTES };
-    let prepared = db::build_aside(&settings, |db| {
+    let prepared = build_aside(&settings, |db| {
         db.set_others(&joined.others)?;
         db.bind_cluster(joined.cluster)
     });

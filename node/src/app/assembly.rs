@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter};
 use causeway_cluster::Group;
+use causeway_core::node::ProcessId;
 use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
@@ -19,7 +20,7 @@ use crate::admin::seam::NodeIdentity;
 use crate::admin::{self, AdminContext, AdminServer};
 use crate::app::begin::{Begun, begin, decides_alone};
 use crate::app::tenancy::{self, Tenancy};
-use crate::app::{Error, Views, first_start, loads, neighbours, sampler};
+use crate::app::{Error, Views, first_start, leaving, loads, neighbours, sampler};
 use crate::clock;
 use crate::config::NodeConfig;
 use crate::connect::Instances;
@@ -49,6 +50,7 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Assembly {
     config: NodeConfig,
     cluster: Group,
+    process: ProcessId,
     first_token: Option<Zeroizing<String>>,
     instances: Arc<Instances>,
     board: Arc<StatusBoard>,
@@ -149,6 +151,7 @@ impl Assembly {
         let mut assembly = Self {
             config,
             cluster,
+            process,
             first_token,
             instances,
             board,
@@ -199,9 +202,10 @@ impl Assembly {
 
     /// Stops everything in order. Goes on to the next part when one takes too long.
     pub(super) async fn stop(self) -> Result<(), Error> {
-        let Self { config, cluster, instances, tasks, supervision, tenancy, http, .. } = self;
+        let Self { config, cluster, process, instances, tasks, supervision, tenancy, http, .. } = self;
         http.stop().await;
         tasks.iter().for_each(AbortHandle::abort);
+        leaving::leave(&cluster, process, config.schedule.shutdown_grace).await;
         supervision.stop(config.schedule.shutdown_grace).await;
         tenancy.end().await;
         instances.close().await;

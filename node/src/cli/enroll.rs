@@ -1,5 +1,5 @@
-//! `causeway cluster init`, `join`, `rejoin`, `restore` and `recover`: what is done to the data directory of a node that
-//! does not run.
+//! `causeway cluster init`, `join`, `rejoin`, `restore` and `recover`: what is done to the data directory of a node
+//! that does not run.
 
 use std::path::Path;
 

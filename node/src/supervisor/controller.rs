@@ -6,8 +6,8 @@
 //! every [`INTERVAL`].
 //!
 //! A partition is taken from a node only while that node gets no lease: what is known of it is looked at again behind
-//! [`Authority::begin_taking`], everything is proposed into the log of the term in which it was known, and the node gets
-//! a lease again only when each of these proposals is applied or never will be.
+//! [`Authority::begin_taking`], everything is proposed into the log of the term in which it was known, and the node
+//! gets a lease again only when each of these proposals is applied or never will be.
 
 use std::collections::BTreeSet;
 use std::pin::pin;

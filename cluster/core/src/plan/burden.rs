@@ -24,8 +24,10 @@ pub(super) struct Burdens<'a> {
 
 impl<'a> Burdens<'a> {
     pub(super) fn new(view: &'a State, conditions: &'a Conditions) -> Self {
-        let may_own =
-            view.nodes.iter().filter(|(id, node)| !node.draining && conditions.nodes.get(id) == Some(&Liveness::Up));
+        let may_own = view
+            .nodes
+            .iter()
+            .filter(|(id, node)| node.takes_partitions() && conditions.nodes.get(id) == Some(&Liveness::Up));
         let regions: BTreeMap<_, _> = may_own.map(|(id, node)| (*id, &node.region)).collect();
         let target_region = |instance| view.instances.get(instance).map(|instance| &instance.spec.region);
         let mut burdens = Self {

@@ -133,6 +133,16 @@ impl State {
         Ok(Outcome::Done)
     }
 
+    /// A process that is not the latest any more has nothing to say.
+    pub(super) fn leave_node(&mut self, id: NodeId, process: ProcessId) -> Result<Outcome, Refusal> {
+        let node = self.node_mut(id)?;
+        if node.process != process {
+            return Err(Refusal::OtherProcess(id));
+        }
+        node.leaving = true;
+        Ok(Outcome::Done)
+    }
+
     /// Its partitions keep their owner until another one is chosen: it may still be running.
     pub(super) fn remove_node(&mut self, id: NodeId) -> Result<Outcome, Refusal> {
         self.node_mut(id)?;
@@ -196,6 +206,7 @@ fn admitted(spec: &NodeSpec, role: MemberRole, at: Timestamp) -> Node {
         address: spec.address.clone(),
         role,
         draining: false,
+        leaving: false,
         supports: spec.supports,
         process: ProcessId::default(),
         starts: 0,

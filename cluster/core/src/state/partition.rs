@@ -69,8 +69,7 @@ impl State {
         Ok(Outcome::Done)
     }
 
-    /// The owner has stopped. Where every send of it is answered, whoever is next goes on at once. Where nobody asked for
-    /// the partition, it has no owner until one is chosen.
+    /// The owner has stopped. Where every send of it is answered, whoever is next goes on at once.
     pub(super) fn release(
         &mut self,
         id: &PartitionId,
@@ -83,13 +82,15 @@ impl State {
         if epoch != partition.epoch || partition.owner != Some(node) {
             return Err(Refusal::StaleEpoch { proposed: epoch, current: partition.epoch });
         }
+        let to = partition.moving_to.ok_or_else(|| Refusal::NotMoving(id.to_string()))?;
         if let Some(last) = last {
             if !super::progress::advances(partition, node, last) {
                 return Err(Refusal::ProgressGoesBack(id.to_string()));
             }
             partition.checkpoint = Some(last.clone());
         }
-        partition.owner = partition.moving_to.take();
+        partition.owner = Some(to);
+        partition.moving_to = None;
         partition.predecessor = if settled { Predecessor::Released(node) } else { Predecessor::Ended(node) };
         partition.epoch = partition.epoch.next();
         Ok(Outcome::NewEpoch(partition.epoch))

@@ -95,6 +95,7 @@ impl SecondNode {
             address: None,
             role: MemberRole::Voter,
             draining: false,
+            leaving: false,
             supports: 2,
             process: ProcessId::default(),
             starts: self.starts,
