@@ -43,7 +43,7 @@ use crate::liveness::{self, LeaseTerms};
 use crate::raft::membership::MAXIMUM_ENTRIES_BEHIND;
 use crate::raft::settings::Settings;
 use crate::restore;
-use crate::status::{MemberProgress, MemberRole, RaftStatus, Role};
+use crate::status::{MemberProgress, MemberState, RaftStatus, Role};
 use crate::transport::{self, Identity, PeerAddress, PeerStatus, Security, Transport, TurnedAway};
 use handler::GroupHandler;
 use leadership::Leadership;
@@ -439,9 +439,9 @@ fn members(leader: NodeId, status: &RaftStatus) -> Members {
     let mut members = Members { leader, ..Members::default() };
     for member in &status.members {
         match member.role {
-            MemberRole::Voter => members.voters.insert(member.node),
-            MemberRole::Learner => members.learners.insert(member.node),
-            MemberRole::IncomingVoter | MemberRole::OutgoingVoter | MemberRole::VoterBecomingLearner => {
+            MemberState::Voter => members.voters.insert(member.node),
+            MemberState::Learner => members.learners.insert(member.node),
+            MemberState::IncomingVoter | MemberState::OutgoingVoter | MemberState::VoterBecomingLearner => {
                 members.changing = true;
                 members.voters.insert(member.node)
             }

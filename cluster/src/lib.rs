@@ -32,4 +32,4 @@ pub use raft::membership::{ChangeRefusal, MAXIMUM_ENTRIES_BEHIND, MemberChange};
 pub use raft::message::{MessageFault, MessageKind};
 pub use raft::outbox::Outbox;
 pub use raft::settings::{Settings, SettingsFault, Start};
-pub use status::{BarrierStats, MemberProgress, MemberRole, MemberStatus, RaftStatus, Role};
+pub use status::{BarrierStats, MemberProgress, MemberState, MemberStatus, RaftStatus, Role};
