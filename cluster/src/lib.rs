@@ -19,6 +19,8 @@ pub mod handle;
 pub mod liveness;
 mod raft;
 pub mod restore;
+#[cfg(test)]
+mod sim;
 pub mod status;
 pub mod transport;
 
