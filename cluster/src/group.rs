@@ -12,7 +12,7 @@
 
 mod handler;
 pub mod join;
-mod leadership;
+pub(crate) mod leadership;
 mod members;
 mod outbox;
 mod rpc;

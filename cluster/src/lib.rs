@@ -19,6 +19,8 @@ pub mod handle;
 pub mod liveness;
 mod raft;
 pub mod restore;
+#[cfg(test)]
+mod sim;
 pub mod status;
 pub mod transport;
 
@@ -32,4 +34,4 @@ pub use raft::membership::{ChangeRefusal, MAXIMUM_ENTRIES_BEHIND, MemberChange};
 pub use raft::message::{MessageFault, MessageKind};
 pub use raft::outbox::Outbox;
 pub use raft::settings::{Settings, SettingsFault, Start};
-pub use status::{BarrierStats, MemberProgress, MemberRole, MemberStatus, RaftStatus, Role};
+pub use status::{BarrierStats, MemberProgress, MemberState, MemberStatus, RaftStatus, Role};

@@ -8,6 +8,8 @@ mod log_store;
 mod logger;
 pub(crate) mod membership;
 pub(crate) mod message;
+#[cfg(test)]
+pub(crate) mod observe;
 pub(crate) mod outbox;
 pub(crate) mod proposals;
 pub(crate) mod reads;

@@ -19,7 +19,7 @@ pub enum Role {
 /// What a member is in its group. Others than the first two exist only while a change of several members is under
 /// way, which needs a majority of the voters before and of the voters after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MemberRole {
+pub enum MemberState {
     /// Votes and counts.
     Voter,
     /// Follows only.
@@ -49,7 +49,7 @@ pub struct MemberStatus {
     /// The node.
     pub node: NodeId,
     /// What it is.
-    pub role: MemberRole,
+    pub role: MemberState,
     /// How far it is; known to the leader only.
     pub progress: Option<MemberProgress>,
 }
@@ -58,7 +58,7 @@ impl MemberStatus {
     /// Whether its word counts now.
     #[must_use]
     pub fn is_voter(&self) -> bool {
-        self.role != MemberRole::Learner
+        self.role != MemberState::Learner
     }
 }
 

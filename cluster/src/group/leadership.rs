@@ -13,7 +13,7 @@ use crate::clock::BootClock;
 use crate::liveness::{Answer, LeaseTerms, Liveness};
 
 /// Knowledge of the present term.
-pub(super) struct Leadership {
+pub(crate) struct Leadership {
     terms: LeaseTerms,
     clock: BootClock,
     term: Mutex<Option<Term>>,
@@ -26,33 +26,33 @@ struct Term {
 }
 
 impl Leadership {
-    pub(super) fn new(terms: LeaseTerms, clock: BootClock) -> Self {
+    pub(crate) fn new(terms: LeaseTerms, clock: BootClock) -> Self {
         Self { terms, clock, term: Mutex::default() }
     }
 
-    pub(super) fn terms(&self) -> LeaseTerms {
+    pub(crate) fn terms(&self) -> LeaseTerms {
         self.terms
     }
 
     /// A node asked for a lease, and a majority confirmed since then that this node leads this term.
-    pub(super) fn ask(&self, term: u64, node: NodeId, process: ProcessId, applied: u64) -> Answer {
+    pub(crate) fn ask(&self, term: u64, node: NodeId, process: ProcessId, applied: u64) -> Answer {
         let now = self.clock.now().as_nanos();
         self.with(term, |known| known.liveness.ask(node, process, applied, now))
     }
 
-    pub(super) fn give_back(&self, term: u64, node: NodeId, process: ProcessId) {
+    pub(crate) fn give_back(&self, term: u64, node: NodeId, process: ProcessId) {
         let now = self.clock.now().as_nanos();
         self.with(term, |known| known.liveness.give_back(node, process, now));
     }
 
-    pub(super) fn loads(&self, term: u64, node: NodeId, loads: Vec<(PartitionId, u64)>) {
+    pub(crate) fn loads(&self, term: u64, node: NodeId, loads: Vec<(PartitionId, u64)>) {
         self.with(term, |known| {
             known.loads.insert(node, loads);
         });
     }
 
     /// What may be assumed of the nodes and of whoever else owns something.
-    pub(super) fn conditions(&self, term: u64, view: &State) -> Conditions {
+    pub(crate) fn conditions(&self, term: u64, view: &State) -> Conditions {
         let now = self.clock.now().as_nanos();
         self.with(term, |known| {
             let owners = view.partitions.values().filter_map(|partition| partition.owner);
@@ -66,29 +66,47 @@ impl Leadership {
     }
 
     /// From now on it is being agreed that these nodes lose partitions.
-    pub(super) fn begin_taking(&self, term: u64, nodes: impl IntoIterator<Item = NodeId>) {
+    pub(crate) fn begin_taking(&self, term: u64, nodes: impl IntoIterator<Item = NodeId>) {
         self.with(term, |known| known.liveness.begin_taking(nodes));
     }
 
     /// Everything that was proposed in this term is applied or never will be.
-    pub(super) fn end_taking(&self, term: u64) {
+    pub(crate) fn end_taking(&self, term: u64) {
         self.with(term, |known| known.liveness.end_taking());
     }
 
-    /// Knowledge of another term is worth nothing: it begins anew, as if this node had been elected now.
+    /// Knowledge of an earlier term is worth nothing: it begins anew, as if this node had been elected now. Whoever comes
+    /// with an earlier term comes too late, and must not make the present one forget what is being taken.
     fn with<T>(&self, number: u64, look: impl FnOnce(&mut Term) -> T) -> T {
         let mut term = self.lock();
         let now = self.clock.now().as_nanos();
         let fresh = || Term { number, liveness: Liveness::new(self.terms, now), loads: BTreeMap::new() };
-        let known = match term.take() {
-            Some(known) if known.number == number => known,
-            _ => fresh(),
-        };
-        look(term.insert(known))
+        match term.as_mut() {
+            Some(known) if known.number == number => look(known),
+            Some(known) if known.number > number => look(&mut fresh()),
+            _ => look(term.insert(fresh())),
+        }
     }
 
     /// A poisoned lock guards knowledge that is at worst older than it could be.
     fn lock(&self) -> MutexGuard<'_, Option<Term>> {
         self.term.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_of_an_earlier_term_changes_nothing_that_is_known() {
+        let leadership = Leadership::new(LeaseTerms::default(), BootClock::system());
+        let (node, process) = (NodeId(2), ProcessId(1));
+        leadership.begin_taking(5, [node]);
+        // It was confirmed before, and this thread has slept since then.
+        leadership.ask(3, node, process, 7);
+        leadership.end_taking(3);
+        assert_eq!(leadership.ask(5, node, process, 9), Answer::NotNow);
+        assert!(matches!(leadership.ask(6, node, process, 9), Answer::Granted { applied_at_least: 9 }));
     }
 }

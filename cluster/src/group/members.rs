@@ -6,7 +6,7 @@ use causeway_core::plan::Members;
 use causeway_core::state::State;
 
 use crate::raft::membership::MAXIMUM_ENTRIES_BEHIND;
-use crate::status::{MemberProgress, MemberRole, RaftStatus};
+use crate::status::{MemberProgress, MemberState, RaftStatus};
 
 /// The voter that lacks least of a leader's log, was heard lately, and is to stay one.
 pub(super) fn successor(status: &RaftStatus, view: &State) -> Option<NodeId> {
@@ -22,9 +22,9 @@ pub(super) fn members(leader: NodeId, status: &RaftStatus) -> Members {
     let mut members = Members { leader, ..Members::default() };
     for member in &status.members {
         match member.role {
-            MemberRole::Voter => members.voters.insert(member.node),
-            MemberRole::Learner => members.learners.insert(member.node),
-            MemberRole::IncomingVoter | MemberRole::OutgoingVoter | MemberRole::VoterBecomingLearner => {
+            MemberState::Voter => members.voters.insert(member.node),
+            MemberState::Learner => members.learners.insert(member.node),
+            MemberState::IncomingVoter | MemberState::OutgoingVoter | MemberState::VoterBecomingLearner => {
                 members.changing = true;
                 members.voters.insert(member.node)
             }

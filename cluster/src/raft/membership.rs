@@ -23,7 +23,7 @@ use super::disk::Disk;
 use super::proposals::Reply;
 use super::replica::Replica;
 use crate::error::Error;
-use crate::status::{MemberProgress, MemberRole, MemberStatus};
+use crate::status::{MemberProgress, MemberState, MemberStatus};
 
 /// How many entries a learner may be behind the leader's log to become a voter, and a voter to become the leader.
 pub const MAXIMUM_ENTRIES_BEHIND: u64 = 256;
@@ -250,17 +250,17 @@ impl<D: Disk> Replica<D> {
     }
 }
 
-fn roles(membership: &Membership) -> BTreeMap<NodeId, MemberRole> {
+fn roles(membership: &Membership) -> BTreeMap<NodeId, MemberState> {
     let Membership { voters, learners, voters_outgoing, learners_next, .. } = membership;
     let joint = !voters_outgoing.is_empty();
-    let mut roles: BTreeMap<NodeId, MemberRole> = learners.iter().map(|node| (*node, MemberRole::Learner)).collect();
+    let mut roles: BTreeMap<NodeId, MemberState> = learners.iter().map(|node| (*node, MemberState::Learner)).collect();
     for node in voters_outgoing {
         let stays = learners_next.contains(node);
-        roles.insert(*node, if stays { MemberRole::VoterBecomingLearner } else { MemberRole::OutgoingVoter });
+        roles.insert(*node, if stays { MemberState::VoterBecomingLearner } else { MemberState::OutgoingVoter });
     }
     for node in voters {
         let both = !joint || voters_outgoing.contains(node);
-        roles.insert(*node, if both { MemberRole::Voter } else { MemberRole::IncomingVoter });
+        roles.insert(*node, if both { MemberState::Voter } else { MemberState::IncomingVoter });
     }
     roles
 }

@@ -2,7 +2,12 @@
 //!
 //! One round of Raft's ReadIndex at a time: the leader notes its commit index and lets a majority confirm that it
 //! still leads. Callers that arrive during a round wait for the next one, because the index of this one may be older
-//! than what they have to see. So a member costs its leader one open round, however many callers it has.
+//! than what they have to see. So a member costs its leader few open rounds, however many callers it has.
+//!
+//! raft-rs knows a round by its context, and what confirms one confirms all that were begun before it. A question of
+//! another member that comes twice, because it was asked again or repeated on its way, would be a round that is begun
+//! anew and that confirmations of its first time still reach. They would confirm rounds that were begun since, on a
+//! leader that is none any more. So a leader gives every question that arrives a context of its own.
 
 use tokio::sync::oneshot;
 
@@ -34,6 +39,8 @@ pub(crate) struct Reads {
     /// By the index that the view has to include.
     confirmed: Vec<(u64, Read)>,
     due: Vec<(u64, Read)>,
+    /// Questions of other members that arrived.
+    questions: u64,
 }
 
 impl Reads {
@@ -70,9 +77,16 @@ impl Reads {
         Some(round.context.clone())
     }
 
-    /// Raft confirmed the round of this context; others are of the past.
+    /// The context of a question of another member, as no question before it has it. A node leads a term in one life
+    /// only, and heeds confirmations of that term only, so a count is enough.
+    pub(crate) fn tell_apart(&mut self, context: &[u8]) -> Vec<u8> {
+        self.questions = self.questions.saturating_add(1);
+        [context, &self.questions.to_le_bytes()].concat()
+    }
+
+    /// Raft confirmed the round of this context, or of one that its leader told apart; others are of the past.
     pub(crate) fn confirm(&mut self, context: &[u8], index: u64) {
-        if let Some(round) = self.round.take_if(|round| round.context == context) {
+        if let Some(round) = self.round.take_if(|round| context.starts_with(&round.context)) {
             self.confirmed.extend(round.reads.into_iter().map(|read| (index, read)));
         }
     }
@@ -113,10 +127,12 @@ impl Reads {
 
 #[cfg(test)]
 mod tests {
+    use ::raft::eraftpb::MessageType;
     use tokio::sync::oneshot::{self, Receiver};
 
     use super::{MAXIMUM_WAITING, Read, Reads};
     use crate::error::Error;
+    use crate::raft::sample::group::Group;
 
     fn read(reads: &mut Reads, request: u128) -> Receiver<Result<u64, Error>> {
         let (reply, answer) = oneshot::channel();
@@ -157,6 +173,28 @@ mod tests {
         drop(abandoned);
         reads.forget_abandoned();
         assert_eq!((reads.overdue(20, 2), reads.len()), (None, 0));
+    }
+
+    /// A follower's question is confirmed, and asked again; then the leader itself has to know whether it still leads.
+    #[test]
+    fn what_confirmed_a_question_the_first_time_confirms_nothing_that_was_asked_later() {
+        let mut group = Group::new();
+        let leader = group.leader();
+        group.tick(3);
+        let [asking, confirming] = [1, 2].map(|step| (leader - 1 + step) % 3 + 1);
+        let _answer = group.ask(asking);
+        let question = group.take(leader, MessageType::MsgReadIndex);
+        group.give(leader, question.clone());
+        let heartbeat = group.take(confirming, MessageType::MsgHeartbeat);
+        group.give(confirming, heartbeat);
+        let confirmation = group.take(leader, MessageType::MsgHeartbeatResponse);
+        group.give(leader, confirmation.clone());
+        group.take(asking, MessageType::MsgReadIndexResp);
+        // From now on nobody hears from the leader.
+        let mut late = group.ask(leader);
+        group.give(leader, question);
+        group.give(leader, confirmation);
+        assert!(late.try_recv().is_err(), "nobody has confirmed it since");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! How a proposal becomes durable: the nine steps of raft-rs's ready loop, in order, on one screen.
 //!
 //! Never reorder them. Messages that promise something leave after the disk barrier, and nothing is applied that is not
-//! on this disk. A leader's own appends may travel before its barrier (step 1): they promise nothing yet.
+//! on this disk. A leader's own appends may travel before its barrier (step 1): they promise nothing yet, but for those
+//! of the only voter in the turn in which it elects itself. They name a term that it would not know after a crash.
 
 use ::raft::ReadState;
 use ::raft::eraftpb::{Entry, HardState, Message};
@@ -17,12 +18,14 @@ impl<D: Disk> Replica<D> {
     /// One turn; at most one disk barrier, however many proposals it carries.
     pub(super) fn process_ready(&mut self) -> Result<(), Fatal> {
         let mut ready = self.node.ready();
-        self.send(ready.take_messages()); //                          1. what promises nothing
+        let early = if self.begins_term(ready.hs()) { Vec::new() } else { ready.take_messages() };
+        self.send(early); //                                          1. what promises nothing
         self.install_snapshot(ready.snapshot())?; //                  2. a leader's snapshot replaces the log
         self.stage_entries(ready.entries()); //                       3. new entries
         self.stage_hard_state(ready.hs(), ready.must_sync()); //      4. new promises
         self.write_and_sync(ready.must_sync())?; //                   5. all of it at once, then the disk barrier
-        self.send(ready.take_persisted_messages()); //                6. what promises something
+        self.send(ready.take_messages()); //                          6. what promises something
+        self.send(ready.take_persisted_messages());
         let committed = ready.take_committed_entries();
         let confirmed = ready.take_read_states();
         let mut light = self.node.advance_append(ready); //           7. tell Raft what is durable
@@ -30,6 +33,12 @@ impl<D: Disk> Replica<D> {
         self.apply(committed, light.take_committed_entries())?; //    9. apply what is committed
         self.confirm_reads(confirmed);
         Ok(())
+    }
+
+    /// Whether the disk does not know of this term yet.
+    fn begins_term(&self, hard_state: Option<&HardState>) -> bool {
+        let stored = self.node.store().disk().hard_state().unwrap_or_default();
+        hard_state.is_some_and(|promised| promised.term > stored.term)
     }
 
     fn send(&mut self, messages: Vec<Message>) {

@@ -145,7 +145,7 @@ impl<D: Disk> Replica<D> {
     }
 
     /// Takes a message of another member. What it makes Raft do is done with the next turn, together with all others.
-    pub(crate) fn step(&mut self, message: Message) -> Result<(), Fatal> {
+    pub(crate) fn step(&mut self, mut message: Message) -> Result<(), Fatal> {
         // A snapshot and entries behind it cannot be written in one step, and nobody campaigns on what is not on disk.
         if self.node.snap().is_some() || message.get_msg_type() == MessageType::MsgTimeoutNow {
             self.turn()?;
@@ -153,6 +153,11 @@ impl<D: Disk> Replica<D> {
         let from = message.from;
         if self.node.raft.prs().get(from).is_some() {
             self.heard.note(from, self.ticks);
+        }
+        if message.get_msg_type() == MessageType::MsgReadIndex && self.node.raft.state == StateRole::Leader {
+            for question in message.mut_entries() {
+                question.data = self.reads.tell_apart(&question.data).into();
+            }
         }
         if let Err(error) = self.node.step(message) {
             // An answer of somebody who is no member here, or not any more.

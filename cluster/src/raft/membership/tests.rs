@@ -1,12 +1,13 @@
 //! Members come, are promoted, demoted and go, one step at a time, and each gets everything.
 
+use ::raft::eraftpb::MessageType;
 use causeway_core::ids::NodeId;
 
 use super::{ChangeRefusal, MAXIMUM_ENTRIES_BEHIND, MemberChange, roles};
 use crate::error::Error;
 use crate::raft::sample::Answer;
 use crate::raft::sample::group::Group;
-use crate::status::{MemberRole, Role};
+use crate::status::{MemberState, Role};
 
 const NEW: NodeId = NodeId(4);
 
@@ -42,7 +43,7 @@ fn a_node_joins_by_a_snapshot_is_promoted_and_keeps_its_part_over_restarts() {
     group.open(NEW.0);
     group.leader();
     group.assert_equal(&[1, 2, 3, 4]);
-    assert_eq!(group.roles(NEW.0), (1..=4).map(|id| (id, MemberRole::Voter)).collect::<Vec<_>>());
+    assert_eq!(group.roles(NEW.0), (1..=4).map(|id| (id, MemberState::Voter)).collect::<Vec<_>>());
     // The new voter counts: with two of the old ones away, nothing is decided without it.
     let leader = group.leader();
     group.cut = (1..=3).filter(|id| *id != leader).take(1).collect();
@@ -79,7 +80,7 @@ fn a_voter_is_demoted_and_removed_and_then_knows_it() {
     let gone = follower(&mut group);
     group.changed(MemberChange::Demote(NodeId(gone)));
     group.agree(2..=2);
-    assert!(group.roles(gone).contains(&(gone, MemberRole::Learner)));
+    assert!(group.roles(gone).contains(&(gone, MemberState::Learner)));
     group.changed(MemberChange::Remove(NodeId(gone)));
     let rest: Vec<u64> = (1..=3).filter(|id| *id != gone).collect();
     group.tick(100);
@@ -230,7 +231,7 @@ fn a_leader_that_finds_its_own_removal_in_its_log_steps_down() {
     let change = MemberChange::Remove(NodeId(heir));
     replica.change_member(super::ChangeMember { change, request: 7, reply });
     replica.turn().unwrap();
-    let message = group.take_append(heir);
+    let message = group.take(heir, MessageType::MsgAppend);
     group.replica(heir).step(message).unwrap();
     group.replica(heir).turn().unwrap();
     group.replicas.remove(&old);
@@ -302,6 +303,6 @@ fn a_joint_membership_is_told_in_both_halves() {
         auto_leave: true,
     };
     let told: Vec<_> = roles(&membership).into_values().collect();
-    use MemberRole::{IncomingVoter, Learner, OutgoingVoter, Voter, VoterBecomingLearner};
+    use MemberState::{IncomingVoter, Learner, OutgoingVoter, Voter, VoterBecomingLearner};
     assert_eq!(told, [Voter, OutgoingVoter, VoterBecomingLearner, IncomingVoter, Learner]);
 }

@@ -17,7 +17,7 @@ use crate::raft::reads::Read;
 use crate::raft::replica::Replica;
 use crate::raft::settings::{Settings, Start};
 use crate::raft::transfer::Transfer;
-use crate::status::MemberRole;
+use crate::status::MemberState;
 
 /// A message on its way: to whom, of which kind, what.
 type Letter = (u64, MessageKind, Vec<u8>);
@@ -92,12 +92,30 @@ impl Group {
         }
     }
 
-    /// Takes the last append to a node from the network; everything else that is on its way is lost.
-    pub(crate) fn take_append(&mut self, to: u64) -> Message {
+    /// Takes the last message of a kind to a node from the network; everything else that is on its way is lost.
+    pub(crate) fn take(&mut self, to: u64, kind: MessageType) -> Message {
         let letters = std::mem::take(&mut *self.post.0.lock().unwrap());
         let to_node = letters.iter().filter(|letter| letter.0 == to).map(|(_, _, bytes)| bytes);
         let mut decoded = to_node.map(|bytes| decode(bytes, NodeId(to)).unwrap());
-        decoded.rfind(|message| message.get_msg_type() == MessageType::MsgAppend).unwrap()
+        decoded.rfind(|message| message.get_msg_type() == kind).unwrap()
+    }
+
+    /// Gives a message to a node; what the node says stays on the network.
+    pub(crate) fn give(&mut self, to: u64, message: Message) {
+        let replica = self.replica(to);
+        replica.step(message).unwrap();
+        replica.turn().unwrap();
+        replica.answer();
+    }
+
+    /// Has a node read; what it asks others stays on the network.
+    pub(crate) fn ask(&mut self, at: u64) -> oneshot::Receiver<Result<u64, Error>> {
+        let (reply, answer) = oneshot::channel();
+        let request = self.request();
+        let replica = self.replica(at);
+        replica.read(Read { request, reply });
+        replica.turn().unwrap();
+        answer
     }
 
     fn deliver(&mut self, (to, kind, bytes): Letter) {
@@ -198,7 +216,7 @@ impl Group {
     }
 
     /// What a node takes each member for.
-    pub(crate) fn roles(&self, at: u64) -> Vec<(u64, MemberRole)> {
+    pub(crate) fn roles(&self, at: u64) -> Vec<(u64, MemberState)> {
         self.replicas[&at].status().members.iter().map(|member| (member.node.0, member.role)).collect()
     }
 
