@@ -202,6 +202,7 @@ impl Assembly {
         let Self { config, cluster, instances, tasks, supervision, tenancy, http, .. } = self;
         http.stop().await;
         tasks.iter().for_each(AbortHandle::abort);
+        hand_over(&cluster).await;
         supervision.stop(config.schedule.shutdown_grace).await;
         tenancy.end().await;
         instances.close().await;
@@ -280,6 +281,18 @@ impl Supervision {
         for arbiter in self.arbiters {
             end(arbiter).await;
         }
+    }
+}
+
+/// Hands over leadership before anything ends: what this node knows of leases goes with its term, so only whoever leads
+/// next can be told that its own is given back.
+async fn hand_over(cluster: &Group) {
+    let leads = cluster.status().leader == Some(cluster.me());
+    if leads
+        && !decides_alone(cluster)
+        && let Err(error) = cluster.hand_over().await
+    {
+        tracing::debug!(%error, "leadership was not handed over yet");
     }
 }
 
