@@ -8,8 +8,10 @@
 //! ```
 //!
 //! A node that is alone has no transport; everything else is the same. Parts: `group/rpc.rs` (the questions and
-//! answers), `group/outbox.rs`, `group/handler.rs`, `group/leadership.rs` and `group/members.rs` (what a leader knows), [`join`].
+//! answers), `group/ask.rs`, `group/outbox.rs`, `group/handler.rs`, `group/leadership.rs` and `group/members.rs` (what
+//! a leader knows), [`join`].
 
+mod ask;
 mod handler;
 pub mod join;
 pub(crate) mod leadership;
@@ -45,6 +47,7 @@ use crate::raft::settings::Settings;
 use crate::restore;
 use crate::status::{RaftStatus, Role};
 use crate::transport::{self, Identity, PeerAddress, PeerStatus, Security, Transport, TurnedAway};
+use ask::{from_transport, unexpected};
 use handler::GroupHandler;
 use leadership::Leadership;
 use members::{members, successor};
@@ -173,7 +176,7 @@ impl Group {
             outcome => return outcome,
         };
         let limit = self.shared.handle.proposal_timeout().saturating_add(FORWARDING);
-        match self.ask(leader, &Request::Propose(command), limit).await? {
+        match self.ask_who_leads(leader, &Request::Propose(command), limit).await? {
             Answer::Outcome { outcome, applied } => {
                 self.wait_for(applied, CATCH_UP).await;
                 Ok(outcome)
@@ -379,30 +382,6 @@ impl Group {
         let to = successor(&status, &self.view()).ok_or(Error::NotLeader { leader: status.leader })?;
         self.shared.handle.transfer_leader(to).await
     }
-
-    async fn ask_leader(&self, request: Request) -> Result<Answer, Error> {
-        self.ask_leader_within(request, self.shared.leadership.terms().length).await
-    }
-
-    async fn ask_leader_within(&self, request: Request, limit: Duration) -> Result<Answer, Error> {
-        let shared = &self.shared;
-        match shared.handle.status().leader {
-            Some(leader) if leader == shared.me => {
-                let handler = shared.handler();
-                settled(handler.answer(shared.me, request).await)
-            }
-            Some(leader) => self.ask(leader, &request, limit).await,
-            None => Err(Error::NotLeader { leader: None }),
-        }
-    }
-
-    async fn ask(&self, node: NodeId, request: &Request, limit: Duration) -> Result<Answer, Error> {
-        let transport = self.shared.wire.get().map(|wire| Arc::clone(&wire.transport));
-        let transport = transport.ok_or(Error::NotLeader { leader: Some(node) })?;
-        let answer =
-            transport.request(node, request.encode()?, limit).await.map_err(|error| from_transport(node, error))?;
-        settled(Answer::decode(&answer)?)
-    }
 }
 
 impl Shared {
@@ -423,28 +402,6 @@ impl Drop for Shared {
         if let Some(runtime) = self.runtime.take() {
             // What runs there has ended, or is of no use without the replica; a runtime must not be waited for here.
             runtime.shutdown_background();
-        }
-    }
-}
-
-/// A failure is an error, everything else an answer.
-fn settled(answer: Answer) -> Result<Answer, Error> {
-    if let Answer::Failed(failure) = answer { Err(failure.into()) } else { Ok(answer) }
-}
-
-fn unexpected(answer: Answer) -> Error {
-    Error::RefusedByPeer { reason: format!("an answer to another question: {answer:?}") }
-}
-
-fn from_transport(node: NodeId, error: transport::Error) -> Error {
-    match error {
-        transport::Error::Timeout { waited } => Error::Timeout { waited },
-        error if error.outcome_is_unknown() => Error::Interrupted,
-        transport::Error::Stopped => Error::Stopped,
-        transport::Error::BufferFull | transport::Error::PeerBusy => Error::Busy,
-        error => {
-            tracing::debug!(%node, %error, "the leader was not reached");
-            Error::NotLeader { leader: None }
         }
     }
 }

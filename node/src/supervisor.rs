@@ -6,13 +6,14 @@
 //! Reading order: [`reconcile`], [`letting_go`] and [`exits`] (the decisions, pure), [`partition_supervisor`] and
 //! [`partition_actor`] (carrying them out), [`launch`] (what a run is given), [`back_off`], [`target_locks`];
 //! [`progress_board`] and [`checkpoint_keeper`] (progress into the agreed state); [`discovery`] with [`schedule`],
-//! [`topic`] and [`queue_mapping`] (which partitions there are); [`proposer`] and [`view_changes`] (the seam to the
-//! cluster); [`lifeline`] (a part that ended is noticed).
+//! [`topic`] and [`queue_mapping`] (which partitions there are); [`calm`] (when loads mean something); [`proposer`] and
+//! [`view_changes`] (the seam to the cluster); [`lifeline`] (a part that ended is noticed).
 //!
 //! An actor owns a life, a function owns a step. Messages that are copied never travel in a mailbox.
 
 pub mod authority;
 pub mod back_off;
+pub mod calm;
 pub mod checkpoint_keeper;
 pub mod controller;
 pub mod discovery;

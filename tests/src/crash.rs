@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::brokers::{ClusterSettings, Version};
 use crate::java::{self, Numbered};
 use crate::process::Process;
+use crate::random::Random;
 use crate::scenario::node::NodeSettings;
 use crate::scenario::view::{Partition, Queue};
 use crate::scenario::{NAME, PATIENCE, Scenario, ends, total};
@@ -339,17 +340,5 @@ impl<'a> Course<'a> {
             })
             .collect();
         progress(&kill.to_string());
-    }
-}
-
-/// xorshift: repeatable moments, nothing more.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
     }
 }

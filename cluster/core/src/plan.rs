@@ -63,11 +63,13 @@ pub struct Limits {
     pub placements: usize,
     /// Partitions that are on their way between living nodes at any time.
     pub moves: usize,
+    /// Whether partitions are moved only to even out what nodes carry.
+    pub balances: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { placements: 256, moves: 8 }
+        Self { placements: 256, moves: 8, balances: true }
     }
 }
 
@@ -77,10 +79,13 @@ pub fn plan(view: &State, conditions: &Conditions, limits: Limits) -> Vec<Comman
     let mut burdens = Burdens::new(view, conditions);
     let mut commands = place::place(view, conditions, &mut burdens, limits.placements);
     let mut room = limits.moves.saturating_sub(burdens.moving());
-    for decide in [relocate::withdraw, relocate::relocate, balance::balance] {
+    for decide in [relocate::withdraw, relocate::relocate] {
         let moves = decide(view, &mut burdens, room);
         room = room.saturating_sub(moves.len());
         commands.extend(moves);
+    }
+    if limits.balances {
+        commands.extend(balance::balance(view, &mut burdens, room));
     }
     commands
 }

@@ -162,6 +162,29 @@ async fn three_nodes_join_agree_at_any_of_them_and_go_on_without_their_leader() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_asks_a_leader_that_stands_still_does_not_wait_for_it_when_others_elect() {
+    let (one, at_one) = founded().await;
+    let (two, _) = joined(&one.group, at_one, 2).await;
+    let (three, _) = joined(&one.group, at_one, 3).await;
+    for member in [&two, &three] {
+        promoted(&one.group, member.group.me()).await;
+    }
+    two.group.lease().await.unwrap();
+    // What serves its connections stands still: they stay open and silent.
+    let (go_on, standing_still) = std::sync::mpsc::channel::<()>();
+    one.group.shared.runtime.as_ref().unwrap().spawn(async move { standing_still.recv() });
+    let request = Request::Lease { process: ProcessId(2) };
+    let asked = two.group.ask_who_leads(NodeId(1), &request, PATIENCE).await;
+    assert!(matches!(asked, Err(Error::Interrupted)), "nobody knows what became of it: {asked:?}");
+    agreed(&two.group, token(7)).await;
+    drop(go_on);
+    for group in [one.group, two.group, three.group] {
+        group.stop().await.unwrap();
+    }
+    drop((one.directory, two.directory, three.directory));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_token_a_taken_name_and_a_stranger_are_told_why() {
     let (one, at) = founded().await;
     let ask = |hash: u8, text: &str| {

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::directory::Directory;
 use crate::error::{Class, Error};
+use crate::request::dispatch::DispatchLooks;
 use crate::request::pull::suggestions::Suggestions;
 use crate::route::{BrokerInfo, BrokerRoute, Queue, Route};
 use crate::session::{Failure, Session, Terms};
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) sessions: Sessions,
     /// Slaves that masters want to be read. Used with `SlaveReads::ColdCatchUp` only.
     pub(crate) suggestions: Suggestions,
+    pub(crate) dispatch_looks: DispatchLooks,
     closed: AtomicBool,
 }
 
@@ -61,8 +63,10 @@ impl Client {
             tls,
         });
         let directory = Directory::new(&settings.name_servers);
-        let (suggestions, closed) = (Suggestions::default(), AtomicBool::new(false));
-        Ok(Self { inner: Arc::new(Inner { settings, directory, sessions, suggestions, closed }) })
+        let (suggestions, dispatch_looks) = (Suggestions::default(), DispatchLooks::default());
+        let closed = AtomicBool::new(false);
+        let inner = Inner { settings, directory, sessions, suggestions, dispatch_looks, closed };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Where a topic lives. Cached for 30 s; an older route is still answered while a new one is fetched behind.

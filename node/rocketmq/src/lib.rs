@@ -20,6 +20,7 @@ pub mod route;
 mod session;
 mod sessions;
 pub mod settings;
+mod shared_look;
 mod socket;
 pub mod stub;
 pub mod tls;

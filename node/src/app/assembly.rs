@@ -206,6 +206,7 @@ impl Assembly {
         http.stop().await;
         tasks.iter().for_each(AbortHandle::abort);
         leaving::leave(&cluster, process, config.schedule.shutdown_grace).await;
+        hand_over(&cluster).await;
         supervision.stop(config.schedule.shutdown_grace).await;
         tenancy.end().await;
         instances.close().await;
@@ -284,6 +285,18 @@ impl Supervision {
         for arbiter in self.arbiters {
             end(arbiter).await;
         }
+    }
+}
+
+/// Hands over leadership before anything ends: what this node knows of leases goes with its term, so only whoever leads
+/// next can be told that its own is given back.
+async fn hand_over(cluster: &Group) {
+    let leads = cluster.status().leader == Some(cluster.me());
+    if leads
+        && !decides_alone(cluster)
+        && let Err(error) = cluster.hand_over().await
+    {
+        tracing::debug!(%error, "leadership was not handed over yet");
     }
 }
 

@@ -81,7 +81,12 @@ async fn hold(
         () = holding => return,
     }
     keeper.revoke();
-    match timeout(GIVE_BACK, group.give_back_lease()).await {
+    let giving_back = async {
+        // A leader takes back only what it granted itself, and this one may be new. What it grants is not used.
+        group.lease().await?;
+        group.give_back_lease().await
+    };
+    match timeout(GIVE_BACK, giving_back).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "the lease was not given back; the others wait for its end"),
         Err(_) => tracing::debug!("the lease was not given back in time; the others wait for its end"),

@@ -5,6 +5,8 @@
 //! part is finished by the next look. Time alone changes what may be assumed of a node, so there is a look at least
 //! every [`INTERVAL`].
 //!
+//! Partitions are moved only to even out loads when nothing has changed for a while ([`Calm`]).
+//!
 //! A partition is taken from a node only while that node gets no lease: what is known of it is looked at again behind
 //! [`Authority::begin_taking`], everything is proposed into the log of the term in which it was known, and the node
 //! gets a lease again only when each of these proposals is applied or never will be.
@@ -22,9 +24,10 @@ use causeway_core::plan::{Conditions, Limits, Liveness, next_member_change, plan
 use causeway_core::state::State;
 use futures::StreamExt;
 use futures::future::join_all;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::supervisor::authority::Authority;
+use crate::supervisor::calm::Calm;
 use crate::supervisor::lifeline::Lifeline;
 use crate::supervisor::view_changes::view_changes;
 
@@ -43,9 +46,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Plans whenever the agreed state changes and while time passes, until the cluster's handle is gone.
 pub async fn control<A: Authority>(authority: A) {
     let mut changes = pin!(view_changes(authority.watch(), PAUSE));
-    let mut unsettled = None;
+    let (mut unsettled, mut calm) = (None, Calm::default());
     loop {
-        if !look(&authority, &mut unsettled).await {
+        if !look(&authority, &mut unsettled, &mut calm).await {
             tokio::time::sleep(RETRY).await;
         }
         match timeout(INTERVAL, changes.next()).await {
@@ -57,7 +60,7 @@ pub async fn control<A: Authority>(authority: A) {
 
 /// One look. Answers whether everything that it found to do was agreed on or refused. `unsettled` is the term in which
 /// it is not certain yet what became of an assignment.
-async fn look<A: Authority>(authority: &A, unsettled: &mut Option<u64>) -> bool {
+async fn look<A: Authority>(authority: &A, unsettled: &mut Option<u64>, calm: &mut Calm) -> bool {
     let Some((term, conditions)) = authority.conditions() else { return true };
     if *unsettled == Some(term) {
         if !barrier(authority, term).await {
@@ -66,7 +69,8 @@ async fn look<A: Authority>(authority: &A, unsettled: &mut Option<u64>) -> bool 
         authority.end_taking(term);
     }
     *unsettled = None;
-    let done = place(authority, term, &conditions).await;
+    let balances = calm.look(term, &authority.view(), &conditions, Instant::now());
+    let done = place(authority, term, &conditions, Limits { balances, ..Limits::default() }).await;
     if done == Placing::Unsettled {
         *unsettled = Some(term);
     }
@@ -87,9 +91,9 @@ enum Placing {
 }
 
 /// Proposes one plan.
-async fn place<A: Authority>(authority: &A, term: u64, conditions: &Conditions) -> Placing {
+async fn place<A: Authority>(authority: &A, term: u64, conditions: &Conditions, limits: Limits) -> Placing {
     let view = authority.view();
-    let commands = plan(&view, conditions, Limits::default());
+    let commands = plan(&view, conditions, limits);
     let losers = losers(&view, &commands);
     if losers.is_empty() {
         return if carry_out(authority, term, commands).await { Placing::Done } else { Placing::Failed };
@@ -206,6 +210,7 @@ mod tests {
     use causeway_core::command::NewPartition;
 
     use super::*;
+    use crate::supervisor::calm::CALM;
     use crate::supervisor::fake_cluster::{FakeCluster, Taking};
     use crate::supervisor::proposer::Proposer;
     use crate::supervisor::testing::{ME, OTHER, Replica, queue};
@@ -239,12 +244,12 @@ mod tests {
         let cluster = FakeCluster::new(replica);
         cluster.fail_next(1);
         let mut unsettled = None;
-        assert!(!look(&cluster, &mut unsettled).await, "the outcome is unknown");
+        assert!(!look(&cluster, &mut unsettled, &mut Calm::default()).await, "the outcome is unknown");
         assert_eq!(cluster.taking(), [Taking::Begun(vec![OTHER])], "it is not certain yet");
         cluster.fail_next(1);
-        assert!(!look(&cluster, &mut unsettled).await);
+        assert!(!look(&cluster, &mut unsettled, &mut Calm::default()).await);
         assert_eq!(cluster.taking().len(), 1);
-        assert!(look(&cluster, &mut unsettled).await);
+        assert!(look(&cluster, &mut unsettled, &mut Calm::default()).await);
         assert_eq!((unsettled, &cluster.taking()[1..]), (None, &[Taking::Ended][..]));
         let kinds: Vec<_> = cluster.proposals().into_iter().map(|(_, command)| command).collect();
         assert!(
@@ -263,10 +268,26 @@ mod tests {
         replica.assign(id.clone(), OTHER);
         let cluster = FakeCluster::new(replica);
         cluster.revive_when_taken(OTHER);
-        assert!(look(&cluster, &mut None).await);
+        assert!(look(&cluster, &mut None, &mut Calm::default()).await);
         assert!(cluster.proposals().is_empty());
         assert_eq!(cluster.taking(), [Taking::Begun(vec![OTHER]), Taking::Ended]);
         assert_eq!(cluster.view().partitions[&id].owner, Some(OTHER));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_comes_gets_partitions_when_it_has_been_calm_for_a_while() {
+        let mut replica = Replica::with_partitions(8);
+        replica.node_started(OTHER);
+        let cluster = FakeCluster::new(replica);
+        cluster.is_up(OTHER);
+        let controlling = tokio::spawn(control(cluster.clone()));
+        tokio::time::sleep(CALM - Duration::from_secs(1)).await;
+        assert!(cluster.proposals().is_empty());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let kinds: Vec<_> = cluster.proposals().into_iter().map(|(_, command)| command).collect();
+        assert!(!kinds.is_empty());
+        assert!(kinds.iter().all(|command| matches!(command, Command::Move { to: OTHER, .. })), "{kinds:?}");
+        assert!(!controlling.is_finished());
     }
 
     #[tokio::test(start_paused = true)]

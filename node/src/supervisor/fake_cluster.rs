@@ -119,6 +119,11 @@ impl FakeCluster {
         self.inner.lock().unwrap().revives = Some(node);
     }
 
+    /// A node asks for leases.
+    pub(crate) fn is_up(&self, node: NodeId) {
+        self.inner.lock().unwrap().up.insert(node);
+    }
+
     /// What was said about nodes that lose partitions.
     pub(crate) fn taking(&self) -> Vec<Taking> {
         self.inner.lock().unwrap().taking.clone()

@@ -8,7 +8,7 @@ use std::time::Instant;
 use causeway_tests::brokers::Version;
 use causeway_tests::promotion::{Arrivals, PromotionPlan};
 use causeway_tests::slave_reads::SlaveReadsPlan;
-use causeway_tests::{crash, fidelity, promotion, slave_reads};
+use causeway_tests::{crash, failover, fidelity, promotion, slave_reads};
 use clap::{Parser, ValueEnum};
 
 /// Runs the long tests against real Apache brokers. Needs a JDK, and Maven for the first run.
@@ -21,6 +21,12 @@ struct Arguments {
     /// The folder to write a report for each part to; without it reports are printed.
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
+    /// How often each failover run does everything.
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    rounds: usize,
+    /// Chooses the moments of failover runs; not 0.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    seed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -31,6 +37,8 @@ enum What {
     Fidelity,
     /// 200,000 messages, 20 kills, 5 restarts of brokers.
     Crash,
+    /// Nodes of a cluster are killed, stand still, leave and come back, with and without a node elsewhere.
+    Failover,
     /// A slave without the last copies becomes master.
     Promotion,
     /// A source whose slave is read.
@@ -47,6 +55,7 @@ impl What {
             Self::All => "all",
             Self::Fidelity => "fidelity",
             Self::Crash => "crash",
+            Self::Failover => "failover",
             Self::Promotion => "promotion",
             Self::SlaveReads => "slave-reads",
         }
@@ -71,6 +80,17 @@ fn main() -> ExitCode {
         });
         failures.extend(runs.iter().flat_map(crash::CrashReport::failures));
         publish(&arguments, What::Crash, &crash::report::markdown(&runs, &command(What::Crash)));
+    }
+    if arguments.what.covers(What::Failover) {
+        let layouts = [["target", "target", "target"], ["target", "source", "target"]];
+        let runs = layouts.map(|regions| {
+            progress(&format!("failover run with nodes in {}", regions.join(", ")));
+            let (source, target) = (Version::V4_9_7, Version::V5_5_0);
+            let plan = failover::FailoverPlan::long(source, target, &regions, arguments.rounds, arguments.seed);
+            failover::run(&plan, &mut progress)
+        });
+        failures.extend(runs.iter().flat_map(failover::FailoverReport::failures));
+        publish(&arguments, What::Failover, &failover::report::markdown(&runs, &command(What::Failover)));
     }
     if arguments.what.covers(What::Promotion) {
         let runs: Vec<_> = promotions().map(|plan| promotion::run(plan, &mut progress)).collect();

@@ -13,7 +13,7 @@ use super::version::AclGeneration;
 const UPDATE_AND_CREATE_TOPIC: i32 = 17;
 const GET_ALL_TOPIC_CONFIG: i32 = 21;
 const GET_TOPIC_CONFIG: i32 = 351;
-const GET_MAX_OFFSET: i32 = 30;
+pub(super) const GET_MAX_OFFSET: i32 = 30;
 const GET_MIN_OFFSET: i32 = 31;
 const GET_ROUTE: i32 = 105;
 const UPDATE_BROKER_CONFIG: i32 = 25;
@@ -226,6 +226,6 @@ impl Admin<'_> {
     }
 }
 
-fn offset_of(answer: &Answer) -> Option<i64> {
+pub(super) fn offset_of(answer: &Answer) -> Option<i64> {
     answer.fields.get("offset").and_then(|offset| offset.parse().ok())
 }

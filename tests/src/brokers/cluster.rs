@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::admin::Admin;
 use super::broker::Broker;
+use super::end_reader::EndReader;
 use super::fetch::broker_jars;
 use super::name_server::NameServer;
 use super::remoting::Remote;
@@ -125,6 +126,12 @@ impl Cluster {
     /// Topics, users and offsets of the cluster.
     pub fn admin(&self) -> Admin<'_> {
         Admin { remote: &self.remote, cluster: self }
+    }
+
+    /// A reader of where a topic's queues end, for many looks a second.
+    pub fn end_reader(&self, topic: &str, queues: u32) -> EndReader {
+        let masters = self.brokers.iter().map(|broker| (broker.name().to_owned(), broker.address()));
+        EndReader::new(self.remote.clone(), masters.collect(), topic, queues)
     }
 
     /// The place in [`Cluster::slaves`] of the slave of master `index`.

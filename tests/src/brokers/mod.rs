@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod broker;
 pub mod cluster;
+pub mod end_reader;
 mod fetch;
 mod name_server;
 mod remoting;

@@ -38,12 +38,18 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
+trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
 
-impl Remote {
-    /// Sends one request to `address` (`host:port`; an IPv6 host may stand without brackets) and waits for its answer.
-    pub(super) fn call(&self, address: &str, code: i32, fields: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
+/// An open connection to one server, for one request at a time.
+pub(super) struct Line {
+    credentials: Option<Credentials>,
+    stream: Box<dyn Stream>,
+}
+
+impl Line {
+    /// Sends one request and waits for its answer. After an error the connection is of no use.
+    pub(super) fn call(&mut self, code: i32, fields: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
         let mut fields: BTreeMap<String, String> =
             fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         if let Some(credentials) = &self.credentials {
@@ -60,10 +66,21 @@ impl Remote {
         frame.extend(size(header.len())?.to_be_bytes());
         frame.extend(header.as_bytes());
         frame.extend(body);
-        let mut stream = self.connect(address)?;
-        stream.write_all(&frame)?;
-        stream.flush()?;
-        read_answer(&mut *stream)
+        self.stream.write_all(&frame)?;
+        self.stream.flush()?;
+        read_answer(&mut *self.stream)
+    }
+}
+
+impl Remote {
+    /// Sends one request to `address` (`host:port`; an IPv6 host may stand without brackets) and waits for its answer.
+    pub(super) fn call(&self, address: &str, code: i32, fields: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
+        self.open(address)?.call(code, fields, body)
+    }
+
+    /// Opens a connection for several requests.
+    pub(super) fn open(&self, address: &str) -> io::Result<Line> {
+        Ok(Line { credentials: self.credentials.clone(), stream: self.connect(address)? })
     }
 
     fn connect(&self, address: &str) -> io::Result<Box<dyn Stream>> {

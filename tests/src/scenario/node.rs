@@ -35,6 +35,12 @@ impl NodeSettings {
         self.keys.insert(path.to_owned(), value.to_string());
         self
     }
+
+    /// Sets a configuration key to a text.
+    pub fn text(mut self, path: &str, value: &str) -> Self {
+        self.keys.insert(path.to_owned(), format!("{value:?}"));
+        self
+    }
 }
 
 /// A stream to create, from the earliest message on.
@@ -57,7 +63,7 @@ pub struct Node {
     folder: PathBuf,
     address: String,
     product: Product,
-    _ports: Ports,
+    ports: Ports,
 }
 
 impl Node {
@@ -66,16 +72,57 @@ impl Node {
     /// # Panics
     /// When it does not start; the message holds the end of its log.
     pub fn start(folder: &Path, settings: &NodeSettings) -> Self {
-        build::ensure();
+        let mut node = Self::configured(folder, Ports::reserve(), settings);
+        node.start_first();
+        node
+    }
+
+    /// A node that is to be one of several: it has a configuration that says where it listens to the others, and no
+    /// data.
+    pub fn member(folder: &Path, name: &str, region: &str, settings: &NodeSettings) -> Self {
         let ports = Ports::reserve();
+        let listen = format!("127.0.0.1:{}", ports.at(1));
+        let settings = settings.clone().text("node.name", name).text("node.region", region);
+        Self::configured(folder, ports, &settings.text("cluster.listen", &listen))
+    }
+
+    fn configured(folder: &Path, ports: Ports, settings: &NodeSettings) -> Self {
+        build::ensure();
         let address = format!("127.0.0.1:{}", ports.at(0));
         let environment: Vec<(&str, &str)> =
             settings.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let config = configuration(folder, &address, settings);
-        let mut product = Product::new(folder, &config, &address, &environment);
-        product.start();
-        assert!(product.token().is_some(), "the first start printed no token:\n{}", tail(&product.log(), 40));
-        Self { folder: folder.to_owned(), address, product, _ports: ports }
+        let product = Product::new(folder, &config, &address, &environment);
+        Self { folder: folder.to_owned(), address, product, ports }
+    }
+
+    /// Starts a node that founds a cluster, and waits until it answers and has printed the administrator's token.
+    ///
+    /// # Panics
+    /// As [`Node::start`].
+    pub fn start_first(&mut self) {
+        self.product.start();
+        assert!(self.product.token().is_some(), "the first start printed no token:\n{}", tail(&self.log(), 40));
+    }
+
+    /// Where a [`Node::member`] listens to other nodes.
+    pub fn peer_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.at(1))
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("causeway.toml")
+    }
+
+    /// The administrator's token.
+    pub fn token(&self) -> &str {
+        self.product.token().unwrap_or_default()
+    }
+
+    /// Sets the token for requests: a node that joins prints none.
+    pub fn set_token(&mut self, token: &str) {
+        self.product.set_token(token);
     }
 
     /// Starts the process again, on the same data and port, and waits until it answers.
@@ -111,6 +158,11 @@ impl Node {
         self.product.log()
     }
 
+    /// Looks at something; `None` when nothing answers, or not with success.
+    pub fn look(&self, path: &str) -> Option<Value> {
+        self.product.get(path).filter(|answer| (200..300).contains(&answer.status)).map(|answer| answer.body)
+    }
+
     /// Looks at something.
     ///
     /// # Panics
@@ -142,7 +194,7 @@ impl Node {
     pub fn command(&self, arguments: &[&str]) -> Output {
         let mut command = self.product.command();
         command.env("CAUSEWAY_ADDRESS", format!("http://{}", self.address));
-        command.env("CAUSEWAY_TOKEN", self.product.token().unwrap_or_default());
+        command.env("CAUSEWAY_TOKEN", self.token());
         output(command.args(arguments))
     }
 

@@ -50,6 +50,8 @@ pub struct Partition {
     pub why: Option<String>,
     /// The stable code of the reason.
     pub code: Option<String>,
+    /// The node that runs it.
+    pub owner: Option<u64>,
     /// The number of the current ownership.
     pub epoch: u64,
     /// Agreed progress.
@@ -69,6 +71,29 @@ impl Partition {
             .and_then(|figures| figures.durable_next)
             .or(self.checkpoint.map(|checkpoint| checkpoint.source_next))
     }
+}
+
+/// A node of a Causeway cluster, as the node that answers knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Member {
+    /// Its number.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// `voter` or `learner`; none where it is no member yet.
+    pub member: Option<String>,
+    /// Whether it leads.
+    pub leader: bool,
+    /// Whether it is the node that answers.
+    pub answers: bool,
+    /// `up`, `silent` or `down`; only the leader knows.
+    pub liveness: Option<String>,
+    /// Partitions that it owns.
+    pub partitions: usize,
+    /// Partitions among them that are on their way to another node.
+    pub leaving_partitions: usize,
+    /// How often its process has started.
+    pub starts: u64,
 }
 
 /// A stream.

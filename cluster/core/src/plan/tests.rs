@@ -14,7 +14,7 @@ use crate::outcome::Outcome;
 use crate::partition::QueueId;
 use crate::stream::{Endpoint, RunOptions, StartPosition, StreamSpec};
 
-const LIMITS: Limits = Limits { placements: 16, moves: 4 };
+const LIMITS: Limits = Limits { placements: 16, moves: 4, balances: true };
 
 const REGIONS: [&str; 3] = ["qingdao", "hohhot", "singapore"];
 

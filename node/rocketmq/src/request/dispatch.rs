@@ -4,12 +4,19 @@
 //! SYNC_FLUSH brokers of 5.3 dispatch only what is flushed (`CommitLog.getConfirmOffset`), and `dispatchBehindBytes`
 //! counts from there: what waits to be flushed is counted here too. With `allAckInSyncStateSet` they dispatch only what
 //! the slaves have; no number tells that.
+//!
+//! Brokers put this table together one at a time, and take from a few to some hundred milliseconds for it. Whoever asks
+//! the same broker at the same time shares an answer: else a node that takes over many partitions would wait for each.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
 use super::broker::told;
 use crate::client::{Client, body_json};
 use crate::error::Error;
+use crate::shared_look::SharedLook;
 use crate::wire::code::request;
 use crate::wire::frame::Fields;
 
@@ -24,6 +31,24 @@ pub struct Dispatched {
     pub shown: i64,
 }
 
+/// The looks at each broker. There are as many as brokers were asked for by name.
+#[derive(Default)]
+pub(crate) struct DispatchLooks {
+    brokers: Mutex<HashMap<String, Arc<SharedLook<Answer>>>>,
+}
+
+type Answer = Result<Option<Dispatched>, Error>;
+
+impl DispatchLooks {
+    fn of(&self, broker: &str) -> Arc<SharedLook<Answer>> {
+        let mut brokers = self.brokers.lock().unwrap_or_else(PoisonError::into_inner);
+        match brokers.get(broker) {
+            Some(look) => Arc::clone(look),
+            None => Arc::clone(brokers.entry(broker.to_owned()).or_default()),
+        }
+    }
+}
+
 /// What the runtime table says. A broker reads its numbers one after the other, the end of its log first, so what they
 /// say together is never ahead by more than a moment.
 struct Table {
@@ -35,6 +60,10 @@ struct Table {
 impl Client {
     /// How far the log of the master of that name is stored and shown; `None` where it does not tell.
     pub async fn dispatched(&self, broker: &str) -> Result<Option<Dispatched>, Error> {
+        self.inner.dispatch_looks.of(broker).ask(self.look_at_dispatch(broker)).await
+    }
+
+    async fn look_at_dispatch(&self, broker: &str) -> Result<Option<Dispatched>, Error> {
         let asked = self.ask_master_named(broker, request::GET_BROKER_RUNTIME_INFO, Fields::new()).await;
         let Some((master, answer)) = told(asked)? else { return Ok(None) };
         let Some(table) = Table::read(&body_json(&master, &answer)?) else { return Ok(None) };
