@@ -20,9 +20,9 @@ pub trait Handler: Send + Sync + 'static {
     /// or a panic, becomes [`super::Error::PeerFailed`] at whoever asked.
     fn request(&self, from: Arc<Peer>, body: Vec<u8>) -> impl Future<Output = Vec<u8>> + Send;
 
-    /// Serves a byte stream that a node of the same cluster opened: sends messages until there are no more. Dropped at an
-    /// await when the reader closes the stream, when the connection ends, or when the transport is shut down. Must not
-    /// block: other streams of that node wait for it.
+    /// Serves a byte stream that a node of the same cluster opened: sends messages until there are no more. Dropped at
+    /// an await when the reader closes the stream, when the connection ends, or when the transport is shut down. Must
+    /// not block: other streams of that node wait for it.
     ///
     /// # Errors
     /// [`NotServed`] when this node serves no such streams; the reader is told so.
