@@ -17,9 +17,12 @@ pub mod join;
 pub(crate) mod leadership;
 mod members;
 mod outbox;
+mod peers;
 mod rpc;
+mod streams;
 #[cfg(test)]
 mod tests;
+mod threads;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -35,14 +38,13 @@ use causeway_core::partition::PartitionId;
 use causeway_core::plan::{Conditions, MemberChange, Members};
 use causeway_core::state::State;
 use causeway_storage::raft_log::Position;
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::clock::{BootClock, BootInstant};
-use crate::error::{Error, Fatal};
+use crate::error::Error;
 use crate::handle::{Handle, WeakHandle, start_with};
-use crate::liveness::{self, LeaseTerms};
+use crate::liveness::LeaseTerms;
 use crate::raft::settings::Settings;
 use crate::restore;
 use crate::status::{RaftStatus, Role};
@@ -54,6 +56,8 @@ use members::{members, successor};
 use outbox::WireOutbox;
 use rpc::{Answer, Request};
 pub use rpc::{Joined, Welcome};
+pub use streams::StreamServer;
+use threads::Threads;
 
 /// What a forwarded question may take longer than at the leader itself.
 const FORWARDING: Duration = Duration::from_secs(1);
@@ -112,8 +116,8 @@ struct Shared {
     clock: BootClock,
     leadership: Arc<Leadership>,
     wire: Arc<OnceLock<Wire>>,
-    /// Where connections are served, so that no work of the node's makes them wait.
-    runtime: Option<Runtime>,
+    threads: Threads,
+    streams: Arc<OnceLock<Arc<dyn StreamServer>>>,
 }
 
 impl Group {
@@ -125,15 +129,10 @@ impl Group {
         let me = settings.node;
         let wire = Arc::new(OnceLock::new());
         let handle = start_with(settings, Box::new(WireOutbox { wire: Arc::clone(&wire) })).await?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("causeway-nodes")
-            .enable_all()
-            .build()
-            .map_err(|error| Error::from(Fatal::Thread(error)))?;
+        let threads = Threads::start()?;
         let clock = BootClock::system();
         let leadership = Arc::new(Leadership::new(LeaseTerms::default(), clock.clone()));
-        let shared = Shared { handle, me, process, clock, leadership, wire, runtime: Some(runtime) };
+        let shared = Shared { handle, me, process, clock, leadership, wire, threads, streams: Arc::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -145,18 +144,19 @@ impl Group {
         let Network { listen, security, identity, others, welcome, figures, settings } = network;
         let shared = &self.shared;
         let handler = GroupHandler { welcome, figures, ..shared.handler() };
-        let Some(runtime) = &shared.runtime else { return Err(Error::Stopped) };
-        let binding = async move { Transport::bind(settings, security, identity, listen, Arc::new(handler)).await };
-        let bound = runtime.spawn(binding).await.map_err(|_| Error::Stopped)?;
+        let (nodes, bulk) = (&shared.threads.nodes, shared.threads.bulk.clone());
+        let binding =
+            async move { Transport::bind(settings, security, identity, listen, Arc::new(handler), bulk).await };
+        let bound = nodes.spawn(binding).await.map_err(|_| Error::Stopped)?;
         let transport = Arc::new(bound?);
         let address = transport.address();
         let known = others.into_iter().map(|(node, name, address)| (node, PeerAddress { name, address })).collect();
-        let following = follow(Arc::downgrade(&transport), shared.handle.watch(), known);
+        let following = peers::follow(Arc::downgrade(&transport), shared.handle.watch(), known);
         let wire = Wire { transport, handle: shared.handle.downgrade() };
         if shared.wire.set(wire).is_err() {
             return Err(Error::Stopped);
         }
-        runtime.spawn(following);
+        nodes.spawn(following);
         Ok(address)
     }
 
@@ -365,10 +365,10 @@ impl Group {
         {
             tracing::debug!(%error, "leadership was not handed over; the others elect");
         }
-        if let (Some(wire), Some(runtime)) = (self.shared.wire.get(), &self.shared.runtime) {
+        if let Some(wire) = self.shared.wire.get() {
             let transport = Arc::clone(&wire.transport);
-            // Ends with the runtime at the latest.
-            let _ended = runtime.spawn(async move { transport.shutdown().await }).await;
+            // Ends with the threads at the latest.
+            let _ended = self.shared.threads.nodes.spawn(async move { transport.shutdown().await }).await;
         }
         self.shared.handle.clone().stop().await
     }
@@ -391,52 +391,9 @@ impl Shared {
             me: self.me,
             leadership: Arc::clone(&self.leadership),
             wire: Arc::clone(&self.wire),
+            streams: Arc::clone(&self.streams),
             welcome: Welcome::default(),
             figures: Arc::new(Vec::new),
-        }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // What runs there has ended, or is of no use without the replica; a runtime must not be waited for here.
-            runtime.shutdown_background();
-        }
-    }
-}
-
-/// Keeps the transport's peers those that the state names.
-async fn follow(
-    transport: std::sync::Weak<Transport>,
-    mut views: watch::Receiver<Arc<State>>,
-    known: BTreeMap<NodeId, PeerAddress>,
-) {
-    let mut before = None;
-    loop {
-        let view = Arc::clone(&views.borrow_and_update());
-        let named = view.nodes.iter().filter_map(|(node, is)| {
-            Some((*node, PeerAddress { name: is.name.clone(), address: is.address.clone()? }))
-        });
-        let peers: BTreeMap<_, _> = if view.nodes.is_empty() { known.clone() } else { named.collect() };
-        if before.as_ref() != Some(&peers) {
-            let Some(transport) = transport.upgrade() else { return };
-            transport.set_peers(peers.clone());
-            before = Some(peers);
-        }
-        if views.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-impl From<liveness::Answer> for Answer {
-    fn from(answer: liveness::Answer) -> Self {
-        match answer {
-            // The length is filled in by whoever knows the terms.
-            liveness::Answer::Granted { applied_at_least } => Self::Lease { length: Duration::ZERO, applied_at_least },
-            liveness::Answer::NotNow => Self::Failed(rpc::Failure::NotNow),
-            liveness::Answer::TwoProcesses { .. } => Self::Failed(rpc::Failure::TwoProcesses),
         }
     }
 }

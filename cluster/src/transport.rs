@@ -8,7 +8,7 @@
 //! Reading order: [`Transport`] (what the rest of a node calls) and [`Handler`] (what it is called with);
 //! `transport/frame.rs` (what travels), `hello.rs` and `handshake.rs` (who is let in), `tls.rs`, `registry.rs`;
 //! `peer_link.rs`, `lanes.rs`, `outbound.rs` (to a peer); `server.rs`, `inbound.rs` (from a peer); `pieces.rs`,
-//! `large.rs` (messages that are too large for one frame).
+//! `large.rs` (messages that are too large for one frame); [`streams`] (bulk, on connections of its own).
 //!
 //! Everything is bounded by [`Settings`]. Nothing here knows what the bytes mean.
 
@@ -33,6 +33,7 @@ mod registry;
 mod server;
 mod settings;
 mod socket;
+pub mod streams;
 mod tls;
 mod waiting;
 
@@ -67,23 +68,33 @@ use handshake::Endpoint;
 use large::Done;
 use peer_link::{PeerLink, Unreachable};
 use server::{Server, TurnedAwayList};
+use streams::{Opening, Stream, Stripes};
 
 /// The connections of one node. Dropping it ends them without waiting.
 pub struct Transport {
     endpoint: Arc<Endpoint>,
     address: SocketAddr,
-    links: RwLock<BTreeMap<NodeId, Arc<PeerLink>>>,
+    peers: RwLock<BTreeMap<NodeId, Ways>>,
     unreachable: Unreachable,
     turned_away: Arc<TurnedAwayList>,
     stop: watch::Sender<bool>,
     tasks: Mutex<JoinSet<()>>,
     /// Where the tasks run, so that a thread without a runtime can set peers.
     runtime: runtime::Handle,
+    /// Where byte streams are read and served.
+    bulk: runtime::Handle,
+}
+
+/// The ways to one peer.
+#[derive(Clone)]
+struct Ways {
+    link: Arc<PeerLink>,
+    stripes: Arc<Stripes>,
 }
 
 impl Transport {
     /// Listens on `address` and takes connections of other nodes. Must be called in a tokio runtime, where everything
-    /// then runs.
+    /// then runs, apart from byte streams: those are read and served in `bulk`, so that no Raft message waits for them.
     ///
     /// # Errors
     /// [`Error::Settings`], also for an identity or certificate that does not fit; [`Error::PlainBeyondLoopback`];
@@ -94,6 +105,7 @@ impl Transport {
         me: Identity,
         address: SocketAddr,
         handler: Arc<H>,
+        bulk: runtime::Handle,
     ) -> Result<Self, Error> {
         if matches!(security, Security::Plain) && !address.ip().is_loopback() {
             return Err(Error::PlainBeyondLoopback { address });
@@ -104,18 +116,20 @@ impl Transport {
         let address = listener.local_addr().map_err(bind)?;
         let (stop, stopped) = watch::channel(false);
         let turned_away = Arc::<TurnedAwayList>::default();
-        let server = Server::new(Arc::clone(&endpoint), Arc::clone(&handler), Arc::clone(&turned_away), stopped);
+        let (served, list) = (Arc::clone(&handler), Arc::clone(&turned_away));
+        let server = Server::new(Arc::clone(&endpoint), served, list, stopped, bulk.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(server.run(listener));
         Ok(Self {
             endpoint,
             address,
-            links: RwLock::default(),
+            peers: RwLock::default(),
             unreachable: Arc::new(move |node| handler.unreachable(node)),
             turned_away,
             stop,
             tasks: Mutex::new(tasks),
             runtime: runtime::Handle::current(),
+            bulk,
         })
     }
 
@@ -128,16 +142,18 @@ impl Transport {
     /// Sets who the peers are. Links to peers that stay live on, at a new address if it changed; links to others end.
     /// This node itself is passed over. After [`Transport::shutdown`] it does nothing.
     pub fn set_peers(&self, peers: BTreeMap<NodeId, PeerAddress>) {
-        let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.peers.write().unwrap_or_else(PoisonError::into_inner);
         if *self.stop.borrow() {
             return;
         }
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
-        links.retain(|node, link| {
+        known.retain(|node, ways| {
             let stays = peers.contains_key(node);
             if !stays {
-                link.end();
+                ways.link.end();
+                // Nobody waits for them: they end by themselves.
+                drop(ways.stripes.end());
             }
             stays
         });
@@ -145,13 +161,15 @@ impl Transport {
             if node == self.endpoint.me.identity.node {
                 continue;
             }
-            if let Some(link) = links.get(&node) {
-                link.set_address(at);
+            if let Some(ways) = known.get(&node) {
+                ways.link.set_address(at.clone());
+                ways.stripes.set_address(at);
                 continue;
             }
+            let stripes = Stripes::new(node, at.clone(), Arc::clone(&self.endpoint), self.bulk.clone());
             let (link, work) = PeerLink::new(node, at, Arc::clone(&self.endpoint), Arc::clone(&self.unreachable));
             tasks.spawn_on(work, &self.runtime);
-            links.insert(node, Arc::new(link));
+            known.insert(node, Ways { link: Arc::new(link), stripes: Arc::new(stripes) });
         }
     }
 
@@ -162,15 +180,15 @@ impl Transport {
     /// [`Error::UnknownPeer`], [`Error::BufferFull`], [`Error::TooLarge`], [`Error::Stopped`]: the message is lost.
     /// A message that was taken may be lost as well.
     pub fn send_raft(&self, to: NodeId, message: Vec<u8>) -> Result<(), Error> {
-        self.link(to)?.send_raft(message)
+        self.ways(to)?.link.send_raft(message)
     }
 
     /// Sends a Raft message that holds a snapshot, in pieces. `done` is told exactly once what became of it: taken by
     /// the other side's [`Handler::raft`], or failed. It may be called before this returns, and must not block.
     pub fn send_snapshot(&self, to: NodeId, message: Vec<u8>, done: impl FnOnce(Result<(), Error>) + Send + 'static) {
         let done = Done::new(done);
-        match self.link(to) {
-            Ok(link) => link.send_snapshot(message, done),
+        match self.ways(to) {
+            Ok(ways) => ways.link.send_snapshot(message, done),
             Err(error) => done.tell(Err(error)),
         }
     }
@@ -180,7 +198,7 @@ impl Transport {
     /// # Errors
     /// See [`Error::outcome_is_unknown`] for whether the other side may have handled it.
     pub async fn request(&self, to: NodeId, body: Vec<u8>, limit: Duration) -> Result<Vec<u8>, Error> {
-        self.link(to)?.request(body, limit).await
+        self.ways(to)?.link.request(body, limit).await
     }
 
     /// Asks whoever answers at `address` (`host:port`), over a connection for this one request. Without
@@ -202,11 +220,20 @@ impl Transport {
         }
     }
 
+    /// Opens a byte stream to this node, which the peer's [`Handler::serve_stream`] serves; never waits. What keeps it
+    /// from being opened later is told as its end.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPeer`], [`Error::TooLarge`], [`Error::BufferFull`], [`Error::Stopped`]: nothing was sent.
+    pub fn open_stream(&self, to: NodeId, opening: Opening) -> Result<Stream, Error> {
+        self.ways(to)?.stripes.open(opening)
+    }
+
     /// One look at the way to each peer.
     #[must_use]
     pub fn peers(&self) -> BTreeMap<NodeId, PeerStatus> {
-        let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
-        links.iter().filter_map(|(node, link)| Some((*node, link.status()?))).collect()
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.iter().filter_map(|(node, ways)| Some((*node, ways.link.status()?))).collect()
     }
 
     /// The newest connections that were not let in, oldest first; at most 32.
@@ -218,17 +245,21 @@ impl Transport {
     /// Ends all connections and waits until every task has ended. Requests that wait fail.
     pub async fn shutdown(&self) {
         self.stop.send_replace(true);
-        for link in std::mem::take(&mut *self.links.write().unwrap_or_else(PoisonError::into_inner)).into_values() {
-            link.end();
+        let mut streams = Vec::new();
+        for ways in std::mem::take(&mut *self.peers.write().unwrap_or_else(PoisonError::into_inner)).into_values() {
+            ways.link.end();
+            streams.push(ways.stripes.end());
         }
-        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        while tasks.join_next().await.is_some() {}
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for mut tasks in streams.into_iter().chain([tasks]) {
+            while tasks.join_next().await.is_some() {}
+        }
     }
 
-    fn link(&self, to: NodeId) -> Result<Arc<PeerLink>, Error> {
-        let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
-        match links.get(&to) {
-            Some(link) => Ok(Arc::clone(link)),
+    fn ways(&self, to: NodeId) -> Result<Ways, Error> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        match peers.get(&to) {
+            Some(ways) => Ok(ways.clone()),
             None if *self.stop.borrow() => Err(Error::Stopped),
             None => Err(Error::UnknownPeer { node: to }),
         }

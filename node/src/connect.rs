@@ -74,6 +74,9 @@ pub enum Purpose {
     Look,
     /// Reading messages to copy, from where the stream's option allows.
     Source(SlaveReads),
+    /// Reading messages for owners in other regions. One client for all threads: who reads one queue through it always
+    /// reads over the same connection.
+    Relay(SlaveReads),
     /// Writing copies. Reads go to masters only: what a read proves about a target queue has to be what its master
     /// holds.
     Target,
@@ -93,9 +96,13 @@ pub enum ReadFrom {
 impl Purpose {
     fn reads(self) -> ReadFrom {
         match self {
-            Self::Target | Self::Source(SlaveReads::Never) => ReadFrom::Master,
-            Self::Look | Self::Source(SlaveReads::MasterGone) => ReadFrom::SlaveWhenMasterIsGone,
-            Self::Source(SlaveReads::ColdCatchUp) => ReadFrom::SlaveWhenSuggested,
+            Self::Target | Self::Source(SlaveReads::Never) | Self::Relay(SlaveReads::Never) => ReadFrom::Master,
+            Self::Look | Self::Source(SlaveReads::MasterGone) | Self::Relay(SlaveReads::MasterGone) => {
+                ReadFrom::SlaveWhenMasterIsGone
+            }
+            Self::Source(SlaveReads::ColdCatchUp) | Self::Relay(SlaveReads::ColdCatchUp) => {
+                ReadFrom::SlaveWhenSuggested
+            }
         }
     }
 }
@@ -158,7 +165,7 @@ impl Instances {
     /// [`Error`], whose code says what to repair.
     pub async fn connect(self: &Arc<Self>, name: &Name, purpose: Purpose) -> Result<Client, Error> {
         let (instances, wanted) = (Arc::clone(self), name.clone());
-        let thread = (purpose != Purpose::Look).then(|| thread::current().id());
+        let thread = matches!(purpose, Purpose::Source(_) | Purpose::Target).then(|| thread::current().id());
         match tokio::task::spawn_blocking(move || instances.client_for(&wanted, purpose, thread)).await {
             Ok(made) => made,
             Err(error) => Err(Error::Settings {

@@ -2,8 +2,8 @@
 //! what it does.
 //!
 //! Reading order: [`app`] (how it all hangs together), [`supervisor`] (which partitions run), [`replicate`] (how a
-//! message moves), [`lease`] (when it may), [`status`] (what is true right now), then [`config`], [`secrets`],
-//! [`connect`], [`admin`], [`cli`] and [`telemetry`].
+//! message moves), [`relay`] (how it crosses regions), [`lease`] (when it may), [`status`] (what is true right now),
+//! then [`config`], [`secrets`], [`connect`], [`admin`], [`cli`] and [`telemetry`].
 
 pub mod admin;
 pub mod app;
@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod connect;
 pub mod lease;
+pub mod relay;
 pub mod replicate;
 pub mod secrets;
 pub mod shutdown;

@@ -5,11 +5,11 @@
 //! Whoever runs partitions needs [`run`], [`PartitionJob`], [`PartitionExit`], [`ProgressCell`] and [`StopSignal`].
 //! Nothing here knows of Raft or of other nodes: what was agreed comes in with the job, progress goes out by a cell.
 
-mod batching;
+pub(crate) mod batching;
 #[cfg(test)]
 mod batching_tests;
 mod boundary;
-mod budget;
+pub(crate) mod budget;
 mod buffers;
 mod condition;
 #[cfg(test)]
@@ -23,7 +23,7 @@ mod exit_tests;
 mod fetch;
 #[cfg(test)]
 mod fetch_tests;
-mod filter;
+pub(crate) mod filter;
 mod in_flight;
 #[cfg(test)]
 mod in_flight_tests;
@@ -31,19 +31,21 @@ mod late;
 #[cfg(test)]
 mod lease_tests;
 #[cfg(test)]
-mod memory;
+pub(crate) mod memory;
 #[cfg(test)]
 mod memory_sink;
 mod pipeline;
 #[cfg(test)]
 mod pipeline_tests;
-mod ports;
+pub(crate) mod ports;
 mod progress;
+#[cfg(test)]
+mod relayed_tests;
 mod resume;
 #[cfg(test)]
 mod resume_tests;
 mod retry;
-mod rocketmq;
+pub(crate) mod rocketmq;
 pub mod settings;
 mod settle;
 mod sink;
@@ -52,8 +54,8 @@ mod start;
 mod stop;
 mod tail;
 mod transform;
-mod trouble;
-mod vet;
+pub(crate) mod trouble;
+pub(crate) mod vet;
 mod watch;
 #[cfg(test)]
 mod watch_tests;
@@ -76,6 +78,8 @@ pub use settings::ReplicateSettings;
 pub use stop::StopSignal;
 
 use crate::lease::Tenure;
+use crate::relay::RelayedSource;
+use crate::relay::source::RelaySource;
 use crate::status::PartitionGauge;
 use pipeline::Run;
 use rocketmq::{SourceQueue, TargetQueue};
@@ -94,6 +98,8 @@ pub struct PartitionJob {
     pub partition: Partition,
     /// Reads the source.
     pub source: Client,
+    /// How the source is read through other nodes where it is far away; none to read it directly always.
+    pub relayed: Option<RelayedSource>,
     /// Writes to the target. Its reads have to be answered by masters.
     pub target: Client,
     /// How provenance names the source.
@@ -150,7 +156,10 @@ pub async fn run(job: PartitionJob) -> PartitionExit {
         in_flight: job.in_flight,
         settings: job.settings,
     };
-    pipeline::run(run, source, target).await
+    match job.relayed {
+        None => pipeline::run(run, source, target).await,
+        Some(relayed) => pipeline::run(run, RelaySource::new(source, relayed), target).await,
+    }
 }
 
 fn queue(topic: &str, queue: &QueueId) -> Queue {

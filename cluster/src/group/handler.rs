@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use causeway_core::command::Command;
 use causeway_core::ids::NodeId;
 use causeway_core::node::ProcessId;
@@ -9,10 +10,11 @@ use causeway_core::outcome::Outcome;
 
 use super::leadership::Leadership;
 use super::rpc::{Answer, Failure, Joined, Request, Welcome};
-use super::{FORWARDING, Figures, Wire, from_transport, successor};
+use super::{FORWARDING, Figures, StreamServer, Wire, from_transport, successor};
 use crate::error::Error;
 use crate::handle::{Handle, WeakHandle};
 use crate::liveness;
+use crate::transport::streams::{NotServed, StreamSender};
 use crate::transport::{Handler, Peer, Refusal, RefusalCode};
 
 /// Answers other nodes. Holds nothing that would keep the node alive.
@@ -25,6 +27,7 @@ pub(super) struct GroupHandler {
     pub(super) welcome: Welcome,
     /// What this node measures.
     pub(super) figures: Figures,
+    pub(super) streams: Arc<OnceLock<Arc<dyn StreamServer>>>,
 }
 
 impl GroupHandler {
@@ -151,6 +154,13 @@ impl Handler for GroupHandler {
             Err(error) => Answer::Failed(Failure::Refused(format!("the question cannot be read: {error}"))),
         };
         answer.encode()
+    }
+
+    async fn serve_stream(&self, from: Arc<Peer>, opening: Bytes, sender: StreamSender) -> Result<(), NotServed> {
+        match self.streams.get() {
+            Some(server) => server.serve(from, opening, sender).await,
+            None => Err(NotServed),
+        }
     }
 
     fn unreachable(&self, to: NodeId) {

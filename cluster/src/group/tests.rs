@@ -1,7 +1,9 @@
 //! Several members in one process, over loopback.
 
+use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use causeway_core::command::{CURRENT_VERSION, Command};
 use causeway_core::ids::{ClusterId, Timestamp};
 use causeway_core::node::{JoinToken, MemberRole, NodeSpec};
@@ -10,6 +12,8 @@ use tokio::time::sleep;
 use super::join::{self, Beginning};
 use super::*;
 use crate::raft::sample::{name, token};
+use crate::transport::Peer;
+use crate::transport::streams::{NotServed, Opening, StreamEnd, StreamSender};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -172,7 +176,7 @@ async fn who_asks_a_leader_that_stands_still_does_not_wait_for_it_when_others_el
     two.group.lease().await.unwrap();
     // What serves its connections stands still: they stay open and silent.
     let (go_on, standing_still) = std::sync::mpsc::channel::<()>();
-    one.group.shared.runtime.as_ref().unwrap().spawn(async move { standing_still.recv() });
+    one.group.shared.threads.nodes.spawn(async move { standing_still.recv() });
     let request = Request::Lease { process: ProcessId(2) };
     let asked = two.group.ask_who_leads(NodeId(1), &request, PATIENCE).await;
     assert!(matches!(asked, Err(Error::Interrupted)), "nobody knows what became of it: {asked:?}");
@@ -242,4 +246,44 @@ async fn a_directory_says_how_its_node_begins() {
     assert_eq!((identity.node, identity.cluster, start), (NodeId(4), Some(ClusterId(9)), crate::Start::Join));
     let other = Joined { node: NodeId(5), ..told };
     assert!(join::prepare(directory.path(), &other).is_err(), "it is another node's");
+}
+
+struct Echo;
+
+impl StreamServer for Echo {
+    fn serve(
+        &self,
+        from: Arc<Peer>,
+        opening: Bytes,
+        mut sender: StreamSender,
+    ) -> Pin<Box<dyn Future<Output = Result<(), NotServed>> + Send + '_>> {
+        Box::pin(async move {
+            assert!(from.is_member);
+            // Whoever asked may be gone.
+            let _ = sender.send(opening).await;
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_serve_each_other_byte_streams_from_when_they_say_so() {
+    let (one, at) = founded().await;
+    let (two, _) = joined(&one.group, at, 2).await;
+    let opening = || Opening { body: Bytes::from_static(b"x"), stripe_key: 7, window: 1 };
+    let asked = async || {
+        let mut stream = two.group.open_stream(NodeId(1), opening()).unwrap();
+        timeout(PATIENCE, stream.receive()).await.unwrap()
+    };
+    assert_eq!(asked().await, Err(StreamEnd::NotServed));
+    assert!(one.group.serve_streams(Arc::new(Echo)));
+    assert!(!one.group.serve_streams(Arc::new(Echo)), "once");
+    assert_eq!(asked().await.unwrap(), "x");
+    let unknown = two.group.open_stream(NodeId(9), opening()).map(drop);
+    assert_eq!(unknown, Err(transport::Error::UnknownPeer { node: NodeId(9) }));
+    let mut late = two.group.open_stream(NodeId(1), opening()).unwrap();
+    two.group.stop().await.unwrap();
+    let ended = async { while late.receive().await.is_ok() {} };
+    timeout(PATIENCE, ended).await.expect("it ends with the node");
+    one.group.stop().await.unwrap();
 }

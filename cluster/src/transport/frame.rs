@@ -4,8 +4,9 @@
 //! |---|---|
 //! | 4 | how many bytes follow, big-endian; checked against the cap before anything is allocated for them |
 //! | 1 | the kind |
-//! | 8 | a number, big-endian, where the kind has one: of a request, or of a message in pieces |
+//! | 8 | a number, big-endian, where the kind has one: of a request, of a message in pieces, of a stream |
 //! | 4, 8 | pieces only: the piece's index and the bytes of the whole message, both big-endian |
+//! | 8 | an open and a credit only: bytes that the other side may send, big-endian |
 //! | rest | the body |
 //!
 //! Parts: [`Frame`]; [`take`], the pure decoder; [`FrameReader`] and [`FrameWriter`], which add time limits.
@@ -47,6 +48,16 @@ pub(crate) enum Frame {
     Busy { id: u64 },
     /// The request ended without an answer.
     Failed { id: u64 },
+    /// Opens a byte stream. So many bytes may be sent on it at first.
+    Open { stream: u64, window: u64, opening: Bytes },
+    /// A message of a byte stream.
+    Data { stream: u64, bytes: Bytes },
+    /// So many bytes more may be sent.
+    Credit { stream: u64, bytes: u64 },
+    /// Nothing more comes on a byte stream; the number of the reason.
+    End { stream: u64, reason: u8 },
+    /// Nothing more is wanted on a byte stream.
+    Close { stream: u64 },
 }
 
 /// Bytes that are no frame.
@@ -96,6 +107,11 @@ const REQUEST: u8 = 7;
 const RESPONSE: u8 = 8;
 const BUSY: u8 = 9;
 const FAILED: u8 = 10;
+const OPEN: u8 = 11;
+const DATA: u8 = 12;
+const CREDIT: u8 = 13;
+const END: u8 = 14;
+const CLOSE: u8 = 15;
 
 impl Frame {
     /// The kind's name, for errors.
@@ -111,6 +127,11 @@ impl Frame {
             Self::Response { .. } => "response",
             Self::Busy { .. } => "busy",
             Self::Failed { .. } => "failed",
+            Self::Open { .. } => "open",
+            Self::Data { .. } => "data",
+            Self::Credit { .. } => "credit",
+            Self::End { .. } => "end",
+            Self::Close { .. } => "close",
         }
     }
 
@@ -127,15 +148,25 @@ impl Frame {
             Self::Response { id, body } => (RESPONSE, Some(*id), body.clone()),
             Self::Busy { id } => (BUSY, Some(*id), Bytes::new()),
             Self::Failed { id } => (FAILED, Some(*id), Bytes::new()),
+            Self::Open { stream, opening, .. } => (OPEN, Some(*stream), opening.clone()),
+            Self::Data { stream, bytes } => (DATA, Some(*stream), bytes.clone()),
+            Self::Credit { stream, .. } => (CREDIT, Some(*stream), Bytes::new()),
+            Self::End { stream, .. } => (END, Some(*stream), Bytes::new()),
+            Self::Close { stream } => (CLOSE, Some(*stream), Bytes::new()),
         };
         let mut fields = BytesMut::new();
         fields.put_u8(kind);
         if let Some(number) = number {
             fields.put_u64(number);
         }
-        if let Self::Piece { index, total_bytes, .. } = self {
-            fields.put_u32(*index);
-            fields.put_u64(*total_bytes);
+        match self {
+            Self::Piece { index, total_bytes, .. } => {
+                fields.put_u32(*index);
+                fields.put_u64(*total_bytes);
+            }
+            Self::Open { window: bytes, .. } | Self::Credit { bytes, .. } => fields.put_u64(*bytes),
+            Self::End { reason, .. } => fields.put_u8(*reason),
+            _ => {}
         }
         let bytes = fields.len().saturating_add(body.len());
         let Ok(length) = u32::try_from(bytes) else {
@@ -185,13 +216,26 @@ fn parse(mut rest: Bytes) -> Result<Frame, FrameError> {
         PIECE_ANSWER => Frame::PieceAnswer { message: rest.try_get_u64().map_err(wrong)?, reason: rest },
         REQUEST => Frame::Request { id: rest.try_get_u64().map_err(wrong)?, body: rest },
         RESPONSE => Frame::Response { id: rest.try_get_u64().map_err(wrong)?, body: rest },
-        BUSY | FAILED => {
+        BUSY | FAILED | CREDIT | END | CLOSE => {
             let id = rest.try_get_u64().map_err(wrong)?;
+            let frame = match kind {
+                BUSY => Frame::Busy { id },
+                FAILED => Frame::Failed { id },
+                CREDIT => Frame::Credit { stream: id, bytes: rest.try_get_u64().map_err(wrong)? },
+                END => Frame::End { stream: id, reason: rest.try_get_u8().map_err(wrong)? },
+                _ => Frame::Close { stream: id },
+            };
             if !rest.is_empty() {
                 return Err(FrameError::WrongLength { kind });
             }
-            if kind == BUSY { Frame::Busy { id } } else { Frame::Failed { id } }
+            frame
         }
+        OPEN => {
+            let stream = rest.try_get_u64().map_err(wrong)?;
+            let window = rest.try_get_u64().map_err(wrong)?;
+            Frame::Open { stream, window, opening: rest }
+        }
+        DATA => Frame::Data { stream: rest.try_get_u64().map_err(wrong)?, bytes: rest },
         PING => return Err(FrameError::WrongLength { kind }),
         _ => return Err(FrameError::UnknownKind { kind }),
     };

@@ -26,6 +26,15 @@ fn frame() -> impl Strategy<Value = Frame> {
         (any::<u64>(), body()).prop_map(|(id, body)| Frame::Response { id, body }),
         any::<u64>().prop_map(|id| Frame::Busy { id }),
         any::<u64>().prop_map(|id| Frame::Failed { id }),
+        (any::<u64>(), any::<u64>(), body()).prop_map(|(stream, window, opening)| Frame::Open {
+            stream,
+            window,
+            opening
+        }),
+        (any::<u64>(), body()).prop_map(|(stream, bytes)| Frame::Data { stream, bytes }),
+        (any::<u64>(), any::<u64>()).prop_map(|(stream, bytes)| Frame::Credit { stream, bytes }),
+        (any::<u64>(), any::<u8>()).prop_map(|(stream, reason)| Frame::End { stream, reason }),
+        any::<u64>().prop_map(|stream| Frame::Close { stream }),
     ]
 }
 

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::certificate::Facts;
 use super::error::{ConnectionError, Error};
 use super::frame::{Frame, FrameReader, FrameWriter};
-use super::hello::{Caller, Expected, Hello, Identity, Peer};
+use super::hello::{Caller, Expected, Hello, Identity, Peer, Purpose};
 use super::refusal::{Refusal, RefusalCode};
 use super::registry::{Pass, Registry};
 use super::settings::Settings;
@@ -45,14 +45,17 @@ pub(crate) struct Endpoint {
     pub(crate) settings: Settings,
     pub(crate) security: Security,
     pub(crate) me: Hello,
-    /// `me` as it is sent.
-    pub(crate) hello: Bytes,
+    /// `me` as it is sent, on a connection for messages and on one for byte streams.
+    hello: Bytes,
+    streams_hello: Bytes,
     pub(crate) registry: Registry,
 }
 
 /// A connection whose two sides know each other.
 pub(crate) struct Connection {
     pub(crate) peer: Arc<Peer>,
+    /// What the side that opened it wants of it.
+    pub(crate) purpose: Purpose,
     pub(crate) pass: Pass,
     pub(crate) reader: Reader,
     pub(crate) writer: Writer,
@@ -77,16 +80,24 @@ impl Endpoint {
         }
         let mut process = [0; 16];
         getrandom::fill(&mut process).map_err(|error| Error::Random { reason: error.to_string() })?;
-        let me = Hello { identity, process: u128::from_ne_bytes(process) };
-        let Ok(hello) = me.encode() else { return fault("name", "cannot be sent") };
-        Ok(Self { settings, security, hello, registry: Registry::new(me.clone()), me })
+        let me = Hello { identity, process: u128::from_ne_bytes(process), purpose: Purpose::Messages };
+        let for_streams = Hello { purpose: Purpose::Streams, ..me.clone() };
+        let (Ok(hello), Ok(streams_hello)) = (me.encode(), for_streams.encode()) else {
+            return fault("name", "cannot be sent");
+        };
+        Ok(Self { settings, security, hello, streams_hello, registry: Registry::new(me.clone()), me })
     }
 
     /// Opens a connection to `address` (`host:port`).
     ///
     /// # Errors
     /// Whatever prevents it, and [`ConnectionError::HandshakeTimeout`].
-    pub(crate) async fn dial(&self, address: &str, expected: &Expected) -> Result<Connection, ConnectionError> {
+    pub(crate) async fn dial(
+        &self,
+        address: &str,
+        expected: &Expected,
+        purpose: Purpose,
+    ) -> Result<Connection, ConnectionError> {
         self.in_time(async {
             let loopback_only = matches!(self.security, Security::Plain);
             let (tcp, address) = socket::connect(address, loopback_only, &self.settings).await?;
@@ -95,7 +106,11 @@ impl Endpoint {
                 Security::Tls(tls) => secured(tls.connect(tcp, expected.name.as_ref()).await?),
             };
             let (mut reader, mut writer) = self.framed(stream);
-            let said = writer.write(&Frame::Hello(self.hello.clone())).await;
+            let hello = match purpose {
+                Purpose::Messages => &self.hello,
+                Purpose::Streams => &self.streams_hello,
+            };
+            let said = writer.write(&Frame::Hello(hello.clone())).await;
             // A side that refuses may have closed before it read the hello: its words count more than the failure
             // to send.
             let other = match reader.next().await {
@@ -108,7 +123,8 @@ impl Endpoint {
             said?;
             let caller = Caller { address, certificate };
             match self.judge(&other, expected, caller, |_| Ok(())).await {
-                Ok((peer, pass)) => Ok(self.connection(peer, pass, reader, writer)),
+                // The other side's own words about the purpose are of no use here.
+                Ok(((peer, _), pass)) => Ok(self.connection((peer, purpose), pass, reader, writer)),
                 Err(refusal) => Err(refuse(reader, writer, refusal).await),
             }
         })
@@ -144,9 +160,9 @@ impl Endpoint {
             };
             let caller = Caller { address, certificate };
             match self.judge(&other, &Expected::default(), caller, admit).await {
-                Ok((peer, pass)) => {
+                Ok((said, pass)) => {
                     writer.write(&Frame::Hello(self.hello.clone())).await?;
-                    Ok(self.connection(peer, pass, reader, writer))
+                    Ok(self.connection(said, pass, reader, writer))
                 }
                 Err(refusal) => Err(refuse(reader, writer, refusal).await),
             }
@@ -177,20 +193,26 @@ impl Endpoint {
         expected: &Expected,
         caller: Caller,
         admit: impl Fn(&Peer) -> Result<(), Refusal>,
-    ) -> Result<(Arc<Peer>, Pass), Refusal> {
-        let peer = self.me.judge(said, expected, caller)?;
+    ) -> Result<((Arc<Peer>, Purpose), Pass), Refusal> {
+        let (peer, purpose) = self.me.judge(said, expected, caller)?;
         admit(&peer)?;
         let pass = match peer.is_member {
             true => self.registry.admit(peer.identity.node, peer.process).await?,
             false => Pass::unregistered(),
         };
-        Ok((peer, pass))
+        Ok(((peer, purpose), pass))
     }
 
-    fn connection(&self, peer: Arc<Peer>, pass: Pass, mut reader: Reader, writer: Writer) -> Connection {
+    fn connection(
+        &self,
+        (peer, purpose): (Arc<Peer>, Purpose),
+        pass: Pass,
+        mut reader: Reader,
+        writer: Writer,
+    ) -> Connection {
         reader.maximum = self.settings.maximum_frame_bytes;
         reader.silence = self.settings.dead_after;
-        Connection { peer, pass, reader, writer }
+        Connection { peer, purpose, pass, reader, writer }
     }
 }
 

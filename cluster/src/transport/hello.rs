@@ -46,11 +46,21 @@ pub struct Peer {
     pub is_member: bool,
 }
 
+/// What a connection is for, as the side that opens it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Purpose {
+    /// Raft messages and requests.
+    Messages,
+    /// Byte streams.
+    Streams,
+}
+
 /// What a side says first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(crate) identity: Identity,
     pub(crate) process: u128,
+    pub(crate) purpose: Purpose,
 }
 
 /// Who is looked for at an address.
@@ -93,8 +103,13 @@ impl Hello {
     ///
     /// # Errors
     /// The refusal that the other side is to be told.
-    pub(crate) fn judge(&self, said: &[u8], expected: &Expected, caller: Caller) -> Result<Arc<Peer>, Refusal> {
-        let Self { identity, process } = Self::decode(said)?;
+    pub(crate) fn judge(
+        &self,
+        said: &[u8],
+        expected: &Expected,
+        caller: Caller,
+    ) -> Result<(Arc<Peer>, Purpose), Refusal> {
+        let Self { identity, process, purpose } = Self::decode(said)?;
         let me = &self.identity;
         let refused = |code, reason: String| Err(Refusal::new(code, reason));
         if process == self.process {
@@ -118,13 +133,18 @@ impl Hello {
             let reason = format!("node {} ({}) answers where another was looked for", identity.node, identity.name);
             return refused(RefusalCode::WrongNode, reason);
         }
-        Ok(Arc::new(Peer {
+        if purpose == Purpose::Streams && clusters.is_none() {
+            let reason = format!("{} asks for byte streams without being in this node's cluster", identity.name);
+            return refused(RefusalCode::NotMember, reason);
+        }
+        let peer = Peer {
             identity,
             process,
             address: caller.address,
             certificate_expires_at: caller.certificate.map(|facts| facts.expires_at),
             is_member: clusters.is_some(),
-        }))
+        };
+        Ok((Arc::new(peer), purpose))
     }
 }
 

@@ -6,7 +6,7 @@ use causeway_core::name::Name;
 use proptest::prelude::{any, prop, proptest};
 use rcgen::{CertificateParams, KeyPair};
 
-use super::{Caller, Expected, Facts, Hello, Identity, Peer, Refusal, RefusalCode};
+use super::{Caller, Expected, Facts, Hello, Identity, Peer, Purpose, Refusal, RefusalCode};
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -20,7 +20,7 @@ fn hello(cluster: Option<u64>, node: u64, text: &str, process: u128) -> Hello {
         region: name("eu"),
         command_version: 3,
     };
-    Hello { identity, process }
+    Hello { identity, process, purpose: Purpose::Messages }
 }
 
 fn caller(certificate_of: Option<&str>) -> Caller {
@@ -33,7 +33,7 @@ fn caller(certificate_of: Option<&str>) -> Caller {
 
 fn judged(other: &Hello, expected: &Expected, certificate_of: Option<&str>) -> Result<Arc<Peer>, Refusal> {
     let me = hello(Some(1), 1, "a", 100);
-    me.judge(&other.encode().unwrap(), expected, caller(certificate_of))
+    me.judge(&other.encode().unwrap(), expected, caller(certificate_of)).map(|(peer, _)| peer)
 }
 
 fn code(other: &Hello, expected: &Expected, certificate_of: Option<&str>) -> RefusalCode {
@@ -47,6 +47,16 @@ fn a_node_of_the_cluster_is_a_member_and_one_without_a_cluster_is_not() {
     assert_eq!((member.is_member, member.identity.node, member.process), (true, NodeId(2), 200));
     assert!(member.certificate_expires_at.is_some());
     assert!(!judged(&hello(None, 0, "b", 200), &anyone, None).unwrap().is_member);
+}
+
+#[test]
+fn byte_streams_are_for_members() {
+    let anyone = Expected::default();
+    let streams = |cluster, node| Hello { purpose: Purpose::Streams, ..hello(cluster, node, "b", 200) };
+    let me = hello(Some(1), 1, "a", 100);
+    let (_, purpose) = me.judge(&streams(Some(1), 2).encode().unwrap(), &anyone, caller(None)).unwrap();
+    assert_eq!(purpose, Purpose::Streams);
+    assert_eq!(code(&streams(None, 0), &anyone, None), RefusalCode::NotMember);
 }
 
 #[test]

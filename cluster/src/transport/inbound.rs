@@ -36,7 +36,7 @@ pub(crate) async fn run<H: Handler>(
     assemblies: Arc<Assemblies>,
     mut stop: watch::Receiver<bool>,
 ) -> ConnectionError {
-    let Connection { peer, pass, reader, mut writer } = connection;
+    let Connection { peer, pass, reader, mut writer, .. } = connection;
     let (answers, mut to_send) = mpsc::channel(settings.requests.saturating_add(SHORT_FRAMES));
     let mut inbound = Inbound {
         assembler: Assembler::new(assemblies, peer.identity.node),

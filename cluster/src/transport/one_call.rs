@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::error::Error;
 use super::handshake::{Endpoint, Security};
-use super::hello::{Expected, Identity, Peer};
+use super::hello::{Expected, Identity, Peer, Purpose};
 use super::lanes::lanes;
 use super::outbound;
 use super::settings::Settings;
@@ -66,7 +66,7 @@ pub(crate) async fn request_at(
     sender.request(body, answer)?;
     let expected = Expected { node: None, name: expected_name };
     let asking = async {
-        let connection = endpoint.dial(address, &expected).await.map_err(Error::NotSent)?;
+        let connection = endpoint.dial(address, &expected, Purpose::Messages).await.map_err(Error::NotSent)?;
         let from = Arc::clone(&connection.peer);
         let waiting = Waiting::default();
         let body = tokio::select! {

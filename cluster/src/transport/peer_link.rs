@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::backoff::Backoff;
 use super::error::{ConnectionError, Error};
 use super::handshake::Endpoint;
-use super::hello::{Expected, Peer};
+use super::hello::{Expected, Peer, Purpose};
 use super::lanes::{Buffered, LaneSender, Lanes, lanes};
 use super::large::Done;
 use super::outbound;
@@ -198,7 +198,7 @@ impl Link {
     /// Connects once and keeps the connection as long as it lives.
     async fn connect_and_run(&mut self, target: &PeerAddress) -> ConnectionError {
         let expected = Expected { node: Some(self.node), name: Some(target.name.clone()) };
-        let connection = match self.endpoint.dial(&target.address, &expected).await {
+        let connection = match self.endpoint.dial(&target.address, &expected, Purpose::Messages).await {
             Ok(connection) => connection,
             Err(error) => return error,
         };

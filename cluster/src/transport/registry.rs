@@ -108,14 +108,14 @@ mod tests {
     use causeway_core::name::Name;
     use tokio::time::{sleep, timeout};
 
-    use super::super::hello::Identity;
+    use super::super::hello::{Identity, Purpose};
     use super::{Hello, RefusalCode, Registry};
 
     fn registry() -> Arc<Registry> {
         let name = || Name::new("a").unwrap();
         let cluster = Some(ClusterId(1));
         let identity = Identity { cluster, node: NodeId(1), name: name(), region: name(), command_version: 1 };
-        Arc::new(Registry::new(Hello { identity, process: 100 }))
+        Arc::new(Registry::new(Hello { identity, process: 100, purpose: Purpose::Messages }))
     }
 
     #[tokio::test(start_paused = true)]

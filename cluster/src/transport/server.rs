@@ -6,16 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::error::ConnectionError;
 use super::handler::Handler;
-use super::handshake::Endpoint;
+use super::handshake::{Connection, Endpoint};
+use super::hello::Purpose;
 use super::inbound;
 use super::pieces::Assemblies;
 use super::refusal::{Refusal, RefusalCode};
+use super::streams;
 
 /// The wait after the operating system failed to give a connection: most often no file descriptor is left.
 const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(100);
@@ -59,6 +62,8 @@ pub(crate) struct Server<H> {
     assemblies: Arc<Assemblies>,
     turned_away: Arc<TurnedAwayList>,
     stop: watch::Receiver<bool>,
+    /// Where byte streams are served.
+    bulk: runtime::Handle,
     /// Bounds connections whose node is not known yet.
     handshakes: Arc<Semaphore>,
     /// Bounds all connections. Has room for those in their handshake too, so that strangers take nobody's place.
@@ -71,6 +76,7 @@ impl<H: Handler> Server<H> {
         handler: Arc<H>,
         turned_away: Arc<TurnedAwayList>,
         stop: watch::Receiver<bool>,
+        bulk: runtime::Handle,
     ) -> Arc<Self> {
         let settings = &endpoint.settings;
         let handshakes = settings.handshakes.min(Semaphore::MAX_PERMITS / 2);
@@ -83,6 +89,7 @@ impl<H: Handler> Server<H> {
             handler,
             turned_away,
             stop,
+            bulk,
         })
     }
 
@@ -130,9 +137,8 @@ impl<H: Handler> Server<H> {
         match accepted {
             Ok(connection) => {
                 let node = connection.peer.identity.node;
-                let (handler, assemblies) = (Arc::clone(&self.handler), Arc::clone(&self.assemblies));
                 tracing::debug!(%node, %from, "a node connected");
-                let ended = inbound::run(connection, handler, &self.endpoint.settings, assemblies, stop).await;
+                let ended = self.run_connection(connection, stop).await;
                 match ended {
                     ConnectionError::Closed | ConnectionError::GivenUp => {
                         tracing::debug!(%node, %from, reason = %ended, "a node's connection ended");
@@ -145,6 +151,19 @@ impl<H: Handler> Server<H> {
             Err(error) => {
                 tracing::warn!(%from, %error, "a connection of another node was not let in");
                 self.turned_away.add(from, error);
+            }
+        }
+    }
+
+    async fn run_connection(&self, connection: Connection, stop: watch::Receiver<bool>) -> ConnectionError {
+        let (handler, settings) = (Arc::clone(&self.handler), &self.endpoint.settings);
+        match connection.purpose {
+            Purpose::Messages => inbound::run(connection, handler, settings, Arc::clone(&self.assemblies), stop).await,
+            Purpose::Streams => {
+                // A set of one task, which ends with it.
+                let mut serving = JoinSet::new();
+                serving.spawn_on(streams::serve(connection, handler, settings.clone(), stop), &self.bulk);
+                serving.join_next().await.and_then(Result::ok).unwrap_or(ConnectionError::GivenUp)
             }
         }
     }

@@ -43,7 +43,15 @@ pub struct Settings {
     pub requests: usize,
     /// Bytes of those requests.
     pub request_bytes: usize,
-    /// Connections of other nodes that may be open at once.
+    /// Connections for byte streams that this node opens to each peer, when they are needed.
+    pub stripes: usize,
+    /// Byte streams that may be open at once on one of them.
+    pub streams: usize,
+    /// The largest message of a byte stream, in bytes.
+    pub stream_message_bytes: usize,
+    /// Bytes of messages that may wait to be sent on one connection for byte streams, beyond the largest one.
+    pub stream_buffer_bytes: usize,
+    /// Connections of other nodes that may be open at once. The largest cluster has 64 nodes.
     pub connections: usize,
     /// Connections that may be in their handshake at once.
     pub handshakes: usize,
@@ -67,7 +75,12 @@ impl Default for Settings {
             buffered_bytes: 32 * MIB,
             requests: 64,
             request_bytes: 32 * MIB,
-            connections: 256,
+            stripes: 4,
+            streams: 1024,
+            // RocketMQ's largest frame is 16 MiB.
+            stream_message_bytes: 20 * MIB,
+            stream_buffer_bytes: MIB,
+            connections: 512,
             handshakes: 64,
         }
     }
@@ -86,6 +99,7 @@ impl Settings {
     /// [`Error::Settings`] with all faults at once.
     pub fn validate(&self) -> Result<(), Error> {
         let body = self.maximum_body_bytes();
+        let stream_frame = self.stream_message_bytes.saturating_add(FRAME_OVERHEAD_BYTES);
         let rules = [
             ("ping_every", self.ping_every.is_zero(), "must not be 0"),
             ("dead_after", self.dead_after < self.ping_every.saturating_mul(2), "must be at least twice ping_every"),
@@ -103,6 +117,11 @@ impl Settings {
             ("buffered_bytes", self.buffered_bytes < self.whole_message_bytes, "must hold one whole message"),
             ("requests", self.requests == 0, "must be at least 1"),
             ("request_bytes", self.request_bytes < body, "must hold one largest request"),
+            ("stripes", self.stripes == 0, "must be at least 1"),
+            ("streams", self.streams == 0, "must be at least 1"),
+            ("stream_message_bytes", self.stream_message_bytes == 0, "must be at least 1"),
+            ("stream_message_bytes", stream_frame > LARGEST_FRAME_BYTES, "must be at most 255 MiB"),
+            ("stream_buffer_bytes", self.stream_buffer_bytes == 0, "must be at least 1"),
             ("connections", self.connections == 0, "must be at least 1"),
             ("handshakes", self.handshakes == 0, "must be at least 1"),
         ];

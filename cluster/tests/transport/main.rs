@@ -16,4 +16,6 @@ mod node;
 mod proxy;
 mod raw;
 mod reload;
+mod stream_faults;
+mod streams;
 mod tls;

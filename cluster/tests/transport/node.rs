@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
+use causeway_cluster::transport::streams::{NotServed, Opening, Stream, StreamSender};
 use causeway_cluster::transport::{
     ConnectionError, Error, Handler, Identity, LinkState, Peer, PeerAddress, Refusal, RefusalCode, Security, Settings,
     Transport,
 };
 use causeway_core::ids::{ClusterId, NodeId};
 use causeway_core::name::Name;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 /// Long enough for a machine that does other things as well; no test waits for it when all is well.
@@ -24,6 +27,26 @@ pub(crate) struct Memory {
     pub(crate) begun: AtomicUsize,
     pub(crate) unreachable: AtomicUsize,
     pub(crate) not_admitted: Mutex<Option<NodeId>>,
+    /// Streams that are being served, messages that were sent on all of them, and their bytes.
+    pub(crate) serving: AtomicUsize,
+    pub(crate) sent: AtomicUsize,
+    pub(crate) sent_bytes: AtomicUsize,
+}
+
+/// A stream is being served as long as this lives.
+struct Serving<'a>(&'a AtomicUsize);
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A message of a stream: its number, and as many bytes as are asked for.
+pub(crate) fn numbered(number: u64, bytes: usize) -> Bytes {
+    let mut message = number.to_be_bytes().to_vec();
+    message.resize(bytes.max(8), u8::try_from(number % 251).unwrap());
+    message.into()
 }
 
 impl Handler for Memory {
@@ -39,6 +62,29 @@ impl Handler for Memory {
             b"huge" => vec![0; 64 << 20],
             _ => [b"re:", &body[..]].concat(),
         }
+    }
+
+    /// An opening says how many messages of how many bytes are wanted, or one of a few words.
+    async fn serve_stream(&self, _from: Arc<Peer>, opening: Bytes, mut sender: StreamSender) -> Result<(), NotServed> {
+        self.serving.fetch_add(1, Ordering::Relaxed);
+        let _serving = Serving(&self.serving);
+        match &opening[..] {
+            b"unknown" => return Err(NotServed),
+            b"panic" => panic!("asked for"),
+            b"never" => std::future::pending().await,
+            _ => {}
+        }
+        let wanted: Vec<u64> = String::from_utf8_lossy(&opening).split(' ').map(|word| word.parse().unwrap()).collect();
+        for number in 0..wanted[0] {
+            let message = numbered(number, usize::try_from(wanted[1]).unwrap());
+            let bytes = message.len();
+            if sender.send(message).await.is_err() {
+                break;
+            }
+            self.sent.fetch_add(1, Ordering::Relaxed);
+            self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn unreachable(&self, _to: NodeId) {
@@ -95,7 +141,7 @@ impl Node {
     pub(crate) async fn new(settings: Settings, security: Security, me: Identity, at: SocketAddr) -> Self {
         let memory = Arc::<Memory>::default();
         let name = me.name.clone();
-        let bound = Transport::bind(settings, security, me, at, Arc::clone(&memory)).await;
+        let bound = Transport::bind(settings, security, me, at, Arc::clone(&memory), Handle::current()).await;
         Self { name, transport: Arc::new(bound.unwrap()), memory }
     }
 
@@ -113,6 +159,16 @@ impl Node {
 
     pub(crate) async fn ask(&self, to: NodeId, body: &[u8]) -> Result<Vec<u8>, Error> {
         self.transport.request(to, body.to_vec(), PATIENT).await
+    }
+
+    /// Opens a stream of so many messages of so many bytes.
+    pub(crate) fn open(&self, to: NodeId, messages: u64, bytes: usize, window: usize) -> Stream {
+        self.open_with(to, &format!("{messages} {bytes}"), 7, window)
+    }
+
+    pub(crate) fn open_with(&self, to: NodeId, words: &str, stripe_key: u64, window: usize) -> Stream {
+        let body = Bytes::copy_from_slice(words.as_bytes());
+        self.transport.open_stream(to, Opening { body, stripe_key, window }).unwrap()
     }
 
     pub(crate) fn state(&self, of: NodeId) -> LinkState {

@@ -34,8 +34,13 @@ pub(crate) fn hello(identity: &Identity, process: u128) -> Vec<u8> {
     hello_of_version(PROTOCOL, identity, process)
 }
 
+/// Of a connection for byte streams.
+pub(crate) fn streams_hello(identity: &Identity, process: u128) -> Vec<u8> {
+    frame(HELLO, &[&PROTOCOL.to_be_bytes()[..], &codec::encode(&(identity, process, 1_u32)).unwrap()].concat())
+}
+
 pub(crate) fn hello_of_version(version: u16, identity: &Identity, process: u128) -> Vec<u8> {
-    frame(HELLO, &[&version.to_be_bytes()[..], &codec::encode(&(identity, process)).unwrap()].concat())
+    frame(HELLO, &[&version.to_be_bytes()[..], &codec::encode(&(identity, process, 0_u32)).unwrap()].concat())
 }
 
 /// One frame that the other side sends: kind and body. Pings are passed over.

@@ -8,6 +8,7 @@ use causeway_cluster::transport::{
 };
 use causeway_core::ids::NodeId;
 use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
+use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use crate::certificates::{Authority, at, now};
@@ -167,7 +168,7 @@ async fn tls_and_plain_tcp_do_not_meet() {
 async fn plain_tcp_stays_on_the_machine() {
     let beyond = "0.0.0.0:0".parse().unwrap();
     let memory = std::sync::Arc::<crate::node::Memory>::default();
-    let bound = Transport::bind(settings(), Security::Plain, identity(1, "a"), beyond, memory).await;
+    let bound = Transport::bind(settings(), Security::Plain, identity(1, "a"), beyond, memory, Handle::current()).await;
     assert_eq!(bound.err(), Some(Error::PlainBeyondLoopback { address: beyond }));
     let a = Node::plain(1, "a").await;
     a.know(&[(B, PeerAddress { name: name("b"), address: "192.0.2.1:9".into() })]);
@@ -202,7 +203,8 @@ async fn what_others_would_refuse_is_not_loaded() {
     assert!(shown.contains("a.key") && shown.len() < 500, "{shown}");
     let unfit = Node::tls(1, "a", one.security("a")).await;
     let other_identity =
-        Transport::bind(settings(), one.security("b"), identity(1, "a"), anywhere(), unfit.memory).await;
+        Transport::bind(settings(), one.security("b"), identity(1, "a"), anywhere(), unfit.memory, Handle::current())
+            .await;
     assert!(matches!(other_identity, Err(Error::Settings { .. })));
 }
 

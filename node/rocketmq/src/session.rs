@@ -87,7 +87,7 @@ struct Writer {
 }
 
 impl Session {
-    /// Connects and starts the reader. `generation` tells this connection from every other one of the same client.
+    /// Connects and starts the reader. `generation` tells this connection from every other one of the process.
     pub(crate) async fn open(address: Arc<str>, options: &SocketOptions, generation: u64) -> Result<Self, Error> {
         let (read, write) = connect(&address, options).await?;
         let pending = Arc::new(Pending::new(address));

@@ -19,6 +19,9 @@ use crate::socket::SocketOptions;
 /// Brokers close a connection that was idle for 120 s; ours are replaced before.
 const IDLE_LIMIT: Duration = Duration::from_secs(100);
 
+/// Connections that this process has opened.
+static OPENED: AtomicU64 = AtomicU64::new(0);
+
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Purpose {
@@ -33,7 +36,6 @@ pub(crate) struct Sessions {
     ask: SocketOptions,
     send: SocketOptions,
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
-    opened: AtomicU64,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -53,7 +55,7 @@ impl Sessions {
     /// No connection yet. `options` are those for asking; sends get a hard close on top.
     pub(crate) fn new(options: SocketOptions) -> Self {
         let send = SocketOptions { abort_on_close: true, ..options.clone() };
-        Self { ask: options, send, slots: Mutex::default(), opened: AtomicU64::new(0) }
+        Self { ask: options, send, slots: Mutex::default() }
     }
 
     /// The live connection, or a new one.
@@ -76,7 +78,7 @@ impl Sessions {
             Purpose::Ask => &self.ask,
             Purpose::Send(_) => &self.send,
         };
-        let generation = self.opened.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let generation = OPENED.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         match Session::open(Arc::clone(address), options, generation).await {
             Ok(session) => {
                 let session = Arc::new(session);

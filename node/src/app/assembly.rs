@@ -244,6 +244,7 @@ impl Supervision {
                 budget: Arc::new(ReadAheadBudget::new(settings.node_read_ahead_bytes)),
                 buffers: Arc::default(),
                 settings,
+                relaying: None,
             },
             lease,
             board: Arc::clone(board),

@@ -21,6 +21,7 @@ use causeway_rocketmq::{Content, OutgoingBatch};
 
 use super::buffers::Buffers;
 use super::filter::{Filter, Past, Verdict};
+use super::ports::LeftOut;
 use super::transform::Transform;
 
 /// How large a send may be.
@@ -38,17 +39,17 @@ pub(super) struct Limits {
 
 /// What is kept of the last record of a send. Not the record: it would keep the memory of its whole answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Last {
+pub(crate) struct Last {
     /// Its source offset.
-    pub(super) offset: i64,
+    pub(crate) offset: i64,
     /// How it is recognised.
-    pub(super) fingerprint: u64,
+    pub(crate) fingerprint: u64,
     /// When the source stored it, ms since 1970.
-    pub(super) store_timestamp: i64,
+    pub(crate) store_timestamp: i64,
 }
 
 impl Last {
-    pub(super) fn of(record: &Record) -> Self {
+    pub(crate) fn of(record: &Record) -> Self {
         let (offset, store_timestamp) = (record.queue_offset, record.store_timestamp);
         Self { offset, fingerprint: record.fingerprint(), store_timestamp }
     }
@@ -171,6 +172,14 @@ impl Batcher {
             self.open.last = Some(Last::of(last));
         }
         Ok(())
+    }
+
+    /// Records a stretch that follows what was staged before and that was left out where it was read.
+    pub(super) fn pass_over(&mut self, left_out: &LeftOut) {
+        self.open.filtered = self.open.filtered.saturating_add(left_out.filtered);
+        self.open.looped = self.open.looped.saturating_add(left_out.looped);
+        self.open.first.get_or_insert(left_out.first);
+        self.open.last = Some(left_out.last);
     }
 
     fn stage_one(&mut self, record: &Record, before: Option<&Record>) -> Result<(), Fault> {

@@ -11,6 +11,7 @@ use causeway_core::error_code::ErrorCode;
 use causeway_core::fault::Fault;
 use causeway_rocketmq::wire::record::Record;
 
+use super::batching::Last;
 use super::ports::{Queue, Read};
 use super::trouble::Trouble;
 
@@ -38,6 +39,11 @@ pub(super) enum Witness {
 }
 
 impl Boundary {
+    /// The boundary behind what was left out.
+    pub(super) fn behind(last: &Last) -> Self {
+        Self { offset: last.offset, witness: Witness::Fingerprint(last.fingerprint) }
+    }
+
     /// The boundary behind a record.
     pub(super) fn of(record: &Record) -> Self {
         Self { offset: record.queue_offset, witness: Witness::Fingerprint(record.fingerprint()) }

@@ -23,10 +23,49 @@ impl ReadAheadBudget {
         Self { limit, held: AtomicUsize::new(0) }
     }
 
+    /// Whether more than half of it is held.
+    #[must_use]
+    pub fn is_scarce(&self) -> bool {
+        self.held() > self.limit / 2
+    }
+
     /// Bytes held now.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
+    }
+}
+
+/// Bytes that are held, whatever for. Given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    budget: Arc<ReadAheadBudget>,
+    bytes: usize,
+}
+
+impl Hold {
+    /// Holds so many bytes, whatever room there is.
+    pub(crate) fn new(budget: Arc<ReadAheadBudget>, bytes: usize) -> Self {
+        budget.held.fetch_add(bytes, Ordering::Relaxed);
+        Self { budget, bytes }
+    }
+
+    /// Holds more, if there is room for it.
+    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
+        let before = self.budget.held.fetch_add(bytes, Ordering::Relaxed);
+        let has_room = before.saturating_add(bytes) <= self.budget.limit;
+        if has_room {
+            self.bytes = self.bytes.saturating_add(bytes);
+        } else {
+            self.budget.held.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        has_room
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -82,6 +121,20 @@ mod tests {
     use causeway_core::ids::{Epoch, Timestamp};
 
     use super::*;
+
+    #[test]
+    fn what_is_held_grows_only_while_there_is_room_and_comes_back() {
+        let budget = Arc::new(ReadAheadBudget::new(100));
+        let mut first = Hold::new(Arc::clone(&budget), 40);
+        assert!(!budget.is_scarce() && first.grow(40) && budget.is_scarce());
+        let mut second = Hold::new(Arc::clone(&budget), 40);
+        assert!(!second.grow(1) && !first.grow(1));
+        assert_eq!(budget.held(), 120);
+        drop(first);
+        assert!(second.grow(60) && !second.grow(1));
+        drop(second);
+        assert_eq!(budget.held(), 0);
+    }
 
     #[test]
     fn a_partition_that_holds_nothing_may_always_read_and_others_only_while_there_is_room() {

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 use super::boundary::{self, Boundary};
 use super::condition::Condition;
 use super::exit::PartitionExit;
-use super::ports::{Bounds, Read, Source};
+use super::ports::{Bounds, LeftOut, Read, Source};
 use super::retry::Retry;
 use super::settings::ReplicateSettings;
 use super::trouble::Trouble;
@@ -74,6 +74,14 @@ impl Place {
         Self { next, boundary, older, trusted: false, answered: None, at_most: u32::MAX }
     }
 
+    /// Everything up to a record was sound.
+    fn passed(&mut self, boundary: Boundary) {
+        self.at_most = self.at_most.saturating_mul(2);
+        self.next = boundary.offset.saturating_add(1);
+        self.boundary = Some(boundary);
+        self.older = None;
+    }
+
     /// Notes who answered. An answer of anybody but the one before is not used: the boundary was not looked at there.
     fn heard(&mut self, read: &Read) -> Result<(), Setback> {
         let answered = read.answered();
@@ -87,6 +95,8 @@ impl Place {
 pub(super) struct Fetched {
     /// Contiguous from the old place on; empty at the end of the queue.
     pub(super) records: Vec<Record>,
+    /// What was left out from the old place on; then there are no records.
+    pub(super) left_out: Option<LeftOut>,
     /// Where reading goes on.
     pub(super) place: Place,
     /// The ends of the queue.
@@ -219,6 +229,11 @@ async fn attempt<S: Source>(reading: &Reading<S>, place: &mut Place) -> Result<F
         return Ok(found(records, *place, bounds));
     };
     place.heard(&read)?;
+    if let Some(left_out) = read.left_out.filter(|left_out| left_out.first == place.next) {
+        let mut place = *place;
+        place.passed(Boundary::behind(&left_out.last));
+        return Ok(Fetched { records: Vec::new(), left_out: Some(left_out), place, bounds: read.bounds });
+    }
     let Bounds { minimum, maximum } = read.bounds;
     let (sound, flaw) = vet(&read.records, place.next);
     if sound > 0 {
@@ -252,12 +267,9 @@ async fn attempt<S: Source>(reading: &Reading<S>, place: &mut Place) -> Result<F
 
 fn found(records: Vec<Record>, mut place: Place, bounds: Bounds) -> Fetched {
     if let Some(last) = records.last() {
-        place.at_most = place.at_most.saturating_mul(2);
-        place.next = last.queue_offset.saturating_add(1);
-        place.boundary = Some(Boundary::of(last));
-        place.older = None;
+        place.passed(Boundary::of(last));
     }
-    Fetched { records, place, bounds }
+    Fetched { records, left_out: None, place, bounds }
 }
 
 /// A slave answers without what should be at `next`. Its master may hold it.

@@ -120,7 +120,7 @@ impl Queue for Broker {
             record.body_crc ^= u32::from(look == Look::Damaged);
             records.push(record);
         }
-        Ok(Read { records, bounds: Bounds { minimum: 0, maximum }, from_slave: false, connection: 1 })
+        Ok(Read { records, left_out: None, bounds: Bounds { minimum: 0, maximum }, from_slave: false, connection: 1 })
     }
 
     async fn bounds(&self) -> Result<Bounds, Trouble> {

@@ -13,7 +13,7 @@ const TAGS: &str = "TAGS";
 
 /// What is known of a message's way to the source.
 #[derive(Debug)]
-pub(super) enum Past<'a> {
+pub(crate) enum Past<'a> {
     /// It was produced there, and the names of our properties do not occur in it at all.
     Unmarked,
     /// It was produced there.
@@ -26,7 +26,7 @@ pub(super) enum Past<'a> {
 
 /// What becomes of a record.
 #[derive(Debug)]
-pub(super) enum Verdict<'a> {
+pub(crate) enum Verdict<'a> {
     /// It is copied.
     Keep(Past<'a>),
     /// The tag expression leaves it out.
@@ -37,18 +37,18 @@ pub(super) enum Verdict<'a> {
 
 /// The filter of a stream.
 #[derive(Debug)]
-pub(super) struct Filter {
+pub(crate) struct Filter {
     tags: TagExpression,
     target: InstanceIdentity,
     provenance: Mark,
 }
 
 impl Filter {
-    pub(super) fn new(tags: TagExpression, target: InstanceIdentity) -> Self {
+    pub(crate) fn new(tags: TagExpression, target: InstanceIdentity) -> Self {
         Self { tags, target, provenance: Mark::new(PROPERTY) }
     }
 
-    pub(super) fn judge<'a>(&self, record: &'a Record) -> Verdict<'a> {
+    pub(crate) fn judge<'a>(&self, record: &'a Record) -> Verdict<'a> {
         if !self.tags.matches_all() && !self.tags.matches(record.property(TAGS)) {
             return Verdict::Filtered;
         }

@@ -23,17 +23,17 @@ const PULL: usize = 32;
 
 /// A message to append.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Message {
-    pub(super) flag: i32,
-    pub(super) body: Bytes,
-    pub(super) properties: Bytes,
-    pub(super) sys_flag: i32,
-    pub(super) born_timestamp: i64,
-    pub(super) reconsume_times: i32,
+pub(crate) struct Message {
+    pub(crate) flag: i32,
+    pub(crate) body: Bytes,
+    pub(crate) properties: Bytes,
+    pub(crate) sys_flag: i32,
+    pub(crate) born_timestamp: i64,
+    pub(crate) reconsume_times: i32,
 }
 
 /// A message that carries a number.
-pub(super) fn message(number: u64) -> Message {
+pub(crate) fn message(number: u64) -> Message {
     Message {
         body: Bytes::from(format!("message {number}")),
         properties: Bytes::from(format!("KEYS\x01{number}\x02")),
@@ -44,7 +44,7 @@ pub(super) fn message(number: u64) -> Message {
 
 /// A queue of a broker.
 #[derive(Clone, Default)]
-pub(super) struct MemoryQueue {
+pub(crate) struct MemoryQueue {
     inner: Arc<Mutex<Inner>>,
     grown: Arc<Notify>,
 }
@@ -71,7 +71,7 @@ struct Inner {
 }
 
 impl MemoryQueue {
-    pub(super) fn append_all(&self, messages: impl IntoIterator<Item = Message>) -> i64 {
+    pub(crate) fn append_all(&self, messages: impl IntoIterator<Item = Message>) -> i64 {
         let mut inner = self.inner.lock().unwrap();
         let first = inner.records.len();
         for message in messages {
@@ -102,80 +102,80 @@ impl MemoryQueue {
         i64::try_from(first).unwrap()
     }
 
-    pub(super) fn record(&self, offset: i64) -> Record {
+    pub(crate) fn record(&self, offset: i64) -> Record {
         self.records()[usize::try_from(offset).unwrap()].clone()
     }
 
-    pub(super) fn records(&self) -> Vec<Record> {
+    pub(crate) fn records(&self) -> Vec<Record> {
         self.inner.lock().unwrap().records.clone()
     }
 
     /// Loses everything from an offset on.
-    pub(super) fn truncate(&self, length: usize) {
+    pub(crate) fn truncate(&self, length: usize) {
         let mut inner = self.inner.lock().unwrap();
         inner.records.truncate(length);
         inner.shown_from.split_off(&length);
     }
 
     /// What is appended from now on is stored, but not shown for a while.
-    pub(super) fn show_later(&self, wait: Duration) {
+    pub(crate) fn show_later(&self, wait: Duration) {
         let mut inner = self.inner.lock().unwrap();
         let next = inner.records.len();
         inner.shown_from.insert(next, Instant::now() + wait);
     }
 
     /// Answers nothing for a while.
-    pub(super) fn freeze(&self, wait: Duration) {
+    pub(crate) fn freeze(&self, wait: Duration) {
         self.inner.lock().unwrap().frozen_until = Some(Instant::now() + wait);
     }
 
-    pub(super) fn answers(&self) -> Result<(), Trouble> {
+    pub(crate) fn answers(&self) -> Result<(), Trouble> {
         let is_frozen = self.inner.lock().unwrap().frozen_until.is_some_and(|until| Instant::now() < until);
         if is_frozen { Err(Trouble::new(ErrorCode::Unreachable, "the broker is frozen")) } else { Ok(()) }
     }
 
     /// Loses everything before an offset.
-    pub(super) fn retain_from(&self, minimum: usize) {
+    pub(crate) fn retain_from(&self, minimum: usize) {
         self.inner.lock().unwrap().minimum = minimum;
     }
 
-    pub(super) fn hide(&self, offsets: impl IntoIterator<Item = i64>) {
+    pub(crate) fn hide(&self, offsets: impl IntoIterator<Item = i64>) {
         self.inner.lock().unwrap().hidden.extend(offsets);
     }
 
-    pub(super) fn make_undecodable(&self, offset: i64) {
+    pub(crate) fn make_undecodable(&self, offset: i64) {
         self.inner.lock().unwrap().undecodable.insert(offset);
     }
 
-    pub(super) fn corrupt(&self, offset: usize) {
+    pub(crate) fn corrupt(&self, offset: usize) {
         self.inner.lock().unwrap().records[offset].body = Bytes::from_static(b"other bytes");
     }
 
     /// The next answers come over another connection.
-    pub(super) fn reconnect(&self) {
+    pub(crate) fn reconnect(&self) {
         self.inner.lock().unwrap().connection += 1;
     }
 
-    pub(super) fn serve_as_slave(&self, from_slave: bool) {
+    pub(crate) fn serve_as_slave(&self, from_slave: bool) {
         self.inner.lock().unwrap().from_slave = from_slave;
     }
 
-    pub(super) fn fail_reads(&self, times: u32) {
+    pub(crate) fn fail_reads(&self, times: u32) {
         self.inner.lock().unwrap().failing = times;
     }
 
     /// Answers so many reads more and then none.
-    pub(super) fn fail_reads_after(&self, reads: u64) {
+    pub(crate) fn fail_reads_after(&self, reads: u64) {
         let mut inner = self.inner.lock().unwrap();
         inner.failing_after = Some(inner.reads + reads);
     }
 
-    pub(super) fn reads(&self) -> u64 {
+    pub(crate) fn reads(&self) -> u64 {
         self.inner.lock().unwrap().reads
     }
 
     /// How much is stored, and how much of it is shown.
-    pub(super) fn lengths(&self) -> (usize, usize) {
+    pub(crate) fn lengths(&self) -> (usize, usize) {
         let inner = self.inner.lock().unwrap();
         (inner.records.len(), Self::shown(&inner))
     }
@@ -208,7 +208,7 @@ impl MemoryQueue {
         if records.iter().any(|record| inner.undecodable.contains(&record.queue_offset)) {
             return Err(Trouble::new(ErrorCode::Malformed, "record at byte 0 has a bad size"));
         }
-        Ok(Read { records, bounds, from_slave: inner.from_slave, connection: inner.connection })
+        Ok(Read { records, left_out: None, bounds, from_slave: inner.from_slave, connection: inner.connection })
     }
 }
 

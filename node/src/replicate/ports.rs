@@ -10,22 +10,40 @@ use std::time::Duration;
 use causeway_rocketmq::wire::record::Record;
 use causeway_rocketmq::{Dispatched, OutgoingBatch, SendOutcome};
 
+use super::batching::Last;
 use super::trouble::Trouble;
 
 /// The first offset that a queue holds, and the one behind its last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bounds {
+pub(crate) struct Bounds {
     /// The first offset that is still there.
     pub minimum: i64,
     /// One behind the last offset that can be read.
     pub maximum: i64,
 }
 
+/// A stretch of a queue that whoever read it left out, because the stream's filter does: every record of it was sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeftOut {
+    /// The offset of its first record.
+    pub first: i64,
+    /// Its last record.
+    pub last: Last,
+    /// How many the tag expression leaves out.
+    pub filtered: u64,
+    /// How many had passed the target.
+    pub looped: u64,
+    /// The bytes of all of them.
+    pub bytes: u64,
+}
+
 /// What a read brought.
 #[derive(Debug, Clone)]
-pub(super) struct Read {
+pub(crate) struct Read {
     /// In the broker's order; may have holes, and may be empty although the queue holds more.
     pub records: Vec<Record>,
+    /// What was left out from the wanted offset on; then there are no records. None where the broker itself was read.
+    pub left_out: Option<LeftOut>,
     /// The ends of the queue as of this answer.
     pub bounds: Bounds,
     /// Whether a slave answered, which may lag or have diverged.
@@ -37,15 +55,16 @@ pub(super) struct Read {
 
 impl Read {
     /// Who answered: whether it is a slave, and over which connection.
-    pub(super) fn answered(&self) -> (bool, u64) {
+    pub(crate) fn answered(&self) -> (bool, u64) {
         (self.from_slave, self.connection)
     }
 }
 
 /// A queue that can be read. Cheap to clone; clones are the same queue.
-pub(super) trait Queue: Clone + Send + Sync + 'static {
+pub(crate) trait Queue: Clone + Send + Sync + 'static {
     /// Reads messages from an offset on. At the end of the queue it waits for one as long as `wait` says; otherwise it
-    /// answers at once. Dropping it has no effect on the queue.
+    /// answers at once. Without a wait it says what the queue holds now; with one it may give what was read ahead.
+    /// Dropping it has no effect on the queue.
     fn read(
         &self,
         offset: i64,
@@ -58,7 +77,7 @@ pub(super) trait Queue: Clone + Send + Sync + 'static {
 }
 
 /// The queue that messages come from.
-pub(super) trait Source: Queue {
+pub(crate) trait Source: Queue {
     /// The first offset stored at or after a time (ms since 1970, by the broker's clock), or the end of the queue.
     fn offset_at(&self, timestamp: i64) -> impl Future<Output = Result<i64, Trouble>> + Send;
 

@@ -10,9 +10,9 @@ use super::trouble::Trouble;
 
 /// A queue to copy from.
 #[derive(Clone)]
-pub(super) struct SourceQueue {
-    pub(super) client: Client,
-    pub(super) queue: causeway_rocketmq::Queue,
+pub(crate) struct SourceQueue {
+    pub(crate) client: Client,
+    pub(crate) queue: causeway_rocketmq::Queue,
 }
 
 /// A queue to copy to.
@@ -89,7 +89,7 @@ async fn pull(client: &Client, queue: &causeway_rocketmq::Queue, request: PullRe
             (Vec::new(), minimum_offset, maximum_offset, from_slave)
         }
     };
-    Ok(Read { records, bounds: Bounds { minimum, maximum }, from_slave, connection })
+    Ok(Read { records, left_out: None, bounds: Bounds { minimum, maximum }, from_slave, connection })
 }
 
 async fn bounds(client: &Client, queue: &causeway_rocketmq::Queue) -> Result<Bounds, Trouble> {

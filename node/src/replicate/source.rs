@@ -20,7 +20,7 @@ use super::boundary::Boundary;
 use super::budget::Charge;
 use super::exit::PartitionExit;
 use super::fetch::{Fetched, Place, Reading, fetch};
-use super::ports::{Bounds, Source};
+use super::ports::{Bounds, LeftOut, Source};
 use crate::clock;
 use crate::status::PartitionGauge;
 
@@ -187,6 +187,10 @@ impl<S: Source> Reader<S> {
         } else {
             self.gauge.set_source(fetched.place.next, fetched.bounds.maximum);
         }
+        if let Some(left_out) = &fetched.left_out {
+            self.pass_over(left_out, staged);
+            return;
+        }
         match fetched.records.first() {
             None if idle => {
                 if !from_slave {
@@ -200,14 +204,24 @@ impl<S: Source> Reader<S> {
         }
         let bytes = fetched.records.iter().map(Record::encoded_len).fold(0, usize::saturating_add);
         let count = u64::try_from(fetched.records.len()).unwrap_or(u64::MAX);
-        self.gauge.read_messages.fetch_add(count, Ordering::Relaxed);
-        self.gauge.read_bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
-        if from_slave {
-            self.gauge.slave_read_messages.fetch_add(count, Ordering::Relaxed);
-        }
+        self.count(count, u64::try_from(bytes).unwrap_or(u64::MAX));
         self.charge.add(bytes);
         if let Err(fault) = staged.stage(&fetched.records) {
             self.ended = Some(PartitionExit::Fault(fault));
+        }
+    }
+
+    /// What whoever read it left out is recorded like what is left out here, and takes no room.
+    fn pass_over(&mut self, left_out: &LeftOut, staged: &mut Batcher) {
+        self.count(left_out.filtered.saturating_add(left_out.looped), left_out.bytes);
+        staged.pass_over(left_out);
+    }
+
+    fn count(&self, messages: u64, bytes: u64) {
+        self.gauge.read_messages.fetch_add(messages, Ordering::Relaxed);
+        self.gauge.read_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.reads_slave() {
+            self.gauge.slave_read_messages.fetch_add(messages, Ordering::Relaxed);
         }
     }
 }

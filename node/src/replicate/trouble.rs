@@ -9,7 +9,7 @@ use crate::connect;
 
 /// A request that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trouble {
+pub(crate) struct Trouble {
     /// Its stable code.
     pub code: ErrorCode,
     /// What happened, in one sentence.
@@ -17,7 +17,7 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    pub(super) fn new(code: ErrorCode, why: impl Into<String>) -> Self {
+    pub(crate) fn new(code: ErrorCode, why: impl Into<String>) -> Self {
         Self { code, why: why.into() }
     }
 }

@@ -8,7 +8,7 @@ use causeway_rocketmq::wire::sys_flag;
 
 /// What is wrong with the first record that may not be copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flaw {
+pub(crate) enum Flaw {
     /// Messages are missing before it; it has this offset.
     Hole(i64),
     /// It stands in the place of another; it has this offset.
@@ -20,7 +20,7 @@ pub(super) enum Flaw {
 }
 
 /// How many of the records continue the queue at `next`, and why the first other one does not.
-pub(super) fn vet(records: &[Record], next: i64) -> (usize, Option<Flaw>) {
+pub(crate) fn vet(records: &[Record], next: i64) -> (usize, Option<Flaw>) {
     let mut expected = next;
     for (position, record) in records.iter().enumerate() {
         let found = record.queue_offset;

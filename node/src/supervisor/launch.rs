@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 
 use crate::connect::{Instances, Purpose};
 use crate::lease::Tenure;
+use crate::relay::{Place, RelayedSource, Relaying};
 use crate::replicate::{
     self, Buffers, InFlight, PartitionExit, PartitionJob, ProgressCell, ReadAheadBudget, ReplicateSettings, StopSignal,
 };
@@ -61,6 +62,8 @@ pub struct Shared {
     pub buffers: Arc<Buffers>,
     /// How messages are copied.
     pub settings: Arc<ReplicateSettings>,
+    /// How sources in other regions are read; none for a node that is alone.
+    pub relaying: Option<Relaying>,
 }
 
 /// A run that is about to begin.
@@ -96,6 +99,20 @@ pub async fn launch(launch: Launch) -> PartitionExit {
         Ok(client) => client,
         Err(error) => return PartitionExit::SinkLost { code: error.code(), why: error.to_string() },
     };
+    let relayed = shared.relaying.map(|relaying| RelayedSource {
+        relaying,
+        place: Place {
+            instance: source.spec.name.clone(),
+            version: source.version,
+            topic: stream.spec.source.topic.clone(),
+            queue: id.source.clone(),
+            slave_reads: stream.spec.run.slave_reads,
+        },
+        partition: id.clone(),
+        tag_expression: stream.spec.tag_expression.clone(),
+        target: target.identity,
+        pull_messages: shared.settings.pull_messages,
+    });
     // On the run as a whole, so that every line that anything below writes tells whose it is.
     let whose = tracing::error_span!("copy", stream = %stream.spec.name, partition = %id, epoch = %partition.epoch);
     let key = StreamKey { cluster, stream: stream.id, generation: partition.generation };
@@ -106,6 +123,7 @@ pub async fn launch(launch: Launch) -> PartitionExit {
         spec: Arc::new(stream.spec),
         partition,
         source: source_client,
+        relayed,
         target: target_client,
         source_identity: source.identity,
         target_identity: target.identity,

@@ -87,6 +87,7 @@ impl Rig {
                 buffers: Arc::default(),
                 budget: Arc::new(ReadAheadBudget::new(config.replication.node_read_ahead_bytes)),
                 settings: Arc::new(config.replication),
+                relaying: None,
             },
             lease,
             board: Arc::clone(&board),

@@ -58,7 +58,16 @@ fn load_own(files: &Workshop, node: &str) -> Arc<Tls> {
 async fn listen(node: &str, tls: &Arc<Tls>) -> Transport {
     let security = Security::Tls(Arc::clone(tls));
     let anywhere = ([127, 0, 0, 1], 0).into();
-    Transport::bind(Settings::default(), security, identity(node), anywhere, Arc::new(Echo)).await.unwrap()
+    Transport::bind(
+        Settings::default(),
+        security,
+        identity(node),
+        anywhere,
+        Arc::new(Echo),
+        tokio::runtime::Handle::current(),
+    )
+    .await
+    .unwrap()
 }
 
 /// Asks a node over a new connection, and says who answered.

@@ -156,8 +156,8 @@ impl Client {
     }
 
     /// As [`Self::pull`], with the number of the connection that the answer came over: another one for every connection
-    /// of this client, so also for another broker. Who must know that the queue is still the one that was read looks
-    /// again when it changed.
+    /// of this process, so also for another broker or client. Who must know that the queue is still the one that was
+    /// read looks again when it changed.
     pub async fn pull_with_connection(&self, queue: &Queue, request: &PullRequest) -> Result<(Pull, u64), Error> {
         let route = self.route(&queue.topic).await?;
         let entry = self.broker_of(&route, queue)?;
