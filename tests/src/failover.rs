@@ -117,7 +117,7 @@ impl FailoverPlan {
         Self {
             source: Version::V4_9_7,
             target: Version::V5_5_0,
-            regions: vec!["target", "target", "target"],
+            regions: vec!["source", "target", "target"],
             queues: 8,
             rate: 1_000,
             events: vec![Event::KillOwner, Event::PauseOwner, Event::KillLeader],

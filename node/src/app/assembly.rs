@@ -25,6 +25,8 @@ use crate::clock;
 use crate::config::NodeConfig;
 use crate::connect::Instances;
 use crate::lease::Lease;
+use crate::relay::members::Members;
+use crate::relay::{self, RelaySettings, Relaying};
 use crate::replicate::ReadAheadBudget;
 use crate::secrets::SecretStore;
 use crate::status::StatusBoard;
@@ -112,6 +114,7 @@ impl Assembly {
             first_start::introduce(&cluster, process, &config, Some(first_start::PATIENCE)).await?;
         }
         let instances = Arc::new(Instances::new(cluster.watch(), Arc::clone(&secrets), config.connection));
+        let relaying = relaying(&cluster, &instances, process);
         let rates = Arc::new(RateHistory::new());
         let everywhere = Everywhere { board: Arc::new(board.overview()), rates: Arc::new(RateHistory::new()) };
         let context = context(&config, &cluster, &instances, (&board, &rates), &everywhere, secrets);
@@ -124,7 +127,7 @@ impl Assembly {
         // Nobody can be given the partitions of a node that is alone, and the lock of its data directory keeps other
         // processes away: it asks for leases only so that it is known to be up.
         let lease = if config.cluster.is_some() { lease } else { Lease::unlimited() };
-        let supervision = match Supervision::start(&config, &cluster, &instances, &board, lease, &ending) {
+        let supervision = match Supervision::start(&config, &cluster, &instances, &board, (lease, relaying), &ending) {
             Ok(supervision) => supervision,
             Err(error) => {
                 http.stop().await;
@@ -222,7 +225,7 @@ impl Supervision {
         cluster: &Group,
         instances: &Arc<Instances>,
         board: &Arc<StatusBoard>,
-        lease: Lease,
+        (lease, relaying): (Lease, Relaying),
         ending: &watch::Sender<Option<&'static str>>,
     ) -> Result<Self, Error> {
         let arbiters = arbiters()?;
@@ -244,7 +247,7 @@ impl Supervision {
                 budget: Arc::new(ReadAheadBudget::new(settings.node_read_ahead_bytes)),
                 buffers: Arc::default(),
                 settings,
-                relaying: None,
+                relaying: config.cluster.is_some().then_some(relaying),
             },
             lease,
             board: Arc::clone(board),
@@ -322,6 +325,20 @@ fn arbiters() -> Result<Vec<Arbiter>, Error> {
     let arbiter = |_| Arbiter::try_new();
     let started: Result<Vec<_>, _> = (0..cores.div_ceil(2).min(MAXIMUM_ARBITERS)).map(arbiter).collect();
     started.map_err(|error| Error::System { what: "thread", reason: error.to_string() })
+}
+
+/// Serves other nodes as a relay, and finds those that relay to this one.
+fn relaying(cluster: &Group, instances: &Arc<Instances>, process: ProcessId) -> Relaying {
+    let (settings, figures) = (RelaySettings::default(), Arc::default());
+    let server = relay::server(Arc::clone(instances), cluster.watch(), process.0, &settings, Arc::clone(&figures));
+    // It is the first: this is done once for each cluster handle.
+    let _first = cluster.serve_streams(server);
+    Relaying {
+        relays: Arc::new(Members::new(cluster.clone())),
+        windows: Arc::new(ReadAheadBudget::new(settings.node_window_bytes)),
+        settings,
+        figures,
+    }
 }
 
 fn context(

@@ -38,7 +38,7 @@ impl Relays for Members {
         let candidates = view.nodes.iter().map(|(node, is)| Candidate {
             node: *node,
             region: is.region.clone(),
-            draining: is.draining,
+            draining: !is.takes_partitions(),
             is_connected: is_connected(node),
         });
         choice::relays(me, &mine.region, source_region, candidates, partition)
