@@ -9,7 +9,7 @@ use causeway_core::ids::NodeId;
 use tokio::sync::oneshot;
 
 use crate::certificates::Authority;
-use crate::node::{Node, anywhere, eventually, identity, settings};
+use crate::node::{Node, PATIENT, anywhere, eventually, identity, settings};
 use crate::proxy::{Mode, Proxy};
 
 const A: NodeId = NodeId(1);
@@ -92,7 +92,11 @@ async fn the_sender_learns_why_a_message_was_not_taken() {
 
 #[tokio::test]
 async fn a_message_whose_connection_ends_fails_and_the_next_one_arrives() {
-    let (a, b) = (Node::plain(1, "a").await, Node::plain(2, "b").await);
+    // A busy machine must not take a slow way for a dead one.
+    let (dead_after, handshake_timeout) = (PATIENT * 4, PATIENT * 5);
+    let patient = Settings { dead_after, handshake_timeout, ..settings() };
+    let a = Node::new(patient.clone(), Security::Plain, identity(1, "a"), anywhere()).await;
+    let b = Node::new(patient, Security::Plain, identity(2, "b"), anywhere()).await;
     let proxy = Proxy::to(&b.address()).await;
     a.know(&[(B, PeerAddress { address: proxy.address.clone(), ..b.at() })]);
     a.connected(B).await;
