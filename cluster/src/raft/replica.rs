@@ -189,7 +189,6 @@ impl<D: Disk> Replica<D> {
             self.begin_read();
         }
         self.reads.applied(self.applied.index);
-        self.settle_transfer();
         if let Some(cluster) = self.state.cluster {
             self.node.mut_store().disk_mut().bind_cluster(cluster)?;
         }
@@ -220,6 +219,7 @@ impl<D: Disk> Replica<D> {
     pub(crate) fn answer(&mut self) {
         self.proposals.answer();
         self.reads.answer();
+        self.settle_transfer();
     }
 
     /// Answers everybody because the replica ends.
