@@ -2,8 +2,8 @@
 //! seed, so whatever is found is found again.
 //!
 //! Real are the replica, the state machine, the planner of partitions and of members, and what a leader knows of
-//! leases. Simulated is what stands around them: [`disk`], [`network`] and the clock of each node ([`node`]); what nodes
-//! do by themselves ([`duties`], [`leases`]); who uses them ([`clients`]) and what befalls them ([`faults`]).
+//! leases. Simulated is what stands around them: [`disk`], [`network`] and the clock of each node ([`node`]); what
+//! nodes do by themselves ([`duties`], [`leases`]); who uses them ([`clients`]) and what befalls them ([`faults`]).
 //! [`world`] lets one event after the other happen, and [`judge`] looks at what came of it:
 //!
 //! | id | invariant | judge |

@@ -104,8 +104,8 @@ pub struct FailoverPlan {
     pub rate: u64,
     /// The events, in order.
     pub events: Vec<Event>,
-    /// Whether each event waits until every node beside the target has partitions. They are evened out only when nothing
-    /// has happened for a while.
+    /// Whether each event waits until every node beside the target has partitions. They are evened out only when
+    /// nothing has happened for a while.
     pub evens_out: bool,
     /// Chooses the moments of the events and the node that survives the loss of a quorum.
     pub seed: u64,

@@ -75,8 +75,8 @@ impl Leadership {
         self.with(term, |known| known.liveness.end_taking());
     }
 
-    /// Knowledge of an earlier term is worth nothing: it begins anew, as if this node had been elected now. Whoever comes
-    /// with an earlier term comes too late, and must not make the present one forget what is being taken.
+    /// Knowledge of an earlier term is worth nothing: it begins anew, as if this node had been elected now. Whoever
+    /// comes with an earlier term comes too late, and must not make the present one forget what is being taken.
     fn with<T>(&self, number: u64, look: impl FnOnce(&mut Term) -> T) -> T {
         let mut term = self.lock();
         let now = self.clock.now().as_nanos();

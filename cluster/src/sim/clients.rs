@@ -1,4 +1,5 @@
-//! Who uses the group: sets it up, proposes, reads, and asks for changes, at any node and without regard to what goes on.
+//! Who uses the group: sets it up, proposes, reads, and asks for changes, at any node and without regard to what goes
+//! on.
 
 use causeway_core::command::{CURRENT_VERSION, Command, Envelope, NewPartition};
 use causeway_core::ids::{ClusterId, InstanceIdentity, NodeId, Timestamp};

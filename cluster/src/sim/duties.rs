@@ -1,5 +1,5 @@
-//! What a node does by itself, again and again: it asks for its lease, says that it started, lets go of what is to move;
-//! and as the leader it gives out partitions and has the members follow what is wanted.
+//! What a node does by itself, again and again: it asks for its lease, says that it started, lets go of what is to
+//! move; and as the leader it gives out partitions and has the members follow what is wanted.
 
 use std::collections::BTreeSet;
 
