@@ -211,14 +211,16 @@ fn run(settings: Settings, outbox: Box<dyn Outbox>, opened: oneshot::Sender<Resu
         replica.begin()?;
         Ok(replica)
     };
-    let replica = match catch_unwind(AssertUnwindSafe(open)) {
+    let mut replica = match catch_unwind(AssertUnwindSafe(open)) {
         Ok(Ok(replica)) => replica,
         Ok(Err(fatal)) => return refuse(opened, fatal),
         Err(panic) => return refuse(opened, panicked(panic.as_ref())),
     };
     tokio::task::LocalSet::new().block_on(&runtime, async move {
         let only_voter = replica.is_only_voter();
-        let (view, views) = watch::channel(Arc::new(State::default()));
+        // What the first turn found, together with the status that tells of it.
+        let first = replica.take_view().unwrap_or_default();
+        let (view, views) = watch::channel(first);
         let (status, statuses) = watch::channel(replica.status());
         let (ended, when_ended) = oneshot::channel();
         let actor =

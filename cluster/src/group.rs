@@ -151,7 +151,8 @@ impl Group {
         let transport = Arc::new(bound?);
         let address = transport.address();
         let known = others.into_iter().map(|(node, name, address)| (node, PeerAddress { name, address })).collect();
-        let following = peers::follow(Arc::downgrade(&transport), shared.handle.watch(), known);
+        let following =
+            peers::follow(Arc::downgrade(&transport), shared.handle.watch(), shared.handle.watch_status(), known);
         let wire = Wire { transport, handle: shared.handle.downgrade() };
         if shared.wire.set(wire).is_err() {
             return Err(Error::Stopped);

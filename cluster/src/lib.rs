@@ -25,7 +25,7 @@ pub mod status;
 pub mod transport;
 
 pub use causeway_storage::Error as StorageError;
-pub use causeway_storage::aside::set_aside;
+pub use causeway_storage::aside::{is_free, set_aside};
 pub use causeway_storage::inspect;
 pub use error::{Error, Fatal};
 pub use group::{Figures, Granted, Group, Joined, Network, StreamServer, Welcome};

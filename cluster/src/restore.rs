@@ -24,7 +24,7 @@ use causeway_storage::snapshot_file::{Membership, SnapshotHeader};
 
 use crate::error::{Error, Fatal};
 use crate::raft::settings::Start;
-use crate::raft::{entry, snapshot};
+use crate::raft::{entry, request_id, snapshot};
 
 /// The directory of a new beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,15 +85,14 @@ pub fn salvage(directory: &Path, node: NodeId) -> Result<Snapshot, Error> {
 /// # Errors
 /// [`Error::Fatal`] with the reason of the disk, when the directory is a node's, or when the state names no cluster.
 pub fn restore(directory: &Path, from: &Snapshot) -> Result<Restored, Error> {
-    let mut state = decode(from)?;
-    let no_cluster = || Fatal::Undecodable {
-        place: "the backup".to_owned(),
-        reason: "it is of a cluster that never began".to_owned(),
-    };
-    let cluster = state.cluster.ok_or_else(no_cluster)?;
-    let node = state.begin_anew();
+    let (mut state, cluster) = verify(from)?;
+    // Two beginnings from one backup must not give out the same either.
+    let beginning = request_id().ok_or_else(|| Error::Unstorable { reason: "no random bits".to_owned() })?;
+    let beginning = u16::try_from(beginning % 0x4000).unwrap_or_default();
+    let node = state.begin_anew(beginning);
     let (index, term) = (from.header.position.index, from.header.position.term);
-    let position = Position { index: index.saturating_add(INDEX_JUMP), term: term.saturating_add(1) };
+    let jump = INDEX_JUMP.saturating_mul(u64::from(beginning).saturating_add(1));
+    let position = Position { index: index.saturating_add(jump), term: term.saturating_add(1) };
     let membership = Membership { voters: vec![node], ..Membership::default() };
     let first = snapshot::stored(&state, position, membership, true)?;
     let hard_state = Some(HardState { term: position.term, vote: NodeId(0), commit: position.index });
@@ -107,6 +106,20 @@ pub fn restore(directory: &Path, from: &Snapshot) -> Result<Restored, Error> {
     });
     built.map_err(|error| Error::from(Fatal::Storage(error)))?;
     Ok(Restored { node, cluster })
+}
+
+/// Whether a cluster can begin anew with this.
+///
+/// # Errors
+/// [`Error::Fatal`] when it is not understood, or names no cluster.
+pub fn verify(from: &Snapshot) -> Result<(State, ClusterId), Error> {
+    let state = decode(from)?;
+    let no_cluster = || Fatal::Undecodable {
+        place: "the backup".to_owned(),
+        reason: "it is of a cluster that never began".to_owned(),
+    };
+    let cluster = state.cluster.ok_or_else(no_cluster)?;
+    Ok((state, cluster))
 }
 
 fn decode(from: &Snapshot) -> Result<State, Error> {
@@ -165,7 +178,7 @@ mod tests {
             assert!(started_at > Timestamp(0));
             group.stop().await.unwrap();
             let again = restore(directory.path(), &from);
-            assert!(again.is_ok(), "the same again changes nothing: {again:?}");
+            assert!(again.is_err(), "it is a node's by now, and another beginning has another node: {again:?}");
         }
     }
 

@@ -19,6 +19,10 @@ pub fn build_aside(settings: &Settings, build: impl FnOnce(&mut Db) -> Result<()
     if let Some(identity) = identity::read(directory)? {
         return identity.verify(directory, settings.node);
     }
+    if database(directory).exists() {
+        // A crash came before the last move. Opening it says whose it is, and completes it.
+        return Db::open(settings).map(drop);
+    }
     let unfinished = directory.join(format!("node.{}", durable_file::UNFINISHED));
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished).map_err(Error::io("remove", &unfinished))?;
@@ -27,6 +31,11 @@ pub fn build_aside(settings: &Settings, build: impl FnOnce(&mut Db) -> Result<()
     build(&mut db)?;
     drop(db);
     let _lock = DirectoryLock::take(directory)?;
+    let left = snapshots(directory);
+    if left.exists() {
+        // A crash came before the second move: without a database they are nobody's.
+        fs::remove_dir_all(&left).map_err(Error::io("remove", &left))?;
+    }
     // Whatever is found is found with the database, and without the last file it says itself whose it is.
     for part in ["snapshots", "database", "IDENTITY"] {
         let (from, to) = (unfinished.join(part), directory.join(part));
@@ -34,6 +43,14 @@ pub fn build_aside(settings: &Settings, build: impl FnOnce(&mut Db) -> Result<()
         durable_file::sync_directory(directory)?;
     }
     fs::remove_dir_all(&unfinished).map_err(Error::io("remove", &unfinished))
+}
+
+/// Whether no process works in the directory.
+///
+/// # Errors
+/// [`Error::InUse`] when one does, [`Error::Io`].
+pub fn is_free(directory: &Path) -> Result<(), Error> {
+    if directory.exists() { DirectoryLock::take(directory).map(drop) } else { Ok(()) }
 }
 
 /// Moves everything that makes a directory a node's into a folder of its own below it, so that another node can begin
@@ -86,8 +103,15 @@ mod tests {
         assert!(matches!(other, Err(Error::WrongNode { .. })));
         // As a crash right before the last move leaves it.
         std::fs::remove_file(at.join("IDENTITY")).unwrap();
+        build_aside(&settings(at, 3), |_| Err(Error::corrupt("a test", "nothing is built twice"))).unwrap();
         let db = Db::open(&settings(at, 3)).unwrap();
         assert_eq!(db.identity().cluster, Some(ClusterId(7)));
+        drop(db);
+        // As one right before the second move does.
+        std::fs::remove_file(at.join("IDENTITY")).unwrap();
+        std::fs::remove_dir_all(at.join("database")).unwrap();
+        build_aside(&settings(at, 3), |db| db.bind_cluster(ClusterId(8))).unwrap();
+        assert_eq!(identity_of(at).unwrap().unwrap().cluster, Some(ClusterId(8)));
     }
 
     #[test]
@@ -98,6 +122,7 @@ mod tests {
         std::fs::write(at.join("secret.key"), "kept").unwrap();
         let db = Db::open(&settings(at, 1)).unwrap();
         assert!(matches!(set_aside(at), Err(Error::InUse { .. })));
+        assert!(matches!(super::is_free(at), Err(Error::InUse { .. })));
         drop(db);
         let folder = set_aside(at).unwrap().unwrap();
         assert!(folder.join("IDENTITY").is_file() && at.join("secret.key").is_file());

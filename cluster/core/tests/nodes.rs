@@ -335,7 +335,9 @@ fn a_new_beginning_gives_out_nothing_that_was_given_out_before() {
     let (mut replica, partition) = Replica::with_two_nodes();
     replica.issue(9, MemberRole::Voter);
     let before = replica.state.clone();
-    let node = replica.state.begin_anew();
+    let mut other = replica.state.clone();
+    let node = replica.state.begin_anew(0);
+    assert_ne!(other.begin_anew(1), node, "another beginning");
     assert!(node.0 > before.highest_node.0 + 500 && replica.state.highest_node == node);
     assert!(replica.state.nodes.is_empty() && replica.state.join_tokens.is_empty());
     let is = &replica.state.partitions[&partition];

@@ -76,9 +76,13 @@ impl GroupHandler {
             return Err(Error::NotLeader { leader: handle.status().leader });
         }
         let view = handle.view();
-        if !view.nodes.contains_key(&from) {
-            let reason = format!("node {from} does not belong to the cluster");
-            return Ok(Answer::Failed(Failure::Refused(reason)));
+        match view.nodes.get(&from).map(|node| node.process) {
+            Some(latest) if latest == process => {}
+            Some(_) => return Ok(Answer::Failed(Failure::TwoProcesses)),
+            None => {
+                let reason = format!("node {from} does not belong to the cluster");
+                return Ok(Answer::Failed(Failure::Refused(reason)));
+            }
         }
         let applied_at_least = confirmed.max(handle.status().applied);
         Ok(match self.leadership.ask(term, from, process, applied_at_least) {
@@ -184,6 +188,8 @@ impl Handler for GroupHandler {
                 let reason = format!("node {id} is called {}, not {name}", node.name);
                 Err(Refusal::new(RefusalCode::NotAdmitted, reason))
             }
+            // It takes part until the group has agreed that it does not.
+            None if handle.status().members.iter().any(|member| member.node == id) => Ok(()),
             None if id <= view.highest_node => {
                 Err(Refusal::new(RefusalCode::NotAdmitted, format!("node {id} was removed from the cluster")))
             }

@@ -1,4 +1,5 @@
-//! Who a member talks to.
+//! Who a member talks to: everybody that the state names, and whoever is still a member of the Raft group: to take a
+//! member out needs a majority of the members before, itself among them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -7,27 +8,37 @@ use causeway_core::ids::NodeId;
 use causeway_core::state::State;
 use tokio::sync::watch;
 
+use crate::status::RaftStatus;
 use crate::transport::{PeerAddress, Transport};
 
-/// Keeps the transport's peers those that the state names.
+/// Keeps the transport's peers current.
 pub(super) async fn follow(
     transport: Weak<Transport>,
     mut views: watch::Receiver<Arc<State>>,
+    mut statuses: watch::Receiver<RaftStatus>,
     known: BTreeMap<NodeId, PeerAddress>,
 ) {
-    let mut before = None;
+    let mut before: Option<BTreeMap<NodeId, PeerAddress>> = None;
     loop {
         let view = Arc::clone(&views.borrow_and_update());
+        let members: Vec<NodeId> = statuses.borrow_and_update().members.iter().map(|member| member.node).collect();
         let named = view.nodes.iter().filter_map(|(node, is)| {
             Some((*node, PeerAddress { name: is.name.clone(), address: is.address.clone()? }))
         });
-        let peers: BTreeMap<_, _> = if view.nodes.is_empty() { known.clone() } else { named.collect() };
+        let mut peers: BTreeMap<_, _> = if view.nodes.is_empty() { known.clone() } else { named.collect() };
+        for (node, at) in before.iter().flatten().filter(|(node, _)| members.contains(node)) {
+            peers.entry(*node).or_insert_with(|| at.clone());
+        }
         if before.as_ref() != Some(&peers) {
             let Some(transport) = transport.upgrade() else { return };
             transport.set_peers(peers.clone());
             before = Some(peers);
         }
-        if views.changed().await.is_err() {
+        let gone = tokio::select! {
+            changed = views.changed() => changed.is_err(),
+            changed = statuses.changed() => changed.is_err(),
+        };
+        if gone {
             return;
         }
     }

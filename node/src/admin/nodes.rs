@@ -159,7 +159,11 @@ async fn transfer_leader(site: Data<Site>, request: HttpRequest, payload: Payloa
     let view = site.context.cluster.view();
     let to = to.map(|name| find(&view, name.as_str()).map(|(id, _)| id)).transpose()?;
     let done = site.context.cluster.transfer_leader(to).await;
-    done.map_err(|error| Error::Unavailable { why: error.why, leader: error.leader, nothing_done: true })?;
+    done.map_err(|error| Error::Unavailable {
+        why: error.why,
+        leader: error.leader,
+        nothing_done: !error.outcome_is_unknown,
+    })?;
     Ok(json(&List { items: shown(&site), next: None }))
 }
 

@@ -49,8 +49,8 @@ pub(super) async fn begin(config: &mut NodeConfig) -> Result<Begun, Error> {
             if config.cluster.is_some() {
                 config.node.id = identity.node;
                 others = join::told(&directory, identity.node)?;
-                settings = Settings { start, ..Settings::new(&directory, identity.node) };
             }
+            settings = Settings { start, ..Settings::new(&directory, config.node.id) };
             cluster = identity.cluster;
         }
     }

@@ -61,7 +61,8 @@ pub fn found(config: &NodeConfig) -> Result<Enrolled, Error> {
 }
 
 /// Shows a join token to a member at `address` and makes the data directory that of the node which was let in. Once
-/// more, also without a token, changes nothing.
+/// more without a token changes nothing; with one, a directory that is a node's already is refused: it may be of a
+/// cluster that began anew since.
 ///
 /// # Errors
 /// [`Error`]; nothing was changed here. A token that was taken lets the same node in again, until its first start.
@@ -73,6 +74,10 @@ pub async fn join(config: &NodeConfig, address: &str, token: &str) -> Result<Enr
             let what = format!("it is node {}, which founds a cluster when it is run", identity.node);
             return Err(Error::InUse { directory: directory.clone(), what });
         };
+        if !token.is_empty() {
+            let what = format!("it is node {} of cluster {cluster}; a token is for an empty one", identity.node);
+            return Err(Error::InUse { directory: directory.clone(), what });
+        }
         return Ok(Enrolled { node: identity.node, cluster: Some(cluster), already: true });
     }
     let spec = node_spec(config, section);
@@ -89,6 +94,8 @@ pub async fn join(config: &NodeConfig, address: &str, token: &str) -> Result<Enr
 pub async fn rejoin(config: &NodeConfig, address: &str) -> Result<Enrolled, Error> {
     let Some(section) = &config.cluster else { return Err(Error::Alone) };
     let directory = &config.node.data_directory;
+    // Before anything is agreed on: the cluster takes the place of the old one away at once.
+    causeway_cluster::is_free(directory).map_err(storage)?;
     let spec = node_spec(config, section);
     let told = join::replace(address, spec, security(section, config)?, PATIENCE).await?;
     causeway_cluster::set_aside(directory).map_err(storage)?;
@@ -121,6 +128,7 @@ pub fn recover(config: &NodeConfig) -> Result<Enrolled, Error> {
         return Err(Error::NoData { directory: directory.clone() });
     };
     let held = causeway_cluster::restore::salvage(directory, identity.node)?;
+    causeway_cluster::restore::verify(&held)?;
     causeway_cluster::set_aside(directory).map_err(storage)?;
     let restored = causeway_cluster::restore::restore(directory, &held)?;
     Ok(Enrolled { node: restored.node, cluster: Some(restored.cluster), already: false })

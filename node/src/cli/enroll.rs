@@ -61,13 +61,13 @@ pub fn rejoin(at: &str, path: Option<&Path>, screen: &mut Screen) -> Exit {
 pub fn restore(file: &Path, path: Option<&Path>, screen: &mut Screen) -> Exit {
     with_config(path, screen, |config, screen| {
         let enrolled = enroll::restore(config, file).map_err(failed)?;
-        begins_anew(config, enrolled, path, screen);
         if !config.node.data_directory.join(KEY_FILE).exists() {
             screen.line(format!(
                 "  note   copy {KEY_FILE} of a node of the old cluster into {} first, or give sealed secrets again",
                 config.node.data_directory.display()
             ));
         }
+        begins_anew(config, enrolled, path, screen);
         Ok(())
     })
 }

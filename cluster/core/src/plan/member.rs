@@ -65,10 +65,14 @@ pub fn next_member_change(view: &State, members: &Members) -> Option<MemberChang
     let spare = members.voters.len() > 1;
     let others = || members.voters.iter().filter(|node| **node != members.leader && spare);
     let demote = others().find(|node| wanted(node) == Some(MemberRole::Learner));
-    let remove = members.learners.iter().chain(others()).find(|node| wanted(node).is_none());
+    // One that is gone first: it needs nobody's consent but the others', and makes room for what else is to change.
+    let leaving = || members.learners.iter().chain(others()).filter(|node| wanted(node).is_none());
+    let gone = leaving().find(|node| !members.caught_up.contains(node));
+    let remove = gone.or_else(|| leaving().next());
     promote
         .map(|node| MemberChange::Promote(*node))
         .or_else(|| add.map(|node| MemberChange::AddLearner(*node)))
+        .or_else(|| gone.map(|node| MemberChange::Remove(*node)))
         .or_else(|| demote.map(|node| MemberChange::Demote(*node)))
         .or_else(|| remove.map(|node| MemberChange::Remove(*node)))
 }

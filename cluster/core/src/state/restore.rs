@@ -20,14 +20,16 @@ impl State {
     /// Forgets all nodes and join tokens, and answers the id of the only node of the new beginning. Its log has to
     /// begin at least [`INDEX_JUMP`] above whatever the state includes. Partitions keep their dead owners until the new
     /// node is given them, so that it looks for what these left on its way.
-    pub fn begin_anew(&mut self) -> NodeId {
+    /// `beginning` tells apart two beginnings from the same state: everything lies further above for each.
+    pub fn begin_anew(&mut self, beginning: u16) -> NodeId {
+        let times = u64::from(beginning).saturating_add(1);
         self.nodes.clear();
         self.join_tokens.clear();
         for partition in self.partitions.values_mut() {
             partition.moving_to = None;
-            partition.epoch = Epoch(partition.epoch.0.saturating_add(EPOCH_JUMP));
+            partition.epoch = Epoch(partition.epoch.0.saturating_add(EPOCH_JUMP.saturating_mul(times)));
         }
-        self.highest_node = NodeId(self.highest_node.0.saturating_add(NODE_JUMP));
+        self.highest_node = NodeId(self.highest_node.0.saturating_add(NODE_JUMP.saturating_mul(times)));
         self.highest_node
     }
 }
