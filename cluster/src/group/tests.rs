@@ -172,6 +172,30 @@ async fn three_nodes_join_agree_at_any_of_them_and_go_on_without_their_leader() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_voter_that_is_removed_is_talked_to_until_the_group_has_agreed_on_it() {
+    let (one, at_one) = founded().await;
+    let (two, _) = joined(&one.group, at_one, 2).await;
+    promoted(&one.group, two.group.me()).await;
+    let removed = two.group.me();
+    assert_eq!(agreed(&one.group, Command::RemoveNode { node: removed }).await, Outcome::Done);
+    // Whatever follows the state has done so by then.
+    sleep(Duration::from_millis(300)).await;
+    assert!(one.group.peers().contains_key(&removed), "it votes on its own removal");
+    one.group.change_member(MemberChange::Remove(removed)).await.unwrap();
+    let forgotten = async {
+        while one.group.peers().contains_key(&removed) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, forgotten).await.expect("then it is no peer any more");
+    agreed(&one.group, token(7)).await;
+    for group in [one.group, two.group] {
+        group.stop().await.unwrap();
+    }
+    drop((one.directory, two.directory));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_asks_a_leader_that_stands_still_does_not_wait_for_it_when_others_elect() {
     let (one, at_one) = founded().await;
     let (two, _) = joined(&one.group, at_one, 2).await;
