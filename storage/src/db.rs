@@ -353,7 +353,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         filled(directory.path());
         {
-            let db = sled::open(directory.path().join("database")).unwrap();
+            let db = super::open_sled(&directory.path().join("database"), DEFAULT_CACHE_BYTES).unwrap();
             let tree = db.open_tree("raft_log").unwrap();
             let (key, value) = tree.iter().nth(20).unwrap().unwrap();
             let mut value = value.to_vec();
@@ -374,7 +374,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         filled(directory.path());
         {
-            let db = sled::open(directory.path().join("database")).unwrap();
+            let db = super::open_sled(&directory.path().join("database"), DEFAULT_CACHE_BYTES).unwrap();
             let tree = db.open_tree("raft_log").unwrap();
             let (key, _) = tree.iter().nth(20).unwrap().unwrap();
             tree.remove(key).unwrap();

@@ -61,6 +61,9 @@ pub enum Error {
     /// Ask for something that exists.
     #[error("there is no {0} here")]
     NoSuchPath(String),
+    /// Name a node of the cluster.
+    #[error("no node is called {0}")]
+    NoSuchNode(String),
     /// Use another method.
     #[error("{0} is not possible here")]
     NoSuchMethod(String),
@@ -120,6 +123,7 @@ impl Error {
             Self::Foreign(_) => ErrorCode::ForeignRequest,
             Self::Incomplete { .. } => ErrorCode::InvalidRequest,
             Self::NoSuchPath(_) | Self::NoSuchMethod(_) => ErrorCode::NoSuchPath,
+            Self::NoSuchNode(_) => ErrorCode::NoSuchNode,
             Self::TooLarge { .. } => ErrorCode::RequestTooLarge,
             Self::Unavailable { .. } => ErrorCode::Unavailable,
             Self::Instance { code, .. } | Self::Node { code, .. } => *code,
@@ -279,6 +283,7 @@ mod tests {
             Error::LockedOut { seconds: 2 },
             Error::Foreign("x".to_owned()),
             Error::NoSuchPath("x".to_owned()),
+            Error::NoSuchNode("x".to_owned()),
             Error::NoSuchMethod("x".to_owned()),
             Error::TooLarge { maximum_bytes: 1 },
             Error::Incomplete { seconds: 1 },

@@ -83,6 +83,7 @@ async fn the_page_has_every_request_that_is_served_and_no_other() {
     }
     let sources = [
         include_str!("instances.rs"),
+        include_str!("nodes.rs"),
         include_str!("streams.rs"),
         include_str!("partitions.rs"),
         include_str!("status.rs"),

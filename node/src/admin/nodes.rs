@@ -168,7 +168,7 @@ async fn transfer_leader(site: Data<Site>, request: HttpRequest, payload: Payloa
 }
 
 fn no_such(name: &str) -> Error {
-    Error::NoSuchPath(format!("node {name}"))
+    Error::NoSuchNode(name.to_owned())
 }
 
 fn find<'a>(view: &'a State, name: &str) -> Result<(NodeId, &'a Node), Error> {
@@ -253,8 +253,8 @@ mod tests {
         assert_eq!((status, body["draining"].as_bool()), (200, Some(false)), "{body}");
         let (status, body) = ask(&fixture, Method::POST, "/v1/nodes/node-1:demote", None).await;
         assert_eq!((status, body["error"]["code"].as_str()), (409, Some("CWY-0116")), "{body}");
-        let (status, _) = ask(&fixture, Method::DELETE, "/v1/nodes/nobody", None).await;
-        assert_eq!(status, 404);
+        let (status, body) = ask(&fixture, Method::DELETE, "/v1/nodes/nobody", None).await;
+        assert_eq!((status, body["error"]["code"].as_str()), (404, Some("CWY-0115")));
         let (status, body) = ask(&fixture, Method::DELETE, "/v1/nodes/node-1", None).await;
         assert_eq!((status, body["error"]["code"].as_str()), (409, Some("CWY-0116")), "{body}");
     }
