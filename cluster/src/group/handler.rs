@@ -10,7 +10,7 @@ use causeway_core::outcome::Outcome;
 
 use super::leadership::Leadership;
 use super::rpc::{Answer, Failure, Joined, Request, Welcome};
-use super::{FORWARDING, Figures, StreamServer, Wire, from_transport, successor};
+use super::{FORWARDING, Figures, StreamServer, Wire, from_transport, successor, unexpected};
 use crate::error::Error;
 use crate::handle::{Handle, WeakHandle};
 use crate::liveness;
@@ -125,7 +125,7 @@ impl GroupHandler {
         match Answer::decode(&asked.map_err(|error| from_transport(leader, error))?)? {
             Answer::Outcome { outcome, applied } => Ok((outcome, applied)),
             Answer::Failed(failure) => Err(failure.into()),
-            _ => Err(Error::RefusedByPeer { reason: "an answer to another question".to_owned() }),
+            other => Err(unexpected(other)),
         }
     }
 }

@@ -83,7 +83,7 @@ async fn request(
         Answer::Joined(joined) => Ok(joined),
         Answer::NotJoined(refusal) => Err(JoinError::Refused(refusal)),
         Answer::Failed(failure) => Err(Error::from(failure).into()),
-        _ => Err(Error::RefusedByPeer { reason: "an answer to another question".to_owned() }.into()),
+        other => Err(super::unexpected(other).into()),
     }
 }
 

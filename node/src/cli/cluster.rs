@@ -10,13 +10,14 @@ use causeway_core::name::Name;
 use causeway_core::node::MemberRole;
 use serde_json::{Value, json};
 
-use crate::admin::model::{ChangePlan, IssueJoinToken, JoinTokenAnswer, NodeView, TransferLeader};
+use crate::admin::model::{IssueJoinToken, JoinTokenAnswer, NodeView, TransferLeader};
 use crate::cli::Session;
 use crate::cli::args::cluster::RoleArgument;
 use crate::cli::args::{ClusterCommand, Format, NodeChange};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::http::segment;
 use crate::cli::human::{UNKNOWN, ago, grouped};
+use crate::cli::stream_text::{effects, query};
 use crate::cli::table::{Cell, Column, Table, Tone};
 use crate::clock;
 
@@ -205,24 +206,17 @@ fn remarks(node: &NodeView) -> Option<String> {
 }
 
 fn change(session: &mut Session, node: &NodeChange, verb: &str) -> Result<Exit, Failure> {
-    let dry_run = if node.change.dry_run { "?dry_run=true" } else { "" };
-    let answer = session.api.post(&format!("/v1/nodes/{}:{verb}{dry_run}", segment(&node.name)), None::<&Value>)?;
+    let path = format!("/v1/nodes/{}:{verb}{}", segment(&node.name), query(node.change.dry_run));
+    let answer = session.api.post(&path, None::<&Value>)?;
+    if node.change.dry_run {
+        return effects(session, &answer);
+    }
     if session.format == Format::Json {
         session.screen.json(&answer);
-    } else if node.change.dry_run {
-        plan(session, &answer)?;
     } else {
         show(session, std::slice::from_ref(&answer))?;
     }
     Ok(Exit::Done)
-}
-
-fn plan(session: &mut Session, answer: &Value) -> Result<(), Failure> {
-    let plan: ChangePlan = session.api.read(answer)?;
-    for effect in plan.effects {
-        session.screen.line(effect);
-    }
-    Ok(())
 }
 
 /// Waits until a node runs nothing any more.
@@ -249,14 +243,9 @@ fn drained(session: &mut Session, name: &str) -> Result<Exit, Failure> {
 }
 
 fn remove(session: &mut Session, node: &NodeChange) -> Result<Exit, Failure> {
-    let dry_run = if node.change.dry_run { "?dry_run=true" } else { "" };
-    let answer = session.api.delete(&format!("/v1/nodes/{}{dry_run}", segment(&node.name)))?;
-    if session.format == Format::Json {
-        session.screen.json(&answer);
-    } else {
-        plan(session, &answer)?;
-    }
-    Ok(Exit::Done)
+    let path = format!("/v1/nodes/{}{}", segment(&node.name), query(node.change.dry_run));
+    let answer = session.api.delete(&path)?;
+    effects(session, &answer)
 }
 
 fn transfer_leader(session: &mut Session, to: Option<String>) -> Result<Exit, Failure> {

@@ -125,7 +125,8 @@ fn failed(error: app::Error) -> Failure {
     Failure::new(error.code(), error.to_string())
 }
 
-fn with_config(
+/// Works with the configuration of a node that does not run, and tells what went wrong.
+pub(super) fn with_config(
     path: Option<&Path>,
     screen: &mut Screen,
     work: impl FnOnce(&NodeConfig, &mut Screen) -> Result<(), Failure>,

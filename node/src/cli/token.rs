@@ -5,34 +5,21 @@
 
 use std::path::Path;
 
-use causeway_core::error_code::ErrorCode;
-
 use crate::app;
+use crate::cli::enroll::with_config;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::interrupt;
 use crate::cli::screen::Screen;
-use crate::config::{self, NodeConfig};
+use crate::config::NodeConfig;
 
 /// Replaces the token of the node that this configuration describes, and prints the new one.
 pub fn reset(path: Option<&Path>, screen: &mut Screen) -> Exit {
-    let loaded = match config::load(path) {
-        Ok(loaded) => loaded,
-        Err(faults) => {
-            screen.remark(faults.to_string());
-            return Exit::of(ErrorCode::InvalidConfiguration);
-        }
-    };
-    match replaced(&loaded.config) {
-        Ok(token) => {
-            screen.line(format!("  token  {token}"));
-            screen.line("         shown this once; the old one is worth nothing when the node starts again");
-            Exit::Done
-        }
-        Err(failure) => {
-            screen.remark(failure.to_string());
-            failure.exit
-        }
-    }
+    with_config(path, screen, |config, screen| {
+        let token = replaced(config)?;
+        screen.line(format!("  token  {token}"));
+        screen.line("         shown this once; the old one is worth nothing when the node starts again");
+        Ok(())
+    })
 }
 
 fn replaced(config: &NodeConfig) -> Result<String, Failure> {
