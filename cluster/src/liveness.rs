@@ -41,9 +41,9 @@ pub struct LeaseTerms {
 impl Default for LeaseTerms {
     fn default() -> Self {
         Self {
-            length: Duration::from_millis(2_500),
-            renew_every: Duration::from_millis(500),
-            margin: Duration::from_millis(500),
+            length: Duration::from_millis(2_000),
+            renew_every: Duration::from_millis(400),
+            margin: Duration::from_millis(400),
         }
     }
 }
@@ -205,27 +205,27 @@ mod tests {
     fn a_node_is_up_then_silent_then_down_and_comes_back() {
         let mut liveness = Liveness::new(LeaseTerms::default(), 0);
         assert_eq!(liveness.ask(NODE, FIRST, 7, at(10_000)), Answer::Granted { applied_at_least: 7 });
-        let seen = [10_000, 11_499, 11_500, 12_999, 13_000].map(|moment| liveness.of(NODE, at(moment)));
+        let seen = [10_000, 11_199, 11_200, 12_399, 12_400].map(|moment| liveness.of(NODE, at(moment)));
         use plan::Liveness::{Down, Silent, Up};
         assert_eq!(seen, [Up, Up, Silent, Silent, Down]);
         liveness.begin_taking([NODE]);
-        assert_eq!(liveness.ask(NODE, FIRST, 8, at(14_600)), Answer::NotNow);
-        assert_eq!(liveness.of(NODE, at(14_600)), Down, "what it was not granted does not make it up");
+        assert_eq!(liveness.ask(NODE, FIRST, 8, at(13_600)), Answer::NotNow);
+        assert_eq!(liveness.of(NODE, at(13_600)), Down, "what it was not granted does not make it up");
         liveness.end_taking();
-        assert_eq!(liveness.ask(NODE, FIRST, 9, at(14_700)), Answer::Granted { applied_at_least: 9 });
-        assert_eq!(liveness.of(NODE, at(14_700)), Up);
+        assert_eq!(liveness.ask(NODE, FIRST, 9, at(13_700)), Answer::Granted { applied_at_least: 9 });
+        assert_eq!(liveness.of(NODE, at(13_700)), Up);
     }
 
     #[test]
     fn a_second_process_waits_until_the_first_ones_lease_is_over_or_given_back() {
         let mut liveness = Liveness::new(LeaseTerms::default(), 0);
         liveness.ask(NODE, FIRST, 0, at(10_000));
-        assert_eq!(liveness.ask(NODE, SECOND, 0, at(12_999)), Answer::TwoProcesses { holder: FIRST });
-        assert!(matches!(liveness.ask(NODE, SECOND, 0, at(13_000)), Answer::Granted { .. }));
-        liveness.give_back(NODE, FIRST, at(13_100));
-        assert_eq!(liveness.of(NODE, at(13_100)), plan::Liveness::Up, "a dead process gives nothing back");
-        liveness.give_back(NODE, SECOND, at(13_100));
-        assert_eq!(liveness.of(NODE, at(13_100)), plan::Liveness::Down);
+        assert_eq!(liveness.ask(NODE, SECOND, 0, at(12_399)), Answer::TwoProcesses { holder: FIRST });
+        assert!(matches!(liveness.ask(NODE, SECOND, 0, at(12_400)), Answer::Granted { .. }));
+        liveness.give_back(NODE, FIRST, at(12_500));
+        assert_eq!(liveness.of(NODE, at(12_500)), plan::Liveness::Up, "a dead process gives nothing back");
+        liveness.give_back(NODE, SECOND, at(12_500));
+        assert_eq!(liveness.of(NODE, at(12_500)), plan::Liveness::Down);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub enum Liveness {
 }
 
 /// What is known besides the agreed state.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// Each node of the cluster; one that is not named is taken for silent.
     pub nodes: BTreeMap<NodeId, Liveness>,

@@ -89,7 +89,7 @@ impl Settings {
             node,
             start: Start::Found { voters: vec![node] },
             tick: Duration::from_millis(100),
-            election_ticks: 10,
+            election_ticks: 7,
             heartbeat_ticks: 2,
             snapshot_every_entries: 10_000,
             snapshot_every_bytes: 4 * 1024 * 1024,

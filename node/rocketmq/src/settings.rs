@@ -65,7 +65,7 @@ impl ClientSettings {
             tls: None,
             connect_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(10),
-            unacknowledged: Duration::from_secs(2),
+            unacknowledged: Duration::from_millis(1_300),
             consumer_group: "CID_RMQ_SYS_CAUSEWAY".to_owned(),
             producer_group: "CAUSEWAY_PRODUCER".to_owned(),
             slave_reads: SlaveReads::default(),

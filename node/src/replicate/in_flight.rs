@@ -1,13 +1,14 @@
 //! Whether something that was sent to a partition's target may still be on its way.
 //!
 //! ```text
-//! Earlier --tail read after the wait--> Nothing --send--> Own --answered----------------+
-//!                                          ^               '--no answer, wait, tail read-+
-//!                                          +----------------------------------------------+
+//! Earlier --tail read after the wait--> Nothing --send--> Own --stored--> Uncovered --progress covers it--+
+//!                                          ^               '--no answer, wait, tail read----------------+
+//!                                          +-------------------------------------------------------------+
 //! ```
 //!
 //! A cell outlives the runs of its partition in one process: it says what the next run waits for, and what an owner may
-//! claim that lets go. Never says "nothing" of a send that was given up, dropped or ended by a panic.
+//! claim that lets go. Never says "nothing" of a send that was given up, dropped or ended by a panic, nor while the
+//! target acknowledged something that the partition's progress does not count on.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,8 +17,11 @@ use causeway_core::node::Predecessor;
 /// What may still be on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnItsWay {
-    /// Nothing: every send was answered, or waited out.
+    /// Nothing: every send was answered, or waited out, and progress covers everything that was acknowledged. A target
+    /// whose queue reaches that progress shows all of it.
     Nothing,
+    /// Nothing, but more was acknowledged than progress covers: the target may not show it yet.
+    Uncovered,
     /// A send of this process.
     Own,
     /// A send of an ownership of another process, which ended without a word.
@@ -31,6 +35,10 @@ pub struct InFlight {
     earlier: AtomicBool,
     /// A send was begun, and neither answered nor waited out.
     unanswered: AtomicBool,
+    /// Something was acknowledged that progress does not cover.
+    uncovered: AtomicBool,
+    /// This process has sent something.
+    used: AtomicBool,
 }
 
 impl InFlight {
@@ -38,7 +46,8 @@ impl InFlight {
     #[must_use]
     pub fn after(predecessor: Predecessor) -> Self {
         let earlier = matches!(predecessor, Predecessor::Ended(_));
-        Self { earlier: AtomicBool::new(earlier), unanswered: AtomicBool::new(false) }
+        let [unanswered, uncovered, used] = [false; 3].map(AtomicBool::new);
+        Self { earlier: AtomicBool::new(earlier), unanswered, uncovered, used }
     }
 
     /// What may still be on its way now.
@@ -48,19 +57,45 @@ impl InFlight {
             OnItsWay::Earlier
         } else if self.unanswered.load(Ordering::Acquire) {
             OnItsWay::Own
+        } else if self.uncovered.load(Ordering::Acquire) {
+            OnItsWay::Uncovered
         } else {
             OnItsWay::Nothing
         }
     }
 
+    /// Whether the checkpoint that a run begins with covers everything that was ever acknowledged: whoever let go of
+    /// the partition gave it along. Progress of this process may not be agreed on yet.
+    #[must_use]
+    pub fn is_covered_by_the_checkpoint(&self) -> bool {
+        self.now() == OnItsWay::Nothing && !self.used.load(Ordering::Acquire)
+    }
+
     /// A send is about to begin. There is one at a time.
     pub fn begin(&self) {
+        self.used.store(true, Ordering::Release);
         self.unanswered.store(true, Ordering::Release);
     }
 
-    /// The send was answered: it is stored, or provably never will be.
-    pub fn answered(&self) {
+    /// The send was answered: it is stored.
+    pub fn stored(&self) {
+        self.uncovered();
         self.unanswered.store(false, Ordering::Release);
+    }
+
+    /// The send was answered: it provably never will be stored.
+    pub fn refused(&self) {
+        self.unanswered.store(false, Ordering::Release);
+    }
+
+    /// Progress falls back behind what was acknowledged, or may.
+    pub fn uncovered(&self) {
+        self.uncovered.store(true, Ordering::Release);
+    }
+
+    /// Progress counts on everything that was acknowledged.
+    pub fn covered(&self) {
+        self.uncovered.store(false, Ordering::Release);
     }
 
     /// The tail was read after the wait in which everything that was on its way has arrived or was dropped.
@@ -91,7 +126,7 @@ mod tests {
     fn an_answer_says_nothing_of_what_others_sent_and_a_wait_of_everything() {
         let sends = InFlight::after(Predecessor::Ended(NodeId(2)));
         sends.begin();
-        sends.answered();
+        sends.refused();
         assert_eq!(sends.now(), OnItsWay::Earlier);
         sends.waited_out();
         assert_eq!(sends.now(), OnItsWay::Nothing);
@@ -99,5 +134,24 @@ mod tests {
         assert_eq!(sends.now(), OnItsWay::Own);
         sends.waited_out();
         assert_eq!(sends.now(), OnItsWay::Nothing);
+    }
+
+    #[test]
+    fn what_was_acknowledged_has_to_be_covered_by_progress() {
+        let sends = InFlight::after(Predecessor::Nobody);
+        sends.begin();
+        sends.stored();
+        assert_eq!(sends.now(), OnItsWay::Uncovered);
+        sends.begin();
+        assert_eq!(sends.now(), OnItsWay::Own);
+        sends.refused();
+        assert_eq!(sends.now(), OnItsWay::Uncovered, "that is about the send before");
+        sends.waited_out();
+        assert_eq!(sends.now(), OnItsWay::Uncovered, "the tail was read, and nobody has counted on it yet");
+        sends.covered();
+        assert_eq!(sends.now(), OnItsWay::Nothing);
+        assert!(!sends.is_covered_by_the_checkpoint(), "that may be older than progress");
+        assert!(InFlight::after(Predecessor::Released(NodeId(2))).is_covered_by_the_checkpoint());
+        assert!(!InFlight::after(Predecessor::Ended(NodeId(2))).is_covered_by_the_checkpoint());
     }
 }

@@ -106,7 +106,7 @@ async fn what_others_left_is_left_by_a_run_that_ends_before_it_has_waited() {
     let scene = followed(100).await;
     scene.source.append_all((100..110).map(message));
     assert_eq!(scene.run.in_flight.now(), OnItsWay::Earlier);
-    assert_eq!(scene.play_for(2).await, PartitionExit::Stopped);
+    assert_eq!(scene.play_for(1).await, PartitionExit::Stopped);
     assert_eq!((scene.run.in_flight.now(), scene.copied().len()), (OnItsWay::Earlier, 100));
     let scene = scene.again();
     assert_eq!(scene.play().await, PartitionExit::Stopped);
@@ -153,6 +153,30 @@ async fn who_follows_one_that_let_go_goes_on_at_once_and_reads_the_tail_all_the_
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_behind_the_checkpoint_is_looked_for_until_it_is_shown() {
+    let scene = by_tens(20);
+    scene.sink.play([Step::Store, Step::ShowLater(8_000), Step::Weak]);
+    assert_eq!(scene.play_for(2).await, PartitionExit::Stopped);
+    assert_eq!((scene.run.in_flight.now(), scene.copied().len()), (OnItsWay::Uncovered, 20));
+    let in_flight = Arc::clone(&scene.run.in_flight);
+    let mut next = scene.again();
+    next.run.in_flight = Arc::clone(&in_flight);
+    next.source.append_all((20..30).map(message));
+    assert_eq!(next.play().await, PartitionExit::Stopped);
+    assert_eq!((in_flight.now(), next.copied()), (OnItsWay::Nothing, next.bodies(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_take_progress_back_uncovers_what_was_acknowledged() {
+    let mut scene = by_tens(20);
+    scene.run.in_flight = nothing();
+    scene.source.append_all([message(900)]);
+    scene.sink.refuse(message(900).body);
+    assert!(matches!(scene.play().await, PartitionExit::Fault(_)));
+    assert_eq!(scene.run.in_flight.now(), OnItsWay::Uncovered);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_strict_takeover_waits_until_brokers_have_closed_silent_connections_and_says_so() {
     let own = || {
         let sends = nothing();
@@ -161,9 +185,9 @@ async fn a_strict_takeover_waits_until_brokers_have_closed_silent_connections_an
     };
     type Left = fn() -> Arc<InFlight>;
     let cases: [(&str, Takeover, Left, bool, u64); 6] = [
-        ("usual", Takeover::Usual, earlier, false, 3),
-        ("strict", Takeover::Strict, earlier, false, 123),
-        ("strict, but it was this process", Takeover::Strict, own, false, 3),
+        ("usual", Takeover::Usual, earlier, false, 1),
+        ("strict", Takeover::Strict, earlier, false, 121),
+        ("strict, but it was this process", Takeover::Strict, own, false, 1),
         ("strict, but it let go", Takeover::Strict, nothing, false, 0),
         ("strict, but it is the first", Takeover::Strict, earlier, true, 0),
         ("usual, and it let go", Takeover::Usual, nothing, false, 0),

@@ -47,7 +47,7 @@ fn under_a_lease(messages: u64, seconds: u64) -> (Scene, LeaseKeeper) {
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_ends_in_the_middle_stops_all_writes_and_the_next_owner_goes_on() {
     // How long a send takes, and whether one is under way at the end.
-    for (milliseconds, is_cut) in [(300, false), (700, true), (4_000, true)] {
+    for (milliseconds, is_cut) in [(300, false), (1_100, true), (4_000, true)] {
         let (scene, _keeper) = under_a_lease(500, 5);
         let began = Instant::now();
         scene.sink.play([Step::Slow(milliseconds); 1_000].into_iter().flat_map(|slow| [slow, Step::Store]));

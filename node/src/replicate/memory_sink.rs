@@ -268,7 +268,8 @@ impl Sink for MemorySink {
         self.queue.answers()?;
         let (stored, shown) = self.queue.lengths();
         let stored = if self.script.lock().unwrap().lies { shown } else { stored };
-        Ok(Some(Dispatched { stored: i64::try_from(stored).unwrap(), shown: i64::try_from(shown).unwrap() }))
+        let (stored, shown) = (i64::try_from(stored).unwrap(), i64::try_from(shown).unwrap());
+        Ok(Some(Dispatched { stored, shown, exact: true }))
     }
 
     async fn message_limit(&self) -> Result<Option<usize>, Trouble> {

@@ -129,6 +129,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             let ack = beside(write, self.source.read_ahead(&mut self.batcher)).await?;
             self.source.sent_within(began.elapsed());
             self.recorder.record(&ready, ack); // advances by the durability policy, even if all were left out
+            self.tell_what_is_covered();
             self.source.release(ready.source_bytes);
             self.batcher.give_back(ready);
             self.show();
@@ -139,7 +140,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
     async fn resume(&mut self, cause: Cause) -> Result<(), PartitionExit> {
         let stop = self.run.stop.clone();
         let settings = Arc::clone(&self.run.settings);
-        let settle_mode = SettleMode::before(self.run.in_flight.now(), settings.takeover);
+        let settle_mode = SettleMode::before(&self.run.in_flight, settings.takeover);
         if cause == Cause::Start {
             let settles = self.run.partition.checkpoint.is_some();
             self.condition.starting(settle_mode.why().filter(|_| settles));
@@ -190,6 +191,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             self.run.in_flight.waited_out();
         }
         self.recorder.resumed(&resumed, cause);
+        self.tell_what_is_covered();
         self.sink.verified(connection, &resumed, cause);
         self.sink.looked(looked_at).await;
         if cause != Cause::Connection || self.source.position(&self.batcher) != resumed.source_next {
@@ -208,6 +210,10 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
     /// because the decision is measured against that: the cluster's about a rewind always, an operator's about a fault
     /// as long as a failure is waited for. A run that is asked to stop meanwhile leaves the finding to the next.
     async fn leave(&self, exit: PartitionExit) -> PartitionExit {
+        if matches!(exit, PartitionExit::TargetRewound { .. } | PartitionExit::Fault(_)) {
+            // What is decided may take progress back.
+            self.run.in_flight.uncovered();
+        }
         let waited = match &exit {
             PartitionExit::TargetRewound { .. } => self.agree_on_progress().await,
             PartitionExit::Fault(fault) => {
@@ -220,6 +226,13 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             _ => Ok(()),
         };
         waited.err().unwrap_or(exit)
+    }
+
+    /// Whoever goes on need not wait for what progress counts on.
+    fn tell_what_is_covered(&self) {
+        if !self.recorder.waits() {
+            self.run.in_flight.covered();
+        }
     }
 
     /// Waits until the progress of this run is agreed on.

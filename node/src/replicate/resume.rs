@@ -232,7 +232,12 @@ impl Look {
             Cause::Stray { to, .. } => to,
         };
         let end = sink.bounds().await?.maximum;
-        if self.cause == Cause::Connection && end >= expected {
+        let is_covered = match self.cause {
+            Cause::Start => self.known.settle_mode == SettleMode::Covered,
+            Cause::Connection => true,
+            Cause::Unknown | Cause::Stray { .. } => false,
+        };
+        if is_covered && end >= expected {
             // There is nothing but what was acknowledged, and that is shown.
             return Ok(end);
         }

@@ -71,7 +71,7 @@ impl Default for ReplicateSettings {
             node_read_ahead_bytes: 16 * 1024 * 1024,
             pull_messages: 1024,
             poll_wait: Duration::from_secs(15),
-            settle: Duration::from_secs(3),
+            settle: Duration::from_millis(1_800),
             settle_own: Duration::from_secs(2),
             settle_poll: Duration::from_millis(100),
             takeover: Takeover::default(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use causeway_core::error_code::ErrorCode;
 use tokio::time::{Instant, sleep};
 
-use super::in_flight::OnItsWay;
+use super::in_flight::{InFlight, OnItsWay};
 use super::ports::Sink;
 use super::settings::{ReplicateSettings, Takeover};
 use super::trouble::Trouble;
@@ -23,8 +23,11 @@ const BROKER_IDLE_CLOSE: Duration = Duration::from_secs(120);
 /// How long a run that is not the first waits, from when the target answers, before it reads the tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SettleMode {
-    /// Not at all: every send is answered.
-    Settled,
+    /// Not at all: everything that was sent is behind the checkpoint that the run begins with, so a queue that reaches
+    /// it shows everything.
+    Covered,
+    /// Not at all, but what was acknowledged behind the checkpoint has to be shown first.
+    Answered,
     /// Until whatever the old owner handed to its kernel has arrived or was dropped.
     Usual,
     /// Also until brokers have closed every connection on which an old owner went silent, so that one which stood still
@@ -35,9 +38,10 @@ pub(super) enum SettleMode {
 impl SettleMode {
     /// What a run has to wait for. Nobody goes on with what this process sent: the run that sent it has ended, and its
     /// connection was closed hard.
-    pub(super) fn before(on_its_way: OnItsWay, takeover: Takeover) -> Self {
-        match (on_its_way, takeover) {
-            (OnItsWay::Nothing, _) => Self::Settled,
+    pub(super) fn before(in_flight: &InFlight, takeover: Takeover) -> Self {
+        match (in_flight.now(), takeover) {
+            (OnItsWay::Nothing, _) if in_flight.is_covered_by_the_checkpoint() => Self::Covered,
+            (OnItsWay::Nothing | OnItsWay::Uncovered, _) => Self::Answered,
             (OnItsWay::Own, _) | (OnItsWay::Earlier, Takeover::Usual) => Self::Usual,
             (OnItsWay::Earlier, Takeover::Strict) => Self::Strict,
         }
@@ -45,7 +49,7 @@ impl SettleMode {
 
     pub(super) fn quiet(self, settings: &ReplicateSettings) -> Option<Duration> {
         match self {
-            Self::Settled => None,
+            Self::Covered | Self::Answered => None,
             Self::Usual => Some(settings.settle),
             Self::Strict => Some(settings.settle.saturating_add(BROKER_IDLE_CLOSE)),
         }
@@ -54,7 +58,7 @@ impl SettleMode {
     /// What is shown meanwhile, where it takes so long that somebody may ask.
     pub(super) fn why(self) -> Option<&'static str> {
         match self {
-            Self::Settled | Self::Usual => None,
+            Self::Covered | Self::Answered | Self::Usual => None,
             Self::Strict => Some("it waits until brokers have closed the connections of the owner before"),
         }
     }
@@ -80,13 +84,13 @@ pub(super) async fn settle<K: Sink>(
         let end = sink.bounds().await?.maximum;
         let waited = began.elapsed();
         let waited_enough = waited >= settings.settle_own;
-        let shown = match dispatched {
-            Some(now) => now.shown >= *stored.get_or_insert(now.stored),
-            None => before == Some(end) || waited_enough,
+        // Twice where what a broker says is put together from numbers that it read one after the other.
+        let (shown, is_certain) = match dispatched {
+            Some(now) => (now.shown >= *stored.get_or_insert(now.stored), now.exact),
+            None => (before == Some(end) || waited_enough, false),
         };
         let is_over = waited >= settings.settle_own.saturating_add(settings.patience);
-        // Twice, because a broker puts its numbers together one after the other.
-        if shown && shown_before && (end >= expected || is_over || (waited_enough && !must_show)) {
+        if shown && (is_certain || shown_before) && (end >= expected || is_over || (waited_enough && !must_show)) {
             return Ok(end);
         }
         if is_over {

@@ -297,8 +297,10 @@ impl<K: Sink> Writer<K> {
             OutgoingBatch { expected_generation: Some(connection), permit: lease.permit(), ..message.clone() };
         self.in_flight.begin();
         let outcome = self.sink.send(message).await;
-        if !matches!(outcome, SendOutcome::Unknown(_)) {
-            self.in_flight.answered();
+        match outcome {
+            SendOutcome::Stored { .. } => self.in_flight.stored(),
+            SendOutcome::NotStored(_) => self.in_flight.refused(),
+            SendOutcome::Unknown(_) => {}
         }
         Ok(Ok(outcome))
     }

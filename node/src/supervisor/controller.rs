@@ -13,6 +13,7 @@
 
 use std::collections::BTreeSet;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
@@ -34,8 +35,8 @@ use crate::supervisor::view_changes::view_changes;
 /// Changes of the agreed state within this time are planned for once.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Between two looks when the agreed state does not change.
-const INTERVAL: Duration = Duration::from_millis(250);
+/// Between two looks when the agreed state does not change. A partition of a node that is gone waits for so long more.
+const INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long a proposal may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,9 +47,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Plans whenever the agreed state changes and while time passes, until the cluster's handle is gone.
 pub async fn control<A: Authority>(authority: A) {
     let mut changes = pin!(view_changes(authority.watch(), PAUSE));
-    let (mut unsettled, mut calm) = (None, Calm::default());
+    let mut memory = Memory::default();
     loop {
-        if !look(&authority, &mut unsettled, &mut calm).await {
+        if !look(&authority, &mut memory).await {
             tokio::time::sleep(RETRY).await;
         }
         match timeout(INTERVAL, changes.next()).await {
@@ -58,30 +59,64 @@ pub async fn control<A: Authority>(authority: A) {
     }
 }
 
-/// One look. Answers whether everything that it found to do was agreed on or refused. `unsettled` is the term in which
-/// it is not certain yet what became of an assignment.
-async fn look<A: Authority>(authority: &A, unsettled: &mut Option<u64>, calm: &mut Calm) -> bool {
+/// What one look leaves to the next.
+#[derive(Default)]
+struct Memory {
+    /// The term in which it is not certain yet what became of an assignment.
+    unsettled: Option<u64>,
+    calm: Calm,
+    /// What the last plan was made from, if there was nothing to do.
+    at_rest: Option<Grounds>,
+}
+
+/// What a plan is made from. The same again gives the same plan.
+#[derive(PartialEq)]
+struct Grounds {
+    term: u64,
+    view: ByIdentity,
+    conditions: Conditions,
+    limits: Limits,
+}
+
+/// A view, equal only to itself: the next one is another.
+struct ByIdentity(Arc<State>);
+
+impl PartialEq for ByIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// One look. Answers whether everything that it found to do was agreed on or refused.
+async fn look<A: Authority>(authority: &A, memory: &mut Memory) -> bool {
     let Some((term, conditions)) = authority.conditions() else { return true };
-    if *unsettled == Some(term) {
+    if memory.unsettled == Some(term) {
         if !barrier(authority, term).await {
             return false;
         }
         authority.end_taking(term);
     }
-    *unsettled = None;
-    let balances = calm.look(term, &authority.view(), &conditions, Instant::now());
-    let done = place(authority, term, &conditions, Limits { balances, ..Limits::default() }).await;
+    memory.unsettled = None;
+    let view = authority.view();
+    let balances = memory.calm.look(term, &view, &conditions, Instant::now());
+    let limits = Limits { balances, ..Limits::default() };
+    let grounds = Grounds { term, view: ByIdentity(view), conditions, limits };
+    let done =
+        if memory.at_rest.as_ref() == Some(&grounds) { Placing::Rests } else { place(authority, &grounds).await };
+    memory.at_rest = (done == Placing::Rests).then_some(grounds);
     if done == Placing::Unsettled {
-        *unsettled = Some(term);
+        memory.unsettled = Some(term);
     }
     reconcile_members(authority).await;
     raise_version(authority, term).await;
-    done == Placing::Done
+    matches!(done, Placing::Rests | Placing::Done)
 }
 
 /// What became of one plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Placing {
+    /// There was nothing to do.
+    Rests,
     /// Everything was agreed on or refused, or the plan was stale.
     Done,
     /// The next look plans again.
@@ -91,10 +126,13 @@ enum Placing {
 }
 
 /// Proposes one plan.
-async fn place<A: Authority>(authority: &A, term: u64, conditions: &Conditions, limits: Limits) -> Placing {
-    let view = authority.view();
-    let commands = plan(&view, conditions, limits);
-    let losers = losers(&view, &commands);
+async fn place<A: Authority>(authority: &A, grounds: &Grounds) -> Placing {
+    let &Grounds { term, view: ByIdentity(ref view), ref conditions, limits } = grounds;
+    let commands = plan(view, conditions, limits);
+    if commands.is_empty() {
+        return Placing::Rests;
+    }
+    let losers = losers(view, &commands);
     if losers.is_empty() {
         return if carry_out(authority, term, commands).await { Placing::Done } else { Placing::Failed };
     }
@@ -243,14 +281,14 @@ mod tests {
         replica.assign(replica.partition(0), OTHER);
         let cluster = FakeCluster::new(replica);
         cluster.fail_next(1);
-        let mut unsettled = None;
-        assert!(!look(&cluster, &mut unsettled, &mut Calm::default()).await, "the outcome is unknown");
+        let mut memory = Memory::default();
+        assert!(!look(&cluster, &mut memory).await, "the outcome is unknown");
         assert_eq!(cluster.taking(), [Taking::Begun(vec![OTHER])], "it is not certain yet");
         cluster.fail_next(1);
-        assert!(!look(&cluster, &mut unsettled, &mut Calm::default()).await);
+        assert!(!look(&cluster, &mut memory).await);
         assert_eq!(cluster.taking().len(), 1);
-        assert!(look(&cluster, &mut unsettled, &mut Calm::default()).await);
-        assert_eq!((unsettled, &cluster.taking()[1..]), (None, &[Taking::Ended][..]));
+        assert!(look(&cluster, &mut memory).await);
+        assert_eq!((memory.unsettled, &cluster.taking()[1..]), (None, &[Taking::Ended][..]));
         let kinds: Vec<_> = cluster.proposals().into_iter().map(|(_, command)| command).collect();
         assert!(
             matches!(
@@ -268,7 +306,7 @@ mod tests {
         replica.assign(id.clone(), OTHER);
         let cluster = FakeCluster::new(replica);
         cluster.revive_when_taken(OTHER);
-        assert!(look(&cluster, &mut None, &mut Calm::default()).await);
+        assert!(look(&cluster, &mut Memory::default()).await);
         assert!(cluster.proposals().is_empty());
         assert_eq!(cluster.taking(), [Taking::Begun(vec![OTHER]), Taking::Ended]);
         assert_eq!(cluster.view().partitions[&id].owner, Some(OTHER));

@@ -29,6 +29,9 @@ pub struct Dispatched {
     pub stored: i64,
     /// Everything before it is shown to consumers.
     pub shown: i64,
+    /// Whether that is certain by itself. Otherwise it may be ahead by what the broker did while it put the table
+    /// together, and a second look that says so too is behind that.
+    pub exact: bool,
 }
 
 /// The looks at each broker. There are as many as brokers were asked for by name.
@@ -49,8 +52,10 @@ impl DispatchLooks {
     }
 }
 
-/// What the runtime table says. A broker reads its numbers one after the other, the end of its log first, so what they
-/// say together is never ahead by more than a moment.
+/// What the runtime table says. A broker reads its numbers one after the other: the end of its log, how far showing is
+/// behind, what is not flushed (`AdminBrokerProcessor.prepareRuntimeInfo` of 4.9.4, 4.9.7, 5.2.0, 5.3.3 and 5.5.0). So
+/// the first two together are never ahead; where only what is flushed is shown, the third may hide what was flushed
+/// behind the second.
 struct Table {
     stored: i64,
     behind: i64,
@@ -64,17 +69,14 @@ impl Client {
     }
 
     async fn look_at_dispatch(&self, broker: &str) -> Result<Option<Dispatched>, Error> {
-        let asked = self.ask_master_named(broker, request::GET_BROKER_RUNTIME_INFO, Fields::new()).await;
-        let Some((master, answer)) = told(asked)? else { return Ok(None) };
+        let runtime = self.ask_master_named(broker, request::GET_BROKER_RUNTIME_INFO, Fields::new());
+        let (asked, limits) = tokio::join!(runtime, self.broker_limits(broker));
+        let (Some((master, answer)), limits) = (told(asked)?, limits?) else { return Ok(None) };
         let Some(table) = Table::read(&body_json(&master, &answer)?) else { return Ok(None) };
-        let mut hidden = table.behind;
-        if table.unflushed > 0 {
-            let limits = self.broker_limits(broker).await?;
-            if limits.is_none_or(|limits| limits.flush.as_deref() == Some(SYNC_FLUSH)) {
-                hidden = hidden.saturating_add(table.unflushed);
-            }
-        }
-        Ok(Some(Dispatched { stored: table.stored, shown: table.stored.saturating_sub(hidden) }))
+        let shows_flushed_only = limits.is_none_or(|limits| limits.flush.as_deref() == Some(SYNC_FLUSH));
+        let unflushed = if shows_flushed_only { table.unflushed } else { 0 };
+        let shown = table.stored.saturating_sub(table.behind).saturating_sub(unflushed);
+        Ok(Some(Dispatched { stored: table.stored, shown, exact: !shows_flushed_only }))
     }
 }
 

@@ -77,7 +77,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     integer(
         "connection.unacknowledged_ms",
-        2_000,
+        1_300,
         100,
         600_000,
         "How long the kernel keeps bytes that a broker's machine has not taken: then the connection is lost. What a \

@@ -47,7 +47,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     integer(
         "replication.settle_ms",
-        3_000,
+        1_800,
         100,
         HOUR_MS,
         "How long a partition waits at its start before it reads the target's tail, so that whatever was sent before has \
