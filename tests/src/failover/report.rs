@@ -249,11 +249,10 @@ pub fn markdown(runs: &[FailoverReport], command: &str) -> String {
          Apache's Java client at the end; the checker recognises copies by content, a second judge by provenance, which also \
          shows that no owner wrote after its successor.\n",
     );
-    let restarts = if super::RESTARTS_LET_GO { "restarts too" } else { "restarts not yet, they have the first limit" };
     write!(
         text,
-        "\nLimits: {} for one partition when its owner is lost (the goal is 10 s), {} when it moves because somebody asked for \
-         it (the goal is 2 s; {restarts}), {} for copies that still arrive after a quorum was lost.\n\n{}",
+        "\nLimits: {} for one partition when its owner is lost (the goal is 5 s), {} when it moves because somebody asked for \
+         it, or asked its node to end, {} for copies that still arrive after a quorum was lost.\n\n{}",
         seconds(LOST),
         seconds(PLANNED),
         seconds(LEASE),
