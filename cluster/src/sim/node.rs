@@ -144,7 +144,7 @@ impl Node {
         let settings = Settings {
             start: self.start.clone(),
             snapshot_every_entries: self.snapshot_every_entries,
-            ..Settings::new("simulated", self.id)
+            ..self.usual_settings()
         };
         let disk = SimulatedDisk(Arc::clone(&self.medium));
         let mut replica = Replica::load(&settings, disk, Box::new(self.mouth.clone()))?;
@@ -191,9 +191,14 @@ impl Node {
         }
     }
 
+    fn usual_settings(&self) -> Settings {
+        Settings::new("simulated", self.id)
+    }
+
     fn election_timeout(&self, setup: &Setup, life: u64, term: u64) -> usize {
         let seed = [self.id.0, life, term].into_iter().fold(setup.seed, |seed, part| Random::new(seed ^ part).draw());
-        let spread = if setup.campaigns_meet() { 10..11 } else { 10..20 };
+        let shortest = u64::from(self.usual_settings().election_ticks);
+        let spread = if setup.campaigns_meet() { shortest..shortest + 1 } else { shortest..2 * shortest };
         usize::try_from(Random::new(seed).within(spread)).unwrap()
     }
 }
