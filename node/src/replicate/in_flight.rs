@@ -37,8 +37,8 @@ pub struct InFlight {
     unanswered: AtomicBool,
     /// Something was acknowledged that progress does not cover.
     uncovered: AtomicBool,
-    /// This process has sent something.
-    used: AtomicBool,
+    /// A run of this process has read the tail or sent something: its progress may be ahead of what is agreed on.
+    has_run: AtomicBool,
 }
 
 impl InFlight {
@@ -46,8 +46,8 @@ impl InFlight {
     #[must_use]
     pub fn after(predecessor: Predecessor) -> Self {
         let earlier = matches!(predecessor, Predecessor::Ended(_));
-        let [unanswered, uncovered, used] = [false; 3].map(AtomicBool::new);
-        Self { earlier: AtomicBool::new(earlier), unanswered, uncovered, used }
+        let [unanswered, uncovered, has_run] = [false; 3].map(AtomicBool::new);
+        Self { earlier: AtomicBool::new(earlier), unanswered, uncovered, has_run }
     }
 
     /// What may still be on its way now.
@@ -68,12 +68,12 @@ impl InFlight {
     /// the partition gave it along. Progress of this process may not be agreed on yet.
     #[must_use]
     pub fn is_covered_by_the_checkpoint(&self) -> bool {
-        self.now() == OnItsWay::Nothing && !self.used.load(Ordering::Acquire)
+        self.now() == OnItsWay::Nothing && !self.has_run.load(Ordering::Acquire)
     }
 
     /// A send is about to begin. There is one at a time.
     pub fn begin(&self) {
-        self.used.store(true, Ordering::Release);
+        self.has_run.store(true, Ordering::Release);
         self.unanswered.store(true, Ordering::Release);
     }
 
@@ -100,6 +100,7 @@ impl InFlight {
 
     /// The tail was read after the wait in which everything that was on its way has arrived or was dropped.
     pub fn waited_out(&self) {
+        self.has_run.store(true, Ordering::Release);
         self.unanswered.store(false, Ordering::Release);
         self.earlier.store(false, Ordering::Release);
     }
@@ -152,6 +153,9 @@ mod tests {
         assert_eq!(sends.now(), OnItsWay::Nothing);
         assert!(!sends.is_covered_by_the_checkpoint(), "that may be older than progress");
         assert!(InFlight::after(Predecessor::Released(NodeId(2))).is_covered_by_the_checkpoint());
-        assert!(!InFlight::after(Predecessor::Ended(NodeId(2))).is_covered_by_the_checkpoint());
+        let earlier = InFlight::after(Predecessor::Ended(NodeId(2)));
+        assert!(!earlier.is_covered_by_the_checkpoint());
+        earlier.waited_out();
+        assert!(!earlier.is_covered_by_the_checkpoint(), "what the tail showed is not agreed on");
     }
 }
