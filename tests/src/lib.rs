@@ -12,6 +12,7 @@
 
 pub mod bench;
 pub mod brokers;
+pub mod certificates;
 pub mod checker;
 pub mod crash;
 pub mod failover;
