@@ -56,13 +56,13 @@ fn says(said: &str, wanted: &[&str]) {
 /// From some byte on no file of the process can grow, whoever runs the test: an error of the write, as a full disk is.
 #[test]
 fn the_leader_has_no_room_left() {
-    const ROOM: u64 = 64 << 10;
+    const ROOM: u64 = 32 << 10;
     let folder = tempfile::tempdir().unwrap();
     let mut members = found(&folder);
     let leader = members.wait_whole();
     let pid = Pid::from_raw(i32::try_from(members.node_mut(leader).process().id()).unwrap()).unwrap();
     prlimit(Some(pid), Resource::Fsize, Rlimit { current: Some(ROOM), maximum: None }).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     let mut number = 0;
     while members.node_mut(leader).process().ended().is_none() {
         assert!(Instant::now() < deadline, "{number} instances and still room");
