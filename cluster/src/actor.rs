@@ -103,7 +103,7 @@ impl RaftActor {
     fn end(&mut self, context: &mut Context<Self>, mut replica: Replica, reason: Error) {
         let waiting = if matches!(reason, Error::Stopped) { Error::Interrupted } else { reason.clone() };
         replica.fail_all(&waiting);
-        drop(replica);
+        let reason = set_aside_if_damaged(replica, reason);
         if let Some(ended) = self.ended.take() {
             // Nobody listens only when the thread itself is gone.
             let _ = ended.send(reason);
@@ -135,6 +135,19 @@ impl RaftActor {
             self.end(context, replica, Error::Stopped);
         }
     }
+}
+
+/// Closes the data directory. One that is damaged must not be opened again: the node would vote without knowing what it
+/// promised.
+fn set_aside_if_damaged(replica: Replica, reason: Error) -> Error {
+    let damage = match &reason {
+        Error::Fatal(fatal) => match fatal.as_ref() {
+            Fatal::Storage(error) if error.is_damage() => Some(error.to_string()),
+            _ => None,
+        },
+        _ => None,
+    };
+    damage.map_or(reason, |damage| replica.quarantine(&damage).into())
 }
 
 impl Actor for RaftActor {

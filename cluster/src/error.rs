@@ -209,6 +209,9 @@ pub(crate) fn code_of(error: &crate::transport::Error) -> ErrorCode {
         Transport::Bind { .. } => ErrorCode::AddressUnusable,
         Transport::Random { .. } => ErrorCode::Internal,
         Transport::Timeout { .. } => ErrorCode::TimedOut,
+        Transport::NotSent(connection) | Transport::Interrupted(connection) if connection.is_of_tls() => {
+            ErrorCode::TlsFailed
+        }
         _ => ErrorCode::Unreachable,
     }
 }

@@ -10,7 +10,7 @@
 
 use std::path::Path;
 
-use causeway_core::command::{CURRENT_VERSION, Envelope};
+use causeway_core::command::Envelope;
 use causeway_core::ids::{ClusterId, NodeId};
 use causeway_core::state::State;
 use causeway_core::state::restore::INDEX_JUMP;
@@ -40,7 +40,7 @@ pub(crate) fn backup(state: &State, position: Position) -> Result<Snapshot, Erro
     let header = SnapshotHeader {
         position,
         membership: Membership::default(),
-        command_version: CURRENT_VERSION,
+        command_version: state.stored_version(),
         made_here: false,
     };
     let state = state.to_snapshot().map_err(|error| Error::Unstorable { reason: error.to_string() })?;
@@ -130,7 +130,7 @@ fn decode(from: &Snapshot) -> Result<State, Error> {
 
 #[cfg(test)]
 mod tests {
-    use causeway_core::command::Command;
+    use causeway_core::command::{CURRENT_VERSION, Command};
     use causeway_core::ids::Timestamp;
     use causeway_core::node::{NodeSpec, ProcessId};
 

@@ -20,6 +20,8 @@ pub mod guard;
 pub mod history;
 pub mod instances;
 pub mod lockout;
+#[cfg(feature = "next-commands")]
+mod marks;
 pub mod model;
 pub mod nodes;
 pub mod page;

@@ -32,11 +32,14 @@ pub enum Ended {
 }
 
 impl Signals {
-    /// Takes over SIGINT and SIGTERM for the rest of the process's life.
+    /// Takes over SIGINT, SIGTERM and SIGXFSZ for the rest of the process's life.
     ///
     /// # Errors
     /// When the operating system refuses, or outside a tokio runtime with I/O.
     pub fn listen() -> io::Result<Self> {
+        // A file that reaches a limit of the process (`ulimit -f`) is an error of the write, as a full disk is: without
+        // a handler the process would end without a word. Nobody has to wait for it.
+        drop(signal(SignalKind::from_raw(libc::SIGXFSZ))?);
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 

@@ -44,8 +44,9 @@ pub enum Error {
     },
     /// The directory was used before and its database is gone: this node's votes are forgotten votes.
     #[error(
-        "the database of {} is gone although the directory was used by node {node}: put a copy of the whole directory \
-         in its place, or begin anew with a new node.id and a new node.data_directory",
+        "the database of {} is gone although the directory was used by node {node}, whose votes are forgotten: where \
+         other nodes have its data, run `causeway cluster rejoin`; without any, put a copy of the whole directory in \
+         its place, or begin anew with a new node.id and a new node.data_directory",
         directory.display()
     )]
     Wiped {

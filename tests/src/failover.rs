@@ -10,6 +10,7 @@ pub mod report;
 pub mod stops;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::brokers::{Cluster, ClusterSettings, Version};
@@ -53,6 +54,8 @@ pub enum Event {
     LoseQuorum,
     /// The node at this place is asked to end and started again.
     Restart(usize),
+    /// The same, and it is started with the newer build.
+    Upgrade(usize),
     /// A node's partitions are moved away.
     Drain(usize),
     /// A node is given partitions again.
@@ -72,9 +75,12 @@ impl Event {
             }
             // From when a quorum is there again.
             Self::LoseQuorum => Some(LOST),
-            Self::Restart(_) | Self::Drain(_) | Self::Undrain(_) | Self::TransferLeader | Self::ComeBack => {
-                Some(PLANNED)
-            }
+            Self::Restart(_)
+            | Self::Upgrade(_)
+            | Self::Drain(_)
+            | Self::Undrain(_)
+            | Self::TransferLeader
+            | Self::ComeBack => Some(PLANNED),
             Self::Nothing => None,
         }
     }
@@ -105,6 +111,17 @@ pub struct FailoverPlan {
     pub evens_out: bool,
     /// Chooses the moments of the events and the node that survives the loss of a quorum.
     pub seed: u64,
+    /// What the nodes are built from; none for the build under test, which [`Event::Upgrade`] cannot follow.
+    pub builds: Option<Builds>,
+}
+
+/// Two builds of the product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Builds {
+    /// The binary that nodes begin with.
+    pub old: PathBuf,
+    /// The binary that [`Event::Upgrade`] starts them with.
+    pub new: PathBuf,
 }
 
 impl FailoverPlan {
@@ -119,7 +136,18 @@ impl FailoverPlan {
             events: vec![Event::KillOwner, Event::PauseOwner, Event::KillLeader],
             evens_out: false,
             seed: 1,
+            builds: None,
         }
+    }
+
+    /// A rolling upgrade of three nodes.
+    pub fn upgrade(source: Version, target: Version, builds: Builds, seed: u64) -> Self {
+        let regions = vec!["target"; 3];
+        let mut events = vec![Event::Nothing];
+        events.extend((0..regions.len()).map(Event::Upgrade));
+        events.push(Event::Nothing);
+        let builds = Some(builds);
+        Self { source, target, regions, rate: 500, events, evens_out: true, seed, builds, ..Self::short() }
     }
 
     /// The long form: everything, `rounds` times.
@@ -138,14 +166,15 @@ impl FailoverPlan {
 /// Lets everything happen and judges the result.
 pub fn run(plan: &FailoverPlan, progress: &mut dyn FnMut(&str)) -> FailoverReport {
     let started = Instant::now();
-    let folder = tempfile::Builder::new().prefix("causeway-failover-").tempdir().unwrap();
     let source = Cluster::start(ClusterSettings { name: "source".to_owned(), ..ClusterSettings::new(plan.source) });
     let target = Cluster::start(ClusterSettings { name: "target".to_owned(), ..ClusterSettings::new(plan.target) });
     source.admin().create_topic(NAME, plan.queues);
     progress("both clusters run");
-    let mut members = Kept { folder: Some(folder), members: None };
+    let mut members = Kept::new("causeway-failover-");
     let path = members.path();
-    let nodes = members.members.insert(Members::found(&path.join("nodes"), &plan.regions, &NodeSettings::default()));
+    let binary = plan.builds.as_ref().map(|builds| builds.old.clone());
+    let settings = NodeSettings { binary, ..NodeSettings::default() };
+    let nodes = members.members.insert(Members::found(&path.join("nodes"), &plan.regions, &settings));
     progress(&format!("{} nodes are one cluster", nodes.count()));
     let target_of = create_stream(nodes, &source, &target);
     let numbered = Numbered { rate: plan.rate, batch: 4, deadline: 7_200, ..Numbered::new(plan.rate * 7_200) };
@@ -181,7 +210,7 @@ pub fn run(plan: &FailoverPlan, progress: &mut dyn FnMut(&str)) -> FailoverRepor
 }
 
 /// Registers both clusters and creates the stream; answers with the target queue of each source queue.
-fn create_stream(members: &Members, source: &Cluster, target: &Cluster) -> BTreeMap<Queue, Queue> {
+pub(crate) fn create_stream(members: &Members, source: &Cluster, target: &Cluster) -> BTreeMap<Queue, Queue> {
     let node = members.any();
     node.register("source", &source.access());
     node.register("target", &target.access());
@@ -192,7 +221,7 @@ fn create_stream(members: &Members, source: &Cluster, target: &Cluster) -> BTree
 }
 
 /// Lines of errors in the nodes' logs, the first twenty of each node. What a test does to nodes is no error of theirs.
-fn complaints(members: &Members) -> Vec<String> {
+pub(crate) fn complaints(members: &Members) -> Vec<String> {
     let of_node = |place: usize| {
         let text = std::fs::read_to_string(members.node(place).log()).unwrap_or_default();
         let bad = text.lines().filter(|line| line.contains("ERROR") || line.contains("panicked"));
@@ -202,17 +231,23 @@ fn complaints(members: &Members) -> Vec<String> {
 }
 
 /// The nodes with their folder, which stays when something is wrong.
-struct Kept {
-    members: Option<Members>,
+pub(crate) struct Kept {
+    pub(crate) members: Option<Members>,
     folder: Option<tempfile::TempDir>,
 }
 
 impl Kept {
-    fn path(&self) -> std::path::PathBuf {
+    /// No nodes yet, and an empty folder.
+    pub(crate) fn new(prefix: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix(prefix).tempdir().unwrap();
+        Self { members: None, folder: Some(folder) }
+    }
+
+    pub(crate) fn path(&self) -> std::path::PathBuf {
         self.folder.as_ref().expect("it is there until the end").path().to_owned()
     }
 
-    fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         if let Some(folder) = self.folder.take() {
             eprintln!("--- the nodes' files are kept in {}", folder.keep().display());
         }

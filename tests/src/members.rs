@@ -44,10 +44,18 @@ impl Members {
     /// # Panics
     /// When a command fails or the nodes do not find each other in time.
     pub fn found(folder: &Path, regions: &[&str], settings: &NodeSettings) -> Self {
+        Self::found_each(folder, regions, |_, _| settings.clone())
+    }
+
+    /// The same, with settings of each node by its place and the address where it listens to the others.
+    ///
+    /// # Panics
+    /// As [`Members::found`].
+    pub fn found_each(folder: &Path, regions: &[&str], mut settings: impl FnMut(usize, &str) -> NodeSettings) -> Self {
         let mut nodes = Vec::new();
         for (place, region) in regions.iter().enumerate() {
             let name = name(place);
-            nodes.push(Node::member(&folder.join(&name), &name, region, settings));
+            nodes.push(Node::member_with(&folder.join(&name), &name, region, |listen| settings(place, listen)));
         }
         let standing = vec![Standing::IsDown; nodes.len()];
         let mut members = Self { nodes, standing, folder: folder.to_owned() };
@@ -86,6 +94,11 @@ impl Members {
         &self.nodes[place]
     }
 
+    /// A node, to change how its process is started.
+    pub fn node_mut(&mut self, place: usize) -> &mut Node {
+        &mut self.nodes[place]
+    }
+
     /// The places of the nodes that run.
     pub fn running(&self) -> Vec<usize> {
         (0..self.nodes.len()).filter(|place| self.standing[*place] == Standing::Runs).collect()
@@ -104,6 +117,27 @@ impl Members {
     pub fn start(&mut self, place: usize) {
         self.nodes[place].start_again();
         self.standing[place] = Standing::Runs;
+    }
+
+    /// Starts a node that is down and waits until it ends by itself; answers how, and what it printed since.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub fn start_in_vain(&mut self, place: usize) -> (ExitStatus, String) {
+        let log = self.nodes[place].log();
+        let before = std::fs::read_to_string(&log).unwrap_or_default().len();
+        self.nodes[place].launch();
+        let status = self.nodes[place].process().wait(PATIENCE);
+        (status, std::fs::read_to_string(&log).unwrap_or_default().split_off(before))
+    }
+
+    /// Waits until a node that runs ends by itself.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub fn wait_ended(&mut self, place: usize) -> ExitStatus {
+        self.standing[place] = Standing::IsDown;
+        self.nodes[place].process().wait(PATIENCE)
     }
 
     /// Kills a node (SIGKILL).
@@ -138,6 +172,30 @@ impl Members {
         self.nodes[*place].command(&arguments)
     }
 
+    /// Waits until the nodes that run agree on a new instance of this name, which is how a test sees that they can.
+    ///
+    /// # Panics
+    /// When they do not in time.
+    pub fn carry_on(&self, instance: &str) {
+        let added = ["instance", "add", instance, "--region", "nowhere", "--name-server", "127.0.0.1:9"];
+        // The last moment of an election may still refuse it, or not say that it is there.
+        self.wait("a change to be agreed on", |members| {
+            let output = members.any().command(&added);
+            let is_there = String::from_utf8_lossy(&output.stderr).contains("CWY-0103");
+            (output.status.success() || is_there).then_some(())
+        });
+    }
+
+    /// Gives a node that is down and lost its data a new number, and starts it.
+    ///
+    /// # Panics
+    /// When the command fails or the node does not start.
+    pub fn rejoin(&mut self, place: usize) {
+        let (at, config) = (self.any().peer_address(), self.nodes[place].config());
+        succeeded(&self.nodes[place].command(&["cluster", "rejoin", "--at", &at, "--config", text(&config)]));
+        self.start(place);
+    }
+
     /// The node that says of itself that it leads.
     pub fn leader(&self) -> Option<usize> {
         let leads = |place: &usize| {
@@ -154,17 +212,18 @@ impl Members {
         self.wait("a leader", |members| members.leader())
     }
 
-    /// Waits until every running node is a voter that the leader hears, and returns the leader.
+    /// Waits until every running node is the member that it shall be, voter or learner, and the leader hears it; returns
+    /// the leader.
     ///
     /// # Panics
     /// When they are not in time.
     pub fn wait_whole(&self) -> usize {
         let wanted: BTreeSet<String> = self.running().into_iter().map(name).collect();
-        self.wait("every running node to be a voter that is up", |members| {
+        self.wait("every running node to be a member that is up", |members| {
             let leader = members.leader()?;
             let seen = members.look(leader)?;
             let is_up = |member: &&Member| {
-                member.liveness.as_deref() == Some("up") && member.member.as_deref() == Some("voter")
+                member.liveness.as_deref() == Some("up") && member.member.as_deref() == Some(member.role.as_str())
             };
             let up: BTreeSet<String> = seen.iter().filter(is_up).map(|member| member.name.clone()).collect();
             up.is_superset(&wanted).then_some(leader)

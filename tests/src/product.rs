@@ -37,6 +37,7 @@ pub fn binary() -> PathBuf {
 pub struct Product {
     folder: PathBuf,
     environment: Vec<(String, String)>,
+    binary: Option<PathBuf>,
     address: String,
     token: Option<String>,
     process: Option<Process>,
@@ -57,7 +58,8 @@ impl Product {
         fs::create_dir_all(folder).unwrap();
         fs::write(folder.join("causeway.toml"), config).unwrap();
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { folder: folder.to_owned(), environment, address: address.to_owned(), token: None, process: None }
+        let (folder, address) = (folder.to_owned(), address.to_owned());
+        Self { folder, environment, binary: None, address, token: None, process: None }
     }
 
     /// Runs `causeway run` and waits until the API answers.
@@ -95,9 +97,14 @@ impl Product {
 
     /// The binary with this node's environment and folder, for other subcommands.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(self.binary.clone().unwrap_or_else(binary));
         command.current_dir(&self.folder).envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// Another binary than [`binary`] from now on.
+    pub fn set_binary(&mut self, binary: &Path) {
+        self.binary = Some(binary.to_owned());
     }
 
     /// The running process.

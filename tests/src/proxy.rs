@@ -5,6 +5,7 @@
 //! recognised by their length prefix, so that a fault can strike inside one.
 
 mod faults;
+mod junction;
 mod pump;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,6 +14,7 @@ use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
 use faults::Faults;
+pub use junction::Junction;
 
 /// Which way bytes flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +45,7 @@ impl FaultProxy {
         let faults = Arc::new(Faults::new(upstream));
         let acceptor = Some(spawn({
             let faults = faults.clone();
-            move || accept(&listener, &faults)
+            move || accept(&listener, |_| Arc::clone(&faults))
         }));
         Self { address, faults, acceptor }
     }
@@ -139,12 +141,13 @@ impl Drop for FaultProxy {
     }
 }
 
-fn accept(listener: &TcpListener, faults: &Arc<Faults>) {
-    for client in listener.incoming() {
+fn accept(listener: &TcpListener, choose: impl Fn(SocketAddr) -> Arc<Faults>) {
+    loop {
+        let Ok((client, from)) = listener.accept() else { continue };
+        let faults = choose(from);
         if faults.change(|state| state.ended) {
             return;
         }
-        let Ok(client) = client else { continue };
         let (refusing, upstream) = faults.change(|state| {
             state.accepted += 1;
             (state.refusing, state.upstream)
@@ -152,7 +155,6 @@ fn accept(listener: &TcpListener, faults: &Arc<Faults>) {
         if refusing {
             continue;
         }
-        let faults = faults.clone();
         // Connecting may take its time; other clients must not wait for it.
         spawn(move || {
             let Ok(server) = TcpStream::connect_timeout(&upstream, Duration::from_secs(5)) else { return };

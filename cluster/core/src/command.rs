@@ -27,7 +27,13 @@ use crate::stream::StreamSpec;
 
 /// The newest version of the command set. A node that meets a higher one stops, because to skip a command it does
 /// not know would make its state differ from the others'.
-pub const CURRENT_VERSION: u16 = 3;
+///
+/// With the feature `next-commands` there is one more, with a command that only tests use: they
+/// upgrade nodes to such a build.
+pub const CURRENT_VERSION: u16 = if cfg!(feature = "next-commands") { RELEASED_VERSION + 1 } else { RELEASED_VERSION };
+
+/// The newest version that a release knows.
+const RELEASED_VERSION: u16 = 3;
 
 /// A command with what the log needs to know about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -259,6 +265,9 @@ pub enum Command {
         /// What the node says of itself.
         spec: NodeSpec,
     },
+    /// Adds one to the number of marks: for tests of an upgrade, in no release.
+    #[cfg(feature = "next-commands")]
+    Mark,
 }
 
 impl Command {
@@ -293,6 +302,8 @@ impl Command {
             | Self::Release { .. }
             | Self::LeaveNode { .. }
             | Self::ReplaceNode { .. } => 3,
+            #[cfg(feature = "next-commands")]
+            Self::Mark => CURRENT_VERSION,
         }
     }
 }

@@ -7,6 +7,8 @@
 //! is in [`snapshot`].
 
 mod instance;
+#[cfg(feature = "next-commands")]
+mod next;
 mod node;
 mod partition;
 mod progress;
@@ -48,6 +50,9 @@ pub struct State {
     pub highest_node: NodeId,
     /// The newest version of the command set that may be proposed: every node knows it.
     pub agreed_version: u16,
+    /// How often the command of the next version was applied.
+    #[cfg(feature = "next-commands")]
+    pub marks: u64,
 }
 
 impl State {
@@ -87,6 +92,11 @@ impl State {
             }
             Command::LeaveNode { node, process } => self.leave_node(*node, *process),
             Command::ReplaceNode { spec } => self.replace_node(spec, at),
+            #[cfg(feature = "next-commands")]
+            Command::Mark => {
+                self.marks = self.marks.saturating_add(1);
+                Ok(Outcome::Done)
+            }
         };
         match result {
             Ok(outcome) => {

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use ::raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType, HardState};
-use causeway_core::command::{Command, Envelope};
-use causeway_core::outcome::Outcome;
+use causeway_core::command::{CURRENT_VERSION, Command, Envelope};
+use causeway_core::outcome::{Outcome, Refusal};
 use causeway_storage::raft_log::Position;
 use protobuf::Message as _;
 
@@ -49,7 +49,14 @@ impl<D: Disk> Replica<D> {
             EntryType::EntryNormal if entry.data.is_empty() => (None, Outcome::Done),
             EntryType::EntryNormal => {
                 let envelope: Envelope = entry::unwrap(&entry.data, &format!("log entry {}", entry.index))?;
-                (Some(envelope.request), self.apply_command(entry.index, &envelope))
+                let outcome = self.apply_command(entry.index, &envelope);
+                if let Outcome::Refused(Refusal::NoSuchVersion(found)) = outcome {
+                    // It is refused for an older build among the nodes before this is looked at: only this node's own
+                    // build, which once was a newer one, is behind.
+                    let place = format!("log entry {}", entry.index);
+                    return Err(Fatal::UnknownVersion { place, found, supported: CURRENT_VERSION });
+                }
+                (Some(envelope.request), outcome)
             }
             EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => (self.apply_membership(entry)?, Outcome::Done),
         };

@@ -47,6 +47,10 @@ impl<D: Disk> LogStore<D> {
         &self.disk
     }
 
+    pub(super) fn into_disk(self) -> D {
+        self.disk
+    }
+
     pub(super) fn disk_mut(&mut self) -> &mut D {
         &mut self.disk
     }

@@ -145,7 +145,12 @@ impl<D: Disk> Replica<D> {
     }
 
     /// Takes a message of another member. What it makes Raft do is done with the next turn, together with all others.
+    ///
+    /// # Errors
+    /// Everything that a turn can answer, and damage when the leader knows that this node confirmed more than its log
+    /// holds: what its disk has lost besides, a vote perhaps, nobody can say.
     pub(crate) fn step(&mut self, mut message: Message) -> Result<(), Fatal> {
+        self.verify_confirmed(&message)?;
         // A snapshot and entries behind it cannot be written in one step, and nobody campaigns on what is not on disk.
         if self.node.snap().is_some() || message.get_msg_type() == MessageType::MsgTimeoutNow {
             self.turn()?;
@@ -164,6 +169,22 @@ impl<D: Disk> Replica<D> {
             tracing::debug!(%error, from, "message left out");
         }
         Ok(())
+    }
+
+    /// A heartbeat never names more than its receiver has confirmed to be durable.
+    fn verify_confirmed(&self, message: &Message) -> Result<(), Fatal> {
+        let last = self.node.raft.raft_log.last_index();
+        let is_heartbeat = message.get_msg_type() == MessageType::MsgHeartbeat;
+        if !is_heartbeat || message.term < self.node.raft.term || message.commit <= last {
+            return Ok(());
+        }
+        let reason = format!("it ends at entry {last}, and this node confirmed entry {} before", message.commit);
+        Err(causeway_storage::Error::Corrupt { place: "the log".to_owned(), reason }.into())
+    }
+
+    /// Closes the data directory and moves its database aside. Answers the error to report.
+    pub(crate) fn quarantine(self, reason: &str) -> Fatal {
+        self.node.raft.r.raft_log.store.into_disk().quarantine(reason).into()
     }
 
     /// The way to a member is broken: appends on their way to it may be lost.

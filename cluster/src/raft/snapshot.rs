@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use ::raft::eraftpb;
 use causeway_core::codec;
-use causeway_core::command::CURRENT_VERSION;
 use causeway_core::ids::NodeId;
 use causeway_core::state::State;
 use causeway_storage::raft_log::Position;
@@ -117,11 +116,12 @@ pub(crate) fn stored(
     let place = || format!("the snapshot at {}", position.index);
     let undecodable = |error: codec::Error| Fatal::Undecodable { place: place(), reason: error.to_string() };
     let bytes = state.to_snapshot().map_err(undecodable)?;
-    let back = State::from_snapshot(CURRENT_VERSION, &bytes).map_err(undecodable)?;
+    let command_version = state.stored_version();
+    let back = State::from_snapshot(command_version, &bytes).map_err(undecodable)?;
     if back != *state {
         return Err(Fatal::Undecodable { place: place(), reason: "it reads back as another state".to_owned() });
     }
-    let header = SnapshotHeader { position, membership, command_version: CURRENT_VERSION, made_here };
+    let header = SnapshotHeader { position, membership, command_version, made_here };
     Ok(Snapshot { header, state: bytes })
 }
 

@@ -213,6 +213,18 @@ impl From<io::Error> for ConnectionError {
 }
 
 impl ConnectionError {
+    /// Whether both sides were reached and did not agree on how to protect the connection.
+    pub(crate) fn is_of_tls(&self) -> bool {
+        matches!(
+            self,
+            Self::Certificate(_)
+                | Self::CertificateRefused { .. }
+                | Self::NotTls
+                | Self::UnexpectedTls
+                | Self::Tls { .. }
+        )
+    }
+
     fn of_tls(error: &TlsError) -> Self {
         match error {
             TlsError::InvalidCertificate(problem) => Self::Certificate(problem.into()),

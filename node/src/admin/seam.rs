@@ -9,7 +9,7 @@ use causeway_core::command::Command;
 use causeway_core::ids::{NodeId, Timestamp};
 use causeway_core::name::Name;
 use causeway_core::node::MemberRole;
-use causeway_core::outcome::Outcome;
+use causeway_core::outcome::{Outcome, Refusal};
 use causeway_core::state::State;
 use futures::future::BoxFuture;
 
@@ -139,6 +139,9 @@ impl Site {
 
     /// Proposes a command and turns a refusal into an error.
     pub(super) async fn change(&self, command: Command) -> Result<Outcome, Error> {
+        if let Some(refusal) = held_back(&self.context.cluster.view(), command.since()) {
+            return Err(Error::Refused(refusal));
+        }
         let proposed = tokio::time::timeout(AGREEMENT_TIMEOUT, self.context.cluster.propose(command)).await;
         match proposed {
             Ok(Ok(Outcome::Refused(refusal))) => Err(Error::Refused(refusal)),
@@ -164,5 +167,34 @@ impl Site {
             leader: None,
             nothing_done: true,
         })
+    }
+}
+
+/// Names a node whose build keeps the cluster from commands of a version; none when it is agreed on, or will be by itself.
+fn held_back(view: &State, needed: u16) -> Option<Refusal> {
+    let behind = view.nodes.values().find(|node| node.supports < needed && view.agreed_version < needed)?;
+    Some(Refusal::TooOld { node: behind.name.clone(), knows: behind.supports, needed })
+}
+
+#[cfg(test)]
+mod tests {
+    use causeway_core::command::Command;
+    use causeway_core::outcome::Refusal;
+
+    use super::held_back;
+    use crate::admin::seam::Cluster as _;
+    use crate::admin::tests::{Fixture, name};
+
+    #[test]
+    fn who_keeps_the_cluster_from_a_newer_command_is_named() {
+        let fixture = Fixture::with_two_streams();
+        let (id, name, region) = (causeway_core::ids::NodeId(1), name("node-1"), name("hohhot"));
+        fixture.cluster.apply(Command::NodeStarted { node: id, name: name.clone(), region });
+        let mut view = fixture.cluster.view().as_ref().clone();
+        view.agreed_version = 2;
+        assert_eq!(held_back(&view, 2), None);
+        assert_eq!(held_back(&view, 3), Some(Refusal::TooOld { node: name, knows: 2, needed: 3 }));
+        view.agreed_version = 3;
+        assert_eq!(held_back(&view, 3), None);
     }
 }

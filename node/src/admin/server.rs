@@ -176,6 +176,7 @@ pub(super) fn routes(config: &mut ServiceConfig, site: &Data<Site>) {
             web::PathConfig::default()
                 .error_handler(|_, request| Refused::NoSuchPath(request.path().to_owned()).into()),
         )
+        .configure(next_routes)
         .configure(page::routes)
         .configure(error_pages::routes)
         .configure(status::routes)
@@ -184,6 +185,12 @@ pub(super) fn routes(config: &mut ServiceConfig, site: &Data<Site>) {
         .configure(partitions::routes)
         .configure(streams::routes)
         .default_service(web::to(no_such_path));
+}
+
+/// Those of the next version of the command set, which no release has.
+fn next_routes(_config: &mut web::ServiceConfig) {
+    #[cfg(feature = "next-commands")]
+    super::marks::routes(_config);
 }
 
 /// A resource that answers other methods with an error of ours.

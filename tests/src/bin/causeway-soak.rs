@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use causeway_tests::brokers::Version;
 use causeway_tests::promotion::{Arrivals, PromotionPlan};
+use causeway_tests::scenario::build;
 use causeway_tests::slave_reads::SlaveReadsPlan;
-use causeway_tests::{crash, failover, fidelity, promotion, slave_reads};
+use causeway_tests::{chaos, crash, failover, fidelity, product, promotion, slave_reads};
 use clap::{Parser, ValueEnum};
 
 /// Runs the long tests against real Apache brokers. Needs a JDK, and Maven for the first run.
@@ -21,17 +22,35 @@ struct Arguments {
     /// The folder to write a report for each part to; without it reports are printed.
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
+    /// Chaos: how many messages.
+    #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    messages: u64,
+    /// Chaos: how often a node is killed.
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    kills: usize,
+    /// Chaos: how often a node stands still for longer than a lease.
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pauses: usize,
+    /// Chaos: how often a link is cut, one way or both.
+    #[arg(long, default_value_t = 30, value_name = "N")]
+    cuts: usize,
+    /// Upgrade: the binary that nodes begin with; the one under test without it.
+    #[arg(long, value_name = "FILE")]
+    old: Option<PathBuf>,
+    /// Upgrade: the binary that they are started with; without it, one that knows one more command.
+    #[arg(long, value_name = "FILE")]
+    new: Option<PathBuf>,
     /// How often each failover run does everything.
     #[arg(long, default_value_t = 2, value_name = "N")]
     rounds: usize,
-    /// Chooses the moments of failover runs; not 0.
+    /// Chooses the moments of failover, chaos and upgrade runs; not 0.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
     seed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// Everything.
+    /// Everything but chaos.
     All,
     /// Copies between all pairs of releases keep every field.
     Fidelity,
@@ -39,6 +58,10 @@ enum What {
     Crash,
     /// Nodes of a cluster are killed, stand still, leave and come back, with and without a node elsewhere.
     Failover,
+    /// Nodes in two regions are killed, stand still and lose links, at random and under load; for hours.
+    Chaos,
+    /// Three nodes are upgraded one after the other while messages are copied.
+    Upgrade,
     /// A slave without the last copies becomes master.
     Promotion,
     /// A source whose slave is read.
@@ -47,7 +70,7 @@ enum What {
 
 impl What {
     fn covers(self, part: Self) -> bool {
-        self == Self::All || self == part
+        self == Self::All && part != Self::Chaos || self == part
     }
 
     fn name(self) -> &'static str {
@@ -56,6 +79,8 @@ impl What {
             Self::Fidelity => "fidelity",
             Self::Crash => "crash",
             Self::Failover => "failover",
+            Self::Chaos => "chaos",
+            Self::Upgrade => "upgrade",
             Self::Promotion => "promotion",
             Self::SlaveReads => "slave-reads",
         }
@@ -91,6 +116,25 @@ fn main() -> ExitCode {
         });
         failures.extend(runs.iter().flat_map(failover::FailoverReport::failures));
         publish(&arguments, What::Failover, &failover::report::markdown(&runs, &command(What::Failover)));
+    }
+    if arguments.what.covers(What::Chaos) {
+        let Arguments { messages, kills, pauses, cuts, seed, .. } = arguments;
+        let run = chaos::run(&chaos::ChaosPlan::long(messages, kills, pauses, cuts, seed), &mut progress);
+        failures.extend(run.failures());
+        let options = format!(" --messages {messages} --kills {kills} --pauses {pauses} --cuts {cuts} --seed {seed}");
+        let command = command(What::Chaos) + &options;
+        publish(&arguments, What::Chaos, &chaos::report::markdown(&run, &command));
+    }
+    if arguments.what.covers(What::Upgrade) {
+        build::ensure();
+        let old = arguments.old.clone().unwrap_or_else(product::binary);
+        let new = arguments.new.clone().unwrap_or_else(build::next);
+        let builds = failover::Builds { old, new };
+        let plan = failover::FailoverPlan::upgrade(Version::V4_9_7, Version::V5_5_0, builds, arguments.seed);
+        let run = failover::run(&plan, &mut progress);
+        failures.extend(run.failures());
+        let text = failover::report::upgrade_markdown(&run, &command(What::Upgrade));
+        publish(&arguments, What::Upgrade, &text);
     }
     if arguments.what.covers(What::Promotion) {
         let runs: Vec<_> = promotions().map(|plan| promotion::run(plan, &mut progress)).collect();

@@ -97,7 +97,9 @@ impl<'a> Course<'a> {
         match event {
             Event::Nothing | Event::TransferLeader | Event::ComeBack => BTreeSet::new(),
             Event::KillLeader | Event::PauseLeader => BTreeSet::from([leader]),
-            Event::Restart(place) | Event::Drain(place) | Event::Undrain(place) => BTreeSet::from([place]),
+            Event::Restart(place) | Event::Upgrade(place) | Event::Drain(place) | Event::Undrain(place) => {
+                BTreeSet::from([place])
+            }
             Event::KillOwner | Event::KillAndStart | Event::PauseOwner => {
                 let mut owned: BTreeMap<usize, usize> = BTreeMap::new();
                 for place in self.members.owners(NAME).into_values().flatten() {
@@ -139,14 +141,22 @@ impl<'a> Course<'a> {
                 self.look_until_well(before, progress);
             }
             (Event::LoseQuorum, Some(place)) => self.lose_quorum(before, place, progress),
-            (Event::Restart(place), _) => {
+            (Event::Restart(place) | Event::Upgrade(place), _) => {
                 let asked = Instant::now();
                 let status = self.members.stop(place);
                 before.remarks.push(format!("it took {:.1} s to end", asked.elapsed().as_secs_f64()));
                 if !status.success() {
                     before.remarks.push(format!("it ended with {status}"));
                 }
+                let newer = self.plan.builds.as_ref().filter(|_| before.event == Event::Upgrade(place));
+                if let Some(builds) = newer {
+                    self.members.node_mut(place).set_binary(&builds.new);
+                }
                 self.members.start(place);
+                if newer.is_some() {
+                    self.members.wait_whole();
+                    before.remarks.push(self.builds());
+                }
                 self.look_until_well(before, progress);
             }
             (Event::Drain(place), _) => {
@@ -170,6 +180,13 @@ impl<'a> Course<'a> {
             }
             _ => self.look_until_well(before, progress),
         }
+    }
+
+    /// The newest version of the command set that each node's build knows.
+    fn builds(&self) -> String {
+        let seen = self.members.look(self.members.wait_leader()).unwrap_or_default();
+        let versions: Vec<String> = seen.iter().map(|member| member.command_version.to_string()).collect();
+        format!("the builds know versions {}", versions.join(", "))
     }
 
     fn come_back(&mut self, place: usize, progress: &mut dyn FnMut(&str)) {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use super::{Event, FailoverPlan, LEASE, LOST, PLANNED};
@@ -101,6 +103,7 @@ impl Event {
             Self::PauseLeader => "leader stands still for 8 s".to_owned(),
             Self::LoseQuorum => "all but one killed, one of them back".to_owned(),
             Self::Restart(_) => "restart".to_owned(),
+            Self::Upgrade(_) => "upgrade".to_owned(),
             Self::Drain(_) => "drain".to_owned(),
             Self::Undrain(_) => "undrain".to_owned(),
             Self::TransferLeader => "leadership transferred".to_owned(),
@@ -259,23 +262,46 @@ pub fn markdown(runs: &[FailoverReport], command: &str) -> String {
         summary(runs).text()
     )
     .unwrap();
-    for run in runs {
-        let FailoverPlan { source, target, queues, rate, seed, regions, .. } = &run.plan;
-        let nodes: Vec<String> =
-            regions.iter().enumerate().map(|(place, region)| format!("{} in {region}", name(place))).collect();
-        write!(
-            text,
-            "\n## {source} to {target}, seed {seed}\n\n{}; {queues} queues, {} messages/s, {} seconds.\n\n{}\n{}",
-            nodes.join(", "),
-            grouped(i64::try_from(*rate).unwrap()),
-            run.seconds,
-            run.judgement().text(),
-            run.events_table().text()
-        )
-        .unwrap();
-        for failure in run.failures() {
-            write!(text, "\n```\n{failure}\n```\n").unwrap();
-        }
+    runs.iter().for_each(|run| text.push_str(&section(run)));
+    text
+}
+
+/// The report of a rolling upgrade, for the documentation.
+pub fn upgrade_markdown(run: &FailoverReport, command: &str) -> String {
+    let mut text = heading("A rolling upgrade", command, run.failures().is_empty());
+    let version = |binary: &Path| {
+        let output = Command::new(binary).arg("--version").output();
+        let output = output.unwrap_or_else(|error| panic!("cannot start {}: {error}", binary.display()));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let builds = run.plan.builds.as_ref().expect("a rolling upgrade has two builds");
+    write!(
+        text,
+        "Three nodes of one build ({}) are asked to end, one after the other, and started with another one ({}), while \
+         Apache's Java client sends numbered messages at a steady rate. A *stop* of a partition is the longest time during \
+         which its target queue did not grow although its source queue held more. Both topics are read back with Apache's \
+         Java client at the end and judged by content and by provenance.\n",
+        version(&builds.old),
+        version(&builds.new)
+    )
+    .unwrap();
+    text + &section(run)
+}
+
+fn section(run: &FailoverReport) -> String {
+    let FailoverPlan { source, target, queues, rate, seed, regions, .. } = &run.plan;
+    let nodes: Vec<String> =
+        regions.iter().enumerate().map(|(place, region)| format!("{} in {region}", name(place))).collect();
+    let mut text = format!(
+        "\n## {source} to {target}, seed {seed}\n\n{}; {queues} queues, {} messages/s, {} seconds.\n\n{}\n{}",
+        nodes.join(", "),
+        grouped(i64::try_from(*rate).unwrap()),
+        run.seconds,
+        run.judgement().text(),
+        run.events_table().text()
+    );
+    for failure in run.failures() {
+        write!(text, "\n```\n{failure}\n```\n").unwrap();
     }
     text
 }

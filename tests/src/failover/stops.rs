@@ -78,6 +78,11 @@ impl Stops {
         self.lanes.iter().map(|(queue, lane)| (queue.clone(), longest(lane))).collect()
     }
 
+    /// Where the target queue of each source queue ended at the last look.
+    pub fn target_ends(&self) -> BTreeMap<Queue, i64> {
+        self.lanes.iter().map(|(queue, lane)| (queue.clone(), lane.target_end)).collect()
+    }
+
     /// When a copy was last seen to arrive, in whichever queue.
     pub fn advanced_at(&self) -> Duration {
         self.lanes.values().map(|lane| lane.advanced_at).max().unwrap_or_default()

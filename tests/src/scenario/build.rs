@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 use std::time::SystemTime;
 
 use crate::product;
@@ -25,37 +25,49 @@ const OTHERS: [&str; 4] = ["Cargo.lock", "Cargo.toml", "rust-toolchain.toml", "d
 pub fn ensure() {
     BUILT.call_once(|| {
         if std::env::var_os("CAUSEWAY_BINARY").is_none() {
-            build();
+            build("causeway", &[]);
+            assert!(product::binary().is_file(), "cargo built no causeway");
         }
     });
 }
 
-fn build() {
+/// Builds the product with one more version of the command set beside the other one, if it is missing or older than
+/// its sources, and answers where it is: what a node of this release is upgraded to.
+///
+/// # Panics
+/// As [`ensure`].
+pub fn next() -> PathBuf {
+    static NEXT: OnceLock<PathBuf> = OnceLock::new();
+    NEXT.get_or_init(|| build("causeway-next", &["--features", "causeway/next-commands"])).clone()
+}
+
+fn build(name: &str, features: &[&str]) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     // target/<profile>/deps/<test> or target/<profile>/<program>
     let profile =
         test.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).expect("a program lies in a folder");
     let target = profile.parent().expect("a profile lies in a target folder");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests live below the root");
-    let binary = profile.join("causeway");
+    let binary = profile.join(name);
     if is_current(&binary, &sources(root)) {
-        return;
+        return binary;
     }
-    let name = profile.file_name().and_then(|name| name.to_str()).expect("a profile has a name");
+    let profile = profile.file_name().and_then(|name| name.to_str()).expect("a profile has a name");
     // The features of dependencies as they were built before: for a release, or for `cargo test --workspace`. There
     // they include what tests ask of dependencies, and cargo adds that only where a test is built too: any will do.
-    let (name, scope) = if name == "debug" {
+    let (profile, scope) = if profile == "debug" {
         ("dev", &["--workspace", "--test", "architecture"][..])
     } else {
-        (name, &["--package", "causeway"][..])
+        (profile, &["--package", "causeway"][..])
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.arg("build").args(scope).args(["--bin", "causeway", "--locked", "--quiet", "--profile", name]);
+    command.arg("build").args(scope).args(["--bin", name, "--locked", "--quiet", "--profile", profile]).args(features);
     command.arg("--target-dir").arg(target).current_dir(root);
     let output = command.output().unwrap_or_else(|error| panic!("cannot start cargo: {error}"));
     assert!(output.status.success(), "the product does not build:\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(product::binary().is_file(), "cargo built no {}", binary.display());
+    assert!(binary.is_file(), "cargo built no {}", binary.display());
+    binary
 }
 
 /// The files and folders that the product is built from. Tests, examples and fuzz targets of its crates are not: a

@@ -27,6 +27,8 @@ pub struct NodeSettings {
     pub keys: BTreeMap<String, String>,
     /// Environment variables of the process.
     pub environment: Vec<(String, String)>,
+    /// The binary, where it is not the one under test.
+    pub binary: Option<PathBuf>,
 }
 
 impl NodeSettings {
@@ -80,9 +82,14 @@ impl Node {
     /// A node that is to be one of several: it has a configuration that says where it listens to the others, and no
     /// data.
     pub fn member(folder: &Path, name: &str, region: &str, settings: &NodeSettings) -> Self {
+        Self::member_with(folder, name, region, |_| settings.clone())
+    }
+
+    /// The same, with settings that depend on the address where it listens to the others.
+    pub fn member_with(folder: &Path, name: &str, region: &str, settings: impl FnOnce(&str) -> NodeSettings) -> Self {
         let ports = Ports::reserve();
         let listen = format!("127.0.0.1:{}", ports.at(1));
-        let settings = settings.clone().text("node.name", name).text("node.region", region);
+        let settings = settings(&listen).text("node.name", name).text("node.region", region);
         Self::configured(folder, ports, &settings.text("cluster.listen", &listen))
     }
 
@@ -92,7 +99,8 @@ impl Node {
         let environment: Vec<(&str, &str)> =
             settings.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let config = configuration(folder, &address, settings);
-        let product = Product::new(folder, &config, &address, &environment);
+        let mut product = Product::new(folder, &config, &address, &environment);
+        settings.binary.iter().for_each(|binary| product.set_binary(binary));
         Self { folder: folder.to_owned(), address, product, ports }
     }
 
@@ -131,6 +139,16 @@ impl Node {
     /// As [`Node::start`].
     pub fn start_again(&mut self) {
         self.product.start();
+    }
+
+    /// Starts the process without waiting for it.
+    pub fn launch(&mut self) {
+        self.product.launch();
+    }
+
+    /// The binary of its next starts and commands, instead of the one under test.
+    pub fn set_binary(&mut self, binary: &Path) {
+        self.product.set_binary(binary);
     }
 
     /// Kills it (SIGKILL).
@@ -177,6 +195,11 @@ impl Node {
     /// As [`Node::get`].
     pub fn post(&self, path: &str, body: &Value) -> Value {
         accepted(path, self.product.post(path, body))
+    }
+
+    /// Tries to change something; the answer, whatever it is.
+    pub fn try_post(&self, path: &str, body: &Value) -> Option<Value> {
+        self.product.post(path, body).map(|answer| answer.body)
     }
 
     /// Tries a change that is refused, and returns the stable code.

@@ -80,7 +80,9 @@ pub struct Member {
     pub id: u64,
     /// Its name.
     pub name: String,
-    /// `voter` or `learner`; none where it is no member yet.
+    /// What it shall be: `voter` or `learner`.
+    pub role: String,
+    /// What it is: `voter` or `learner`; none where it is no member yet.
     pub member: Option<String>,
     /// Whether it leads.
     pub leader: bool,
@@ -88,6 +90,10 @@ pub struct Member {
     pub answers: bool,
     /// `up`, `silent` or `down`; only the leader knows.
     pub liveness: Option<String>,
+    /// How the node that answers reaches it: `connected`, or why not. None for that node itself.
+    pub connection: Option<String>,
+    /// The newest version of the command set that its build knows.
+    pub command_version: u16,
     /// Partitions that it owns.
     pub partitions: usize,
     /// Partitions among them that are on their way to another node.

@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::State;
+#[cfg(feature = "next-commands")]
+use super::next;
 use crate::checkpoint::Checkpoint;
 use crate::codec;
+use crate::command::CURRENT_VERSION;
 use crate::ids::{ClusterId, Epoch, Generation, Incarnation, NodeId, Timestamp};
 use crate::instance::Instance;
 use crate::name::Name;
@@ -16,12 +19,26 @@ use crate::node::{MemberRole, Node, Predecessor, ProcessId};
 use crate::partition::{Partition, PartitionId, QueueId, RaisedFault, ResolvedFault};
 use crate::stream::{StartPosition, Stream};
 
+/// The oldest version whose form is still written.
+const OLDEST_WRITTEN: u16 = 3;
+
 impl State {
-    /// The stored form, as [`crate::command::CURRENT_VERSION`] writes it.
+    /// The version whose form [`State::to_snapshot`] writes: the agreed one, so that a node of an older build can read
+    /// it as long as one belongs to the cluster, or is put back in the middle of an upgrade.
+    #[must_use]
+    pub fn stored_version(&self) -> u16 {
+        self.agreed_version.clamp(OLDEST_WRITTEN, CURRENT_VERSION)
+    }
+
+    /// The stored form, as [`State::stored_version`] writes it.
     ///
     /// # Errors
     /// [`codec::Error::Encode`].
     pub fn to_snapshot(&self) -> Result<Vec<u8>, codec::Error> {
+        #[cfg(feature = "next-commands")]
+        if self.stored_version() == OLDEST_WRITTEN {
+            return next::encode(self);
+        }
         codec::encode(self)
     }
 
@@ -32,6 +49,8 @@ impl State {
     pub fn from_snapshot(version: u16, bytes: &[u8]) -> Result<Self, codec::Error> {
         match version {
             0..=2 => codec::decode::<Second>(bytes).map(|old| old.upgraded(version)),
+            #[cfg(feature = "next-commands")]
+            3 => next::decode(bytes),
             _ => codec::decode(bytes),
         }
     }
@@ -83,6 +102,8 @@ impl Second {
             tokens: self.tokens,
             join_tokens: BTreeMap::new(),
             agreed_version: version,
+            #[cfg(feature = "next-commands")]
+            marks: 0,
         }
     }
 }

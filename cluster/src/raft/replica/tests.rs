@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use ::raft::eraftpb::{Message, MessageType};
 use causeway_core::command::CURRENT_VERSION;
 use causeway_core::ids::{ClusterId, NodeId};
 use causeway_core::outcome::Outcome;
 use causeway_core::state::State;
+use causeway_storage::Error as StorageError;
 use proptest::prelude::*;
 
 use super::Replica;
@@ -226,4 +228,22 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_log_that_ends_before_what_was_confirmed_is_damage_and_never_used_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = settings(directory.path());
+    let mut replica = open(&settings).unwrap();
+    let mut heartbeat = Message { from: 2, to: 1, term: replica.status().term + 1, ..Message::default() };
+    heartbeat.set_msg_type(MessageType::MsgHeartbeat);
+    let known = replica.node.raft.raft_log.last_index();
+    replica.step(Message { commit: known, ..heartbeat.clone() }).unwrap();
+    let ahead = Message { commit: known + 1, ..heartbeat };
+    replica.step(Message { term: 1, ..ahead.clone() }).unwrap();
+    let Err(Fatal::Storage(damage)) = replica.step(ahead) else { panic!("the loss was not seen") };
+    assert!(damage.is_damage(), "{damage}");
+    let aside = replica.quarantine(&damage.to_string());
+    assert!(matches!(aside, Fatal::Storage(StorageError::Quarantined { .. })), "{aside}");
+    assert!(matches!(open(&settings), Err(Fatal::Storage(StorageError::Wiped { .. }))));
 }
