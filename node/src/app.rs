@@ -250,7 +250,8 @@ impl Node {
 }
 
 /// Draws a new administrator's token by a node that is stopped; the old one is worth nothing from then on. The node
-/// takes part in its cluster meanwhile, copies nothing and changes nothing else.
+/// takes part in its cluster meanwhile, copies nothing and changes nothing else. One that is to found a cluster does so
+/// here, and its first start then draws no token.
 ///
 /// # Errors
 /// [`Error`], also when the directory is in use or holds no node's data.
@@ -271,6 +272,9 @@ pub async fn replace_token(config: &NodeConfig) -> Result<Zeroizing<String>, Err
 async fn with_others(begun: &begin::Begun, config: &NodeConfig) -> Result<Zeroizing<String>, Error> {
     let secrets = SecretStore::open(&config.node.data_directory)?;
     let (ending, _ended) = watch::channel(None);
+    if begin::decides_alone(&begun.group) {
+        first_start::found(&begun.group).await?;
+    }
     begun.connect(config, &secrets, Arc::new(Vec::new), &ending).await?;
     first_start::put_token(&begun.group).await
 }

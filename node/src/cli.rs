@@ -1,9 +1,9 @@
 //! The `causeway` command: runs a node, checks a configuration, and drives a node through its HTTP API.
 //!
 //! Parts: [`args`] and [`parse`] (what can be typed), [`http`] (asks a node), [`instance`], [`stream`], [`partition`],
-//! [`cluster`], [`status`] (nouns), [`watch`] and [`wait`] (what goes on), [`run`], [`enroll`] and [`check`] (a node
-//! itself), [`certs`] (certificates), [`explain`] (error codes), [`table`] and [`human`] (how it looks), [`exit`]
-//! (how it ends).
+//! [`cluster`], [`status`], [`health`] (nouns), [`watch`] and [`wait`] (what goes on), [`run`] with [`notify`],
+//! [`enroll`] and [`check`] (a node itself), [`certs`] (certificates), [`explain`] (error codes), [`table`] and
+//! [`human`] (how it looks), [`exit`] (how it ends).
 //! Never shows a secret, and never takes one from the command line.
 
 pub mod args;
@@ -13,11 +13,13 @@ pub mod cluster;
 pub mod enroll;
 pub mod exit;
 pub mod explain;
+pub mod health;
 pub mod http;
 pub mod human;
 pub mod instance;
 pub mod instance_change;
 pub mod interrupt;
+pub mod notify;
 pub mod parse;
 pub mod partition;
 pub mod resolve;
@@ -100,6 +102,7 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>, mut screen: Screen
         Command::Cluster(ClusterCommand::Recover { others_are_gone, config }) => {
             enroll::recover(others_are_gone, config.as_deref(), &mut screen)
         }
+        Command::Health => health::check(&shared, &mut screen),
         Command::Token(TokenCommand::Reset { config }) => token::reset(config.as_deref(), &mut screen),
         Command::Certs(command) => certs::execute(command, shared.output, &mut screen),
         command => ask(command, &shared, screen),
@@ -126,6 +129,7 @@ fn ask(command: Command, shared: &Shared, mut screen: Screen) -> Exit {
         | Command::Config(_)
         | Command::Inspect { .. }
         | Command::Explain { .. }
+        | Command::Health
         | Command::Certs(_)
         | Command::Token(_) => Ok(Exit::Done),
     };

@@ -48,12 +48,16 @@ fn the_unit_starts_the_program_on_the_directory_of_the_configuration() {
     let unit = read("deploy/causeway.service");
     let start = settings(&unit, "ExecStart").next().unwrap();
     Arguments::try_parse_from(start.split(' ')).unwrap();
-    let faulty = Exit::of(ErrorCode::InvalidConfiguration).number().to_string();
-    assert_eq!(settings(&unit, "RestartPreventExitStatus").collect::<Vec<_>>(), [faulty.as_str()]);
+    let faulty = Exit::of(ErrorCode::InvalidConfiguration).number();
+    let not_to_be_tried_again = format!("{faulty} {}", Exit::Refused.number());
+    assert_eq!(settings(&unit, "RestartPreventExitStatus").collect::<Vec<_>>(), [not_to_be_tried_again.as_str()]);
     assert_eq!(settings(&unit, "StateDirectory").collect::<Vec<_>>(), [DATA_DIRECTORY.rsplit('/').next().unwrap()]);
     for hardened in ["NoNewPrivileges=yes", "ProtectSystem=strict", "Restart=on-failure", "CapabilityBoundingSet="] {
         assert!(unit.lines().any(|line| line == hardened), "{hardened}");
     }
+    let grace = config::parse("version = 1", "defaults", []).unwrap().config.schedule.shutdown_grace.as_secs();
+    let patience: u64 = settings(&unit, "TimeoutStopSec").next().unwrap().parse().unwrap();
+    assert!(patience >= 2 * grace + 30, "partitions are given away, then sends are answered, each within the grace");
     let credential = "/run/credentials/causeway.service/";
     let config = read("deploy/causeway.toml");
     let named: BTreeSet<&str> = config.split(credential).skip(1).filter_map(|rest| rest.split('"').next()).collect();
@@ -80,6 +84,26 @@ fn the_container_is_built_from_what_exists_with_the_compiler_of_the_workspace() 
         serde_json::from_str::<Vec<String>>(line).unwrap()
     };
     Arguments::try_parse_from([quoted("ENTRYPOINT "), quoted("CMD ")].concat()).unwrap();
+}
+
+#[test]
+fn the_nodes_of_the_compose_file_have_configurations_of_one_cluster() {
+    let compose = read("deploy/compose.yaml");
+    let mut regions = BTreeSet::new();
+    for name in ["node-1", "node-2", "node-3"] {
+        let text = read(&format!("deploy/nodes/{name}/causeway.toml"));
+        let loaded = config::parse(&text, name, []).unwrap();
+        let cluster = loaded.config.cluster.unwrap();
+        assert_eq!(loaded.config.node.name.as_str(), name);
+        assert_eq!(loaded.config.node.data_directory, PathBuf::from(DATA_DIRECTORY));
+        assert_eq!(cluster.address(), format!("{name}:7501"), "what the others call it");
+        assert!(cluster.tls.is_some());
+        assert!(compose.contains(&format!("- ./nodes/{name}:/etc/causeway:ro")), "{name} is given its files");
+        regions.insert(loaded.config.node.region);
+    }
+    assert_eq!(regions.len(), 2);
+    let check = compose.lines().find_map(|line| line.trim().strip_prefix("test: [CMD, ")?.strip_suffix(']')).unwrap();
+    Arguments::try_parse_from(check.split(", ")).unwrap();
 }
 
 /// The names in a text that begin like a metric of ours.

@@ -83,3 +83,18 @@ fn without_a_nodes_data_nothing_is_drawn_and_nothing_is_made() {
     let missing = reset(&folder.path().join("nowhere.toml"));
     assert_eq!(missing.status.code(), Some(2), "{missing:?}");
 }
+
+#[tokio::test]
+async fn a_node_that_is_to_found_a_cluster_gets_its_token_before_its_first_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = configuration(folder.path());
+    let text =
+        fs::read_to_string(&file).unwrap() + "[cluster]\nlisten = \"127.0.0.1:0\"\nadvertise = \"127.0.0.1:7501\"\n";
+    fs::write(&file, text).unwrap();
+    causeway::app::enroll::found(&config::load(Some(&file)).unwrap().config).unwrap();
+    let token = token_in(&reset(&file)).unwrap();
+    let node = start(&file).await;
+    assert_eq!(node.first_token(), None, "nothing lands in a log");
+    assert_eq!(status(&node, &token).await, 200);
+    node.stop().await.unwrap();
+}

@@ -100,6 +100,8 @@ pub enum Command {
         #[arg(long)]
         watch: bool,
     },
+    /// Whether the node answers, for health checks: exit code 0, or 6 when it does not; needs no token
+    Health,
     /// What an error code means and what to do
     Explain {
         /// The code, as CWY-0301 or 301; without it all codes are listed

@@ -132,6 +132,14 @@ impl Api {
         self.ask(&Method::DELETE, path, None, WORK_TIMEOUT)
     }
 
+    /// Whether the node answers at all. Needs no token.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn answers(&self) -> Result<(), Failure> {
+        self.bytes(&Method::GET, "/healthz", None, None, CONNECT_TIMEOUT, MAXIMUM_ANSWER_BYTES).map(drop)
+    }
+
     /// The bytes of a file.
     ///
     /// # Errors

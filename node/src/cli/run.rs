@@ -4,10 +4,12 @@ use std::path::Path;
 
 use causeway_core::error_code::ErrorCode;
 
+use crate::app;
 use crate::app::Node;
 use crate::cli::args::ADDRESS;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::interrupt;
+use crate::cli::notify;
 use crate::cli::screen::Screen;
 use crate::config::{self, NodeConfig};
 use crate::shutdown::{Ended, run_until_asked};
@@ -55,6 +57,7 @@ fn serve(config: NodeConfig, screen: &mut Screen) -> Result<Exit, Failure> {
         let usual = ADDRESS == format!("http://{}", node.address());
         let elsewhere = if usual { String::new() } else { format!(" --address {}", node.address()) };
         screen.line(format!("  next   causeway status --watch{elsewhere}   Ctrl-C to stop, twice to stop at once"));
+        notify::tell(notify::READY);
         match run_until_asked(node, &mut signals).await.map_err(|error| failed(&error))? {
             Ended::Gracefully => Ok(Exit::Done),
             Ended::Abruptly => {
@@ -66,8 +69,27 @@ fn serve(config: NodeConfig, screen: &mut Screen) -> Result<Exit, Failure> {
     })
 }
 
-fn failed(error: &crate::app::Error) -> Failure {
+fn failed(error: &app::Error) -> Failure {
     let failure = Failure::new(error.code(), error.to_string());
-    // A node that did not start or ended by itself has failed, whatever the reason is called.
-    failure.exit(Exit::Failed)
+    failure.exit(match error {
+        // Starting again helps only after somebody did what the message says: a supervisor need not try.
+        app::Error::NoCluster { .. } => Exit::Refused,
+        app::Error::Deserted => Exit::Usage,
+        // A node that did not start or ended by itself has failed, whatever the reason is called.
+        _ => Exit::Failed,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_an_operator_can_mend_has_an_exit_code_of_its_own() {
+        let number = |error: app::Error| failed(&error).exit.number();
+        assert_eq!(number(app::Error::NoCluster { directory: "data".into() }), 4);
+        assert_eq!(number(app::Error::Deserted), 2);
+        assert_eq!(number(app::Error::NoData { directory: "data".into() }), 1);
+        assert_eq!(number(app::Error::PartEnded { part: "supervision" }), 1);
+    }
 }
