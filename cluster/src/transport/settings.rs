@@ -62,8 +62,8 @@ impl Default for Settings {
         const MIB: usize = 1024 * 1024;
         Self {
             handshake_timeout: Duration::from_secs(10),
-            ping_every: Duration::from_secs(1),
-            dead_after: Duration::from_secs(5),
+            ping_every: Duration::from_millis(750),
+            dead_after: Duration::from_secs(3),
             first_backoff: Duration::from_millis(50),
             longest_backoff: Duration::from_secs(2),
             maximum_frame_bytes: 8 * MIB,
