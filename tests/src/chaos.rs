@@ -73,7 +73,7 @@ pub enum Blow {
 impl ChaosPlan {
     /// The short form.
     pub fn short() -> Self {
-        Self { messages: 30_000, rate: 800, queues: 8, kills: 2, pauses: 1, cuts: 2, ..Self::long(30_000, 2, 1, 2, 7) }
+        Self { rate: 600, queues: 8, ..Self::long(30_000, 2, 1, 2, 7) }
     }
 
     /// The long form, at a rate at which the messages last for all that happens.

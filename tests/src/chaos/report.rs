@@ -63,6 +63,10 @@ impl ChaosReport {
         if plan.kills > 0 && self.takeovers() == 0 {
             failures.push("nobody took over from anybody: it proves nothing".to_owned());
         }
+        let links = u64::try_from(REGIONS.len() * (REGIONS.len() - 1)).unwrap();
+        if self.connections < links {
+            failures.push(format!("only {} connections of {links} links were told apart", self.connections));
+        }
         if self.rewinds > 0 {
             failures.push(format!("{} rewinds, and the target never lost anything", self.rewinds));
         }
