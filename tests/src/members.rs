@@ -212,8 +212,8 @@ impl Members {
         self.wait("a leader", |members| members.leader())
     }
 
-    /// Waits until every running node is the member that it shall be, voter or learner, and the leader hears it; returns
-    /// the leader.
+    /// Waits until every running node is the member that it shall be, voter or learner, and the leader hears it;
+    /// returns the leader.
     ///
     /// # Panics
     /// When they are not in time.

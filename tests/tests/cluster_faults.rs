@@ -187,7 +187,7 @@ fn two_processes_with_one_id() {
     copy(&data, &copied.data());
     members.start(place);
     members.wait_whole();
-    copied.set_token(&members.any().token().to_owned());
+    copied.set_token(members.any().token());
     copied.start_again();
     let refused = "another living process is node";
     let deadline = Instant::now() + Duration::from_secs(30);

@@ -170,7 +170,8 @@ impl Site {
     }
 }
 
-/// Names a node whose build keeps the cluster from commands of a version; none when it is agreed on, or will be by itself.
+/// Names a node whose build keeps the cluster from commands of a version; none when it is agreed on, or will be by
+/// itself.
 fn held_back(view: &State, needed: u16) -> Option<Refusal> {
     let behind = view.nodes.values().find(|node| node.supports < needed && view.agreed_version < needed)?;
     Some(Refusal::TooOld { node: behind.name.clone(), knows: behind.supports, needed })

@@ -275,12 +275,12 @@ pub fn upgrade_markdown(run: &FailoverReport, command: &str) -> String {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     };
     let builds = run.plan.builds.as_ref().expect("a rolling upgrade has two builds");
-    write!(
+    writeln!(
         text,
         "Three nodes of one build ({}) are asked to end, one after the other, and started with another one ({}), while \
          Apache's Java client sends numbered messages at a steady rate. A *stop* of a partition is the longest time during \
          which its target queue did not grow although its source queue held more. Both topics are read back with Apache's \
-         Java client at the end and judged by content and by provenance.\n",
+         Java client at the end and judged by content and by provenance.",
         version(&builds.old),
         version(&builds.new)
     )
