@@ -27,19 +27,19 @@ fn replace(members: &mut Members, place: usize, binary: &std::path::Path) {
     members.wait_whole();
 }
 
-/// What every node says of the builds of all, in the order of places.
-fn builds(members: &Members) -> Vec<u64> {
-    members.wait("all nodes to say the same of all", |members| {
-        let seen = |place| -> Option<Vec<(String, u16)>> {
-            let mut seen: Vec<_> =
-                members.look(place)?.into_iter().map(|member| (member.name, member.command_version)).collect();
-            seen.sort();
-            Some(seen)
-        };
-        let first = seen(0)?;
-        let same = (1..members.count()).all(|place| seen(place).as_ref() == Some(&first));
-        same.then(|| first.into_iter().map(|(_, version)| version.into()).collect())
-    })
+/// Every node says of all, in the order of places, that they have these builds. What a node that was started says of
+/// itself is known a moment later.
+fn have_builds(members: &Members, expected: [u64; 3]) {
+    members.wait(&format!("all nodes to know that the builds are {expected:?}"), |members| {
+        (0..members.count()).all(|place| seen_from(members, place).as_deref() == Some(&expected)).then_some(())
+    });
+}
+
+fn seen_from(members: &Members, place: usize) -> Option<Vec<u64>> {
+    let mut seen: Vec<_> =
+        members.look(place)?.into_iter().map(|member| (member.name, member.command_version)).collect();
+    seen.sort();
+    Some(seen.into_iter().map(|(_, version)| version.into()).collect())
 }
 
 /// The leader is the node at this place from now on.
@@ -60,21 +60,21 @@ fn a_newer_build_changes_nothing_until_every_node_has_it() {
     let mut members = Members::found(folder.path(), &REGIONS, &NodeSettings::default());
     let old = product::binary();
     members.carry_on("all-old");
-    assert_eq!(builds(&members), [OLD; 3]);
+    have_builds(&members, [OLD; 3]);
 
     replace(&mut members, 0, &new);
     members.carry_on("one-new");
-    assert_eq!(builds(&members), [NEW, OLD, OLD]);
+    have_builds(&members, [NEW, OLD, OLD]);
     assert_eq!(members.node(0).refused("/v1/marks", &Value::Null), "CWY-0509");
 
     // Back in the middle of it, which has to stay possible.
     replace(&mut members, 0, &old);
     members.carry_on("all-old-again");
-    assert_eq!(builds(&members), [OLD; 3]);
+    have_builds(&members, [OLD; 3]);
 
     replace(&mut members, 0, &new);
     replace(&mut members, 1, &new);
-    assert_eq!(builds(&members), [NEW, NEW, OLD]);
+    have_builds(&members, [NEW, NEW, OLD]);
 
     // A node of the old build gets everything from a leader of the new one.
     lead(&members, 0);
@@ -93,7 +93,7 @@ fn a_newer_build_changes_nothing_until_every_node_has_it() {
     assert_eq!(marks(members.node(1)), (OLD, 0));
 
     replace(&mut members, 2, &new);
-    assert_eq!(builds(&members), [NEW; 3]);
+    have_builds(&members, [NEW; 3]);
     members.wait("the version to rise", |members| (marks(members.node(2)).0 == NEW).then_some(()));
     members.node(2).post("/v1/marks", &json!({}));
     for place in 0..members.count() {
