@@ -8,17 +8,21 @@
 //! ```
 //!
 //! A node that is alone has no transport; everything else is the same. Parts: `group/rpc.rs` (the questions and
-//! answers), `group/ask.rs`, `group/outbox.rs`, `group/handler.rs`, `group/leadership.rs` and `group/members.rs` (what
-//! a leader knows), [`join`].
+//! answers), `group/ask.rs`, `group/outbox.rs`, `group/handler.rs` (what is answered to whom), `group/leadership.rs`
+//! and `group/members.rs` (what a leader knows), `group/introduction.rs` (a node that starts), `group/backup.rs`,
+//! [`join`].
 
 mod ask;
+mod backup;
 mod handler;
+mod introduction;
 pub mod join;
 pub(crate) mod leadership;
 mod members;
 mod outbox;
 mod peers;
 mod rpc;
+mod seldom;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -37,7 +41,6 @@ use causeway_core::outcome::Outcome;
 use causeway_core::partition::PartitionId;
 use causeway_core::plan::{Conditions, MemberChange, Members};
 use causeway_core::state::State;
-use causeway_storage::raft_log::Position;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -46,16 +49,18 @@ use crate::error::Error;
 use crate::handle::{Handle, WeakHandle, start_with};
 use crate::liveness::LeaseTerms;
 use crate::raft::settings::Settings;
-use crate::restore;
 use crate::status::{RaftStatus, Role};
 use crate::transport::{self, Identity, PeerAddress, PeerStatus, Security, Transport, TurnedAway};
 use ask::{from_transport, unexpected};
+pub use backup::Backup;
 use handler::GroupHandler;
+use introduction::Moved;
 use leadership::Leadership;
 use members::{members, successor};
 use outbox::WireOutbox;
 use rpc::{Answer, Request};
 pub use rpc::{Joined, Welcome};
+use seldom::Seldom;
 pub use streams::StreamServer;
 use threads::Threads;
 
@@ -64,6 +69,9 @@ const FORWARDING: Duration = Duration::from_secs(1);
 
 /// How long a forwarded proposal's effect may take to be seen here, once it is known.
 const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// Between two warnings of refused messages.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
 /// How other nodes reach this one.
 #[derive(Clone)]
@@ -76,8 +84,8 @@ pub struct Network {
     pub identity: Identity,
     /// Other nodes to talk to as long as the state names none: what a node that joined was told.
     pub others: Vec<(NodeId, Name, String)>,
-    /// Given along to every node that joins through this one. It goes only where the join token was shown, over the
-    /// same protected connection.
+    /// Given along to every node that is let in through this one: only to whoever showed a join token, or a certificate
+    /// of the name whose place it takes, over the same connection.
     pub welcome: Welcome,
     /// What this node measures, for [`Group::figures_of`] of the others. Asked often, so it must not block.
     pub figures: Figures,
@@ -118,6 +126,7 @@ struct Shared {
     wire: Arc<OnceLock<Wire>>,
     threads: Threads,
     streams: Arc<OnceLock<Arc<dyn StreamServer>>>,
+    moved: Moved,
 }
 
 impl Group {
@@ -132,7 +141,8 @@ impl Group {
         let threads = Threads::start()?;
         let clock = BootClock::system();
         let leadership = Arc::new(Leadership::new(LeaseTerms::default(), clock.clone()));
-        let shared = Shared { handle, me, process, clock, leadership, wire, threads, streams: Arc::default() };
+        let (streams, moved) = (Arc::default(), Moved::default());
+        let shared = Shared { handle, me, process, clock, leadership, wire, threads, streams, moved };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -151,8 +161,12 @@ impl Group {
         let transport = Arc::new(bound?);
         let address = transport.address();
         let known = others.into_iter().map(|(node, name, address)| (node, PeerAddress { name, address })).collect();
-        let following =
-            peers::follow(Arc::downgrade(&transport), shared.handle.watch(), shared.handle.watch_status(), known);
+        let knowledge = peers::Knowledge {
+            views: shared.handle.watch(),
+            statuses: shared.handle.watch_status(),
+            moved: shared.moved.clone(),
+        };
+        let following = peers::follow(Arc::downgrade(&transport), knowledge, known);
         let wire = Wire { transport, handle: shared.handle.downgrade() };
         if shared.wire.set(wire).is_err() {
             return Err(Error::Stopped);
@@ -326,18 +340,6 @@ impl Group {
         self.shared.handle.watch()
     }
 
-    /// What is agreed on, as a file that [`crate::restore`] reads.
-    ///
-    /// # Errors
-    /// [`Error::Unstorable`].
-    pub fn backup(&self) -> Result<Vec<u8>, Error> {
-        // The view first: what follows may only be newer.
-        let (view, status) = (self.view(), self.status());
-        let position = Position { index: status.applied, term: status.term };
-        let bytes = restore::backup(&view, position)?.to_bytes();
-        bytes.map_err(|error| Error::Unstorable { reason: error.to_string() })
-    }
-
     /// One look at the replica.
     #[must_use]
     pub fn status(&self) -> RaftStatus {
@@ -395,6 +397,8 @@ impl Shared {
             streams: Arc::clone(&self.streams),
             welcome: Welcome::default(),
             figures: Arc::new(Vec::new),
+            moved: self.moved.clone(),
+            refused: Seldom::new(BETWEEN_WARNINGS),
         }
     }
 }

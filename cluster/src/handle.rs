@@ -159,18 +159,20 @@ impl Handle {
         self.call(Call::Read(read), answer, Error::ReadTimeout { waited }).await
     }
 
-    /// Takes a message that the [`Outbox`] of another member was given for this node. When too many wait already, it is
-    /// dropped and counted, as a network may do. Never waits.
+    /// Takes a message that the [`Outbox`] of the member `peer` was given for this node. When too many wait already, it
+    /// is dropped and counted, as a network may do. Never waits.
     ///
     /// # Errors
-    /// [`Error::Message`] for bytes that are no message to this node; [`Error::Stopped`] when the replica has ended.
-    pub fn receive(&self, bytes: &[u8]) -> Result<(), Error> {
+    /// [`Error::Message`] for bytes that are no message of that member to this node, which are counted;
+    /// [`Error::Stopped`] when the replica has ended.
+    pub fn receive(&self, peer: NodeId, bytes: &[u8]) -> Result<(), Error> {
         let shared = &self.shared;
         let Some(room) = shared.incoming.room(bytes.len()) else {
             shared.incoming.drop_one();
             return Ok(());
         };
-        let message = message::decode(bytes, shared.settings.node)?;
+        let decoded = message::decode(bytes, peer, shared.settings.node);
+        let message = decoded.inspect_err(|_| shared.incoming.refuse_one())?;
         match shared.address.try_send(Call::Step(Box::new(message), room)) {
             Ok(()) => Ok(()),
             Err(SendError::Full(_)) => {
@@ -229,7 +231,7 @@ impl Handle {
         self.shared.view.clone()
     }
 
-    /// Follows what [`Handle::status`] shows, but for the messages that were dropped.
+    /// Follows what [`Handle::status`] shows, but for the messages that were dropped or refused.
     #[must_use]
     pub fn watch_status(&self) -> watch::Receiver<RaftStatus> {
         self.shared.status.clone()
@@ -248,7 +250,8 @@ impl Handle {
     #[must_use]
     pub fn status(&self) -> RaftStatus {
         let status = self.shared.status.borrow().clone();
-        RaftStatus { dropped_messages: self.shared.incoming.dropped(), ..status }
+        let incoming = &self.shared.incoming;
+        RaftStatus { dropped_messages: incoming.dropped(), refused_messages: incoming.refused(), ..status }
     }
 
     /// Waits until the replica has ended, and answers why: [`Error::Stopped`] or [`Error::Fatal`].

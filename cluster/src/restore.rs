@@ -154,7 +154,7 @@ mod tests {
         let start = Command::StartNode { node: NodeId(1), spec: spec.clone(), process: ProcessId(1) };
         group.propose(start).await.unwrap();
         group.propose(token(1)).await.unwrap();
-        let backup = read(&group.backup().unwrap(), Path::new("backup")).unwrap();
+        let backup = read(&group.backup(false).await.unwrap().bytes, Path::new("backup")).unwrap();
         group.propose(token(2)).await.unwrap();
         let applied = group.status().applied;
         group.stop().await.unwrap();

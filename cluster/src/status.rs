@@ -95,6 +95,8 @@ pub struct RaftStatus {
     pub waiting_reads: usize,
     /// Messages of other members since the start that found no room here and were dropped, as a network may.
     pub dropped_messages: u64,
+    /// Messages of other nodes since the start that no member sends, or that came in the name of another one.
+    pub refused_messages: u64,
     /// Proposals accepted into the log since the start.
     pub proposals: u64,
     /// Disk barriers since the start.

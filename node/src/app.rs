@@ -25,11 +25,13 @@ mod seams;
 mod tenancy;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
 use causeway_cluster::Group;
+use causeway_cluster::aside::{Interrupted, Purpose};
+use causeway_cluster::group::join::{self, Beginning};
 use causeway_core::error_code::ErrorCode;
 use tokio::sync::{oneshot, watch};
 use zeroize::Zeroizing;
@@ -95,6 +97,19 @@ pub enum Error {
         /// By whom.
         what: String,
     },
+    /// Repeat the command that was interrupted.
+    #[error(
+        "{} was being given to another node, which was interrupted: what it held is in {}; finish it with `{command}`",
+        directory.display(), kept.display()
+    )]
+    Unfinished {
+        /// The data directory of the configuration.
+        directory: PathBuf,
+        /// Where the node's data are.
+        kept: PathBuf,
+        /// What finishes it.
+        command: &'static str,
+    },
     /// Name the file that `causeway cluster backup` wrote.
     #[error("the backup {} cannot be read: {reason}", path.display())]
     Backup {
@@ -134,13 +149,22 @@ impl Error {
             Self::Secrets(error) => error.code(),
             Self::Http(error) => error.code(),
             Self::NoData { .. } | Self::NoCluster { .. } => ErrorCode::DataDirectory,
-            Self::InUse { .. } | Self::Backup { .. } => ErrorCode::DataDirectory,
+            Self::InUse { .. } | Self::Unfinished { .. } | Self::Backup { .. } => ErrorCode::DataDirectory,
             Self::NotJoined(error) => error.code(),
             Self::Deserted | Self::Alone => ErrorCode::InvalidConfiguration,
             Self::Certificates(_) => ErrorCode::CertificateUnusable,
             Self::Refused { .. } | Self::PartEnded { .. } | Self::System { .. } => ErrorCode::Internal,
         }
     }
+}
+
+/// What a directory that changes hands needs.
+fn unfinished(directory: &Path, found: Interrupted) -> Error {
+    let command = match found.purpose {
+        Purpose::Recover => "causeway cluster recover --others-are-gone --config FILE",
+        Purpose::Rejoin => "causeway cluster rejoin --at HOST:PORT --config FILE",
+    };
+    Error::Unfinished { directory: directory.to_owned(), kept: found.kept, command }
 }
 
 /// What a started node shows to the program that started it.
@@ -257,7 +281,7 @@ impl Node {
 /// [`Error`], also when the directory is in use or holds no node's data.
 pub async fn replace_token(config: &NodeConfig) -> Result<Zeroizing<String>, Error> {
     let directory = &config.node.data_directory;
-    if !directory.join("IDENTITY").is_file() {
+    if join::look(directory)? == Beginning::Empty {
         return Err(Error::NoData { directory: directory.clone() });
     }
     let mut config = config.clone();

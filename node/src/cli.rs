@@ -7,6 +7,7 @@
 //! Never shows a secret, and never takes one from the command line.
 
 pub mod args;
+pub mod backup;
 pub mod certs;
 pub mod check;
 pub mod cluster;
@@ -95,7 +96,9 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>, mut screen: Screen
         Command::Cluster(ClusterCommand::Join { at, join_token_file, config }) => {
             enroll::join(&at, join_token_file.as_deref(), config.as_deref(), &mut screen)
         }
-        Command::Cluster(ClusterCommand::Rejoin { at, config }) => enroll::rejoin(&at, config.as_deref(), &mut screen),
+        Command::Cluster(ClusterCommand::Rejoin { at, join_token_file, config }) => {
+            enroll::rejoin(&at, join_token_file.as_deref(), config.as_deref(), &mut screen)
+        }
         Command::Cluster(ClusterCommand::Restore { file, config }) => {
             enroll::restore(&file, config.as_deref(), &mut screen)
         }

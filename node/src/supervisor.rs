@@ -27,6 +27,7 @@ pub mod progress_board;
 pub mod proposer;
 pub mod queue_mapping;
 pub mod reconcile;
+pub mod reluctance;
 pub mod schedule;
 pub mod target_locks;
 pub mod topic;

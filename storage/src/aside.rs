@@ -1,13 +1,28 @@
 //! Data directories that change hands as a whole: built aside and moved in, or moved aside and kept.
+//!
+//! ```text
+//!   set_aside:  SET-ASIDE is written -> database, snapshots, IDENTITY move into lost-N/
+//!   build_aside, for the next node:     node.unfinished/ is built -> its parts move up
+//!   finish:     SET-ASIDE is removed
+//! ```
+//!
+//! As long as the file `SET-ASIDE` is there, the directory is nobody's: it says what was begun and where the data are,
+//! and the same again finishes it. Nothing is ever deleted that a node may have written.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use causeway_core::codec;
+use serde::{Deserialize, Serialize};
 
 use crate::db::{Db, Settings, database, snapshots};
 use crate::durable_file;
 use crate::error::Error;
 use crate::identity;
 use crate::lock::DirectoryLock;
+
+const IDENTITY: &str = "IDENTITY";
+const MAXIMUM_MARK_BYTES: u64 = 64;
 
 /// Builds the data of a node in a folder below its directory, and moves it up when it is complete: a crash leaves
 /// either nothing that counts, or all of it. The same again over data of the same node changes nothing.
@@ -37,7 +52,7 @@ pub fn build_aside(settings: &Settings, build: impl FnOnce(&mut Db) -> Result<()
         fs::remove_dir_all(&left).map_err(Error::io("remove", &left))?;
     }
     // Whatever is found is found with the database, and without the last file it says itself whose it is.
-    for part in ["snapshots", "database", "IDENTITY"] {
+    for part in ["snapshots", "database", IDENTITY] {
         let (from, to) = (unfinished.join(part), directory.join(part));
         fs::rename(&from, &to).map_err(Error::io("rename", &from))?;
         durable_file::sync_directory(directory)?;
@@ -53,31 +68,103 @@ pub fn is_free(directory: &Path) -> Result<(), Error> {
     if directory.exists() { DirectoryLock::take(directory).map(drop) } else { Ok(()) }
 }
 
-/// Moves everything that makes a directory a node's into a folder of its own below it, so that another node can begin
-/// there; what other parts of a program keep beside it stays. Answers the folder; none where there was nothing.
+/// What a directory is set aside for: what finishes it differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// Its node gets a new number in its cluster.
+    Rejoin,
+    /// Its cluster begins anew from what it holds.
+    Recover,
+}
+
+/// What was begun with a directory and not finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interrupted {
+    /// What for.
+    pub purpose: Purpose,
+    /// Where the node's data are, or what of them was moved by then.
+    pub kept: PathBuf,
+}
+
+/// What is written into the file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Mark {
+    purpose: Purpose,
+    /// Of the folder `lost-N`.
+    number: u32,
+}
+
+/// What was begun with a directory by [`set_aside`] and not finished by [`finish`].
 ///
 /// # Errors
-/// [`Error::InUse`], [`Error::Io`].
-pub fn set_aside(directory: &Path) -> Result<Option<PathBuf>, Error> {
+/// [`Error::Io`], [`Error::Corrupt`].
+pub fn interrupted(directory: &Path) -> Result<Option<Interrupted>, Error> {
+    let interrupted = |mark: Mark| Interrupted { purpose: mark.purpose, kept: folder(directory, mark.number) };
+    Ok(read_mark(directory)?.map(interrupted))
+}
+
+fn read_mark(directory: &Path) -> Result<Option<Mark>, Error> {
+    let path = mark(directory);
+    let Some(bytes) = durable_file::read(&path, MAXIMUM_MARK_BYTES)? else { return Ok(None) };
+    codec::decode(&bytes).map(Some).map_err(|error| Error::corrupt(path.display().to_string(), error))
+}
+
+/// Moves everything that makes a directory a node's into a folder of its own below it, so that another node can begin
+/// there; what other parts of a program keep beside it stays. Answers the folder; none where there was nothing. Until
+/// [`finish`], the directory is nobody's; the same again completes what was interrupted.
+///
+/// # Errors
+/// [`Error::InUse`], [`Error::Io`], [`Error::Corrupt`].
+pub fn set_aside(directory: &Path, purpose: Purpose) -> Result<Option<PathBuf>, Error> {
     if !directory.exists() {
         return Ok(None);
     }
     let _lock = DirectoryLock::take(directory)?;
-    // The file that says whose the directory is goes last: a crash in between leaves a lost node's, not a new one.
-    let parts = [database(directory), snapshots(directory), directory.join("IDENTITY")];
-    if !parts.iter().any(|part| part.exists()) {
+    // The file that says whose the directory is goes last, so a folder that has it has everything.
+    let parts = [database(directory), snapshots(directory), directory.join(IDENTITY)];
+    let before = read_mark(directory)?;
+    if before.is_none() && !parts.iter().any(|part| part.exists()) {
         return Ok(None);
     }
-    let folder = (1..).map(|number: u32| directory.join(format!("lost-{number}"))).find(|path| !path.exists());
-    let folder = folder.unwrap_or_else(|| directory.join("lost"));
-    fs::create_dir(&folder).map_err(Error::io("create", &folder))?;
+    let number = before.map_or_else(|| first_free(directory), |before| before.number);
+    let kept = folder(directory, number);
+    let content = codec::encode(&Mark { purpose, number })
+        .map_err(|error| Error::unstorable(mark(directory).display().to_string(), error))?;
+    durable_file::replace(&mark(directory), &[&content])?;
+    // Behind it, only what a later beginning built and never ran can be left.
+    let to = if kept.join(IDENTITY).exists() { folder(directory, first_free(directory)) } else { kept.clone() };
     for part in parts.iter().filter(|part| part.exists()) {
-        let name = part.file_name().unwrap_or_default();
-        fs::rename(part, folder.join(name)).map_err(Error::io("rename", part))?;
+        fs::create_dir_all(&to).map_err(Error::io("create", &to))?;
+        fs::rename(part, to.join(part.file_name().unwrap_or_default())).map_err(Error::io("rename", part))?;
+        durable_file::sync_directory(&to)?;
+        durable_file::sync_directory(directory)?;
     }
-    durable_file::sync_directory(&folder)?;
-    durable_file::sync_directory(directory)?;
-    Ok(Some(folder))
+    Ok(Some(kept))
+}
+
+/// The directory is that of the node that began there since: nothing is interrupted any more.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn finish(directory: &Path) -> Result<(), Error> {
+    let path = mark(directory);
+    if !path.exists() {
+        return Ok(());
+    }
+    fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+    durable_file::sync_directory(directory)
+}
+
+fn mark(directory: &Path) -> PathBuf {
+    directory.join("SET-ASIDE")
+}
+
+fn folder(directory: &Path, number: u32) -> PathBuf {
+    directory.join(format!("lost-{number}"))
+}
+
+fn first_free(directory: &Path) -> u32 {
+    (1..u32::MAX).find(|number| !folder(directory, *number).exists()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -86,7 +173,7 @@ mod tests {
 
     use causeway_core::ids::{ClusterId, NodeId};
 
-    use super::{build_aside, set_aside};
+    use super::{Interrupted, Purpose, build_aside, finish, interrupted, set_aside};
     use crate::db::{DEFAULT_CACHE_BYTES, Db, Settings, identity_of};
     use crate::error::Error;
 
@@ -118,16 +205,49 @@ mod tests {
     fn what_is_set_aside_makes_room_for_another_node_and_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
-        assert_eq!(set_aside(at).unwrap(), None);
+        assert_eq!(set_aside(at, Purpose::Rejoin).unwrap(), None);
         std::fs::write(at.join("secret.key"), "kept").unwrap();
         let db = Db::open(&settings(at, 1)).unwrap();
-        assert!(matches!(set_aside(at), Err(Error::InUse { .. })));
+        assert!(matches!(set_aside(at, Purpose::Rejoin), Err(Error::InUse { .. })));
         assert!(matches!(super::is_free(at), Err(Error::InUse { .. })));
         drop(db);
-        let folder = set_aside(at).unwrap().unwrap();
+        let folder = set_aside(at, Purpose::Rejoin).unwrap().unwrap();
         assert!(folder.join("IDENTITY").is_file() && at.join("secret.key").is_file());
         drop(Db::open(&settings(at, 2)).unwrap());
-        assert_ne!(set_aside(at).unwrap().unwrap(), folder);
+        finish(at).unwrap();
+        finish(at).unwrap();
+        assert_ne!(set_aside(at, Purpose::Rejoin).unwrap().unwrap(), folder);
+    }
+
+    /// A crash behind each step, and then one while the next node's directory is built.
+    #[test]
+    fn what_was_interrupted_is_known_and_the_same_again_completes_it() {
+        for steps in 0..=4 {
+            let directory = tempfile::tempdir().unwrap();
+            let at = directory.path();
+            drop(Db::open(&settings(at, 1)).unwrap());
+            let kept = set_aside(at, Purpose::Recover).unwrap().unwrap();
+            for part in ["database", "snapshots", "IDENTITY"].into_iter().skip(steps) {
+                std::fs::rename(kept.join(part), at.join(part)).unwrap();
+            }
+            if steps == 0 {
+                std::fs::remove_dir(&kept).unwrap();
+            }
+            if steps == 4 {
+                drop(Db::open(&settings(at, 9)).unwrap());
+            }
+            assert_eq!(interrupted(at).unwrap(), Some(Interrupted { purpose: Purpose::Recover, kept: kept.clone() }));
+            assert_eq!(set_aside(at, Purpose::Rejoin).unwrap(), Some(kept.clone()));
+            assert_eq!(identity_of(at).unwrap(), None);
+            assert_eq!(Db::open(&settings(&kept, 1)).unwrap().identity().node, NodeId(1), "{steps}");
+            assert_eq!(at.join("lost-2").exists(), steps == 4, "nothing is deleted");
+            assert_eq!(interrupted(at).unwrap().unwrap().purpose, Purpose::Rejoin);
+            finish(at).unwrap();
+            assert_eq!(interrupted(at).unwrap(), None);
+        }
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("SET-ASIDE"), [9; 3]).unwrap();
+        assert!(matches!(interrupted(directory.path()), Err(Error::Corrupt { .. })));
     }
 
     fn settings(directory: &Path, node: u64) -> Settings {

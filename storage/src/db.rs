@@ -3,6 +3,8 @@
 //! ```text
 //!   LOCK                       held by the running process
 //!   IDENTITY                   whose directory this is; written last at first use, never removed
+//!   SET-ASIDE                  only while the directory changes hands
+//!   lost-<n>/                  what it held before it did
 //!   database/                  sled: trees meta, raft_log, raft_meta, routing
 //!   database.quarantined-<n>/  a damaged database, moved aside unchanged
 //!   snapshots/                 the newest snapshots of the agreed state

@@ -71,17 +71,23 @@ impl Members {
     }
 
     fn join(&mut self, place: usize) {
-        let printed = succeeded(&self.nodes[0].command(&["--output", "json", "cluster", "token"]));
-        let answer: Value = serde_json::from_str(&printed).expect("cluster token prints JSON when it is asked to");
-        let token = answer["token"].as_str().expect("the answer has a token");
-        let file = self.folder.join(format!("join-token-{}", place + 1));
-        std::fs::write(&file, token).unwrap();
+        let file = self.join_token(0, place);
         let (at, config) = (self.nodes[0].peer_address(), self.nodes[place].config());
         let arguments = ["cluster", "join", "--at", &at, "--join-token-file", text(&file), "--config", text(&config)];
         succeeded(&self.nodes[place].command(&arguments));
         let administrator = self.nodes[0].token().to_owned();
         self.nodes[place].set_token(&administrator);
         self.start(place);
+    }
+
+    /// A file with a new token for the node at `place`, drawn at another one.
+    fn join_token(&self, at: usize, place: usize) -> PathBuf {
+        let printed = succeeded(&self.nodes[at].command(&["--output", "json", "cluster", "token"]));
+        let answer: Value = serde_json::from_str(&printed).expect("cluster token prints JSON when it is asked to");
+        let token = answer["token"].as_str().expect("the answer has a token");
+        let file = self.folder.join(format!("join-token-{}", place + 1));
+        std::fs::write(&file, token).unwrap();
+        file
     }
 
     /// How many nodes there are.
@@ -191,8 +197,12 @@ impl Members {
     /// # Panics
     /// When the command fails or the node does not start.
     pub fn rejoin(&mut self, place: usize) {
-        let (at, config) = (self.any().peer_address(), self.nodes[place].config());
-        succeeded(&self.nodes[place].command(&["cluster", "rejoin", "--at", &at, "--config", text(&config)]));
+        let other = self.running().into_iter().next().expect("a node runs");
+        // Nodes of one machine have no certificates, so it is the token that proves who asks.
+        let file = self.join_token(other, place);
+        let (at, config) = (self.nodes[other].peer_address(), self.nodes[place].config());
+        let arguments = ["cluster", "rejoin", "--at", &at, "--join-token-file", text(&file), "--config", text(&config)];
+        succeeded(&self.nodes[place].command(&arguments));
         self.start(place);
     }
 

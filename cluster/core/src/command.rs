@@ -260,8 +260,11 @@ pub enum Command {
         process: ProcessId,
     },
     /// A node that lost its data comes back: the one of the same name is removed, and the node gets a new id in its
-    /// place. Whoever proposes this has proof that it is the same node.
+    /// place.
     ReplaceNode {
+        /// SHA-256 of a join token, which is used up; none where whoever proposes this has other proof that it is the
+        /// same node.
+        token: Option<[u8; 32]>,
         /// What the node says of itself.
         spec: NodeSpec,
     },

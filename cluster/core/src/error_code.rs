@@ -61,6 +61,8 @@ error_codes! {
     NoSuchNode = 115,
     /// The last voter stays.
     LastVoter = 116,
+    /// A node that is to be replaced still runs.
+    NodeAlive = 117,
 
     /// No token, or a wrong one.
     Unauthenticated = 201,

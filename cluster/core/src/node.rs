@@ -3,7 +3,7 @@
 //! ```text
 //!  IssueJoinToken        AdmitNode              StartNode (each start of its process)
 //! ----------------> token ---------> admitted ---------> started
-//!                    (used once)         |  SetRole, SetDraining  |
+//!              (lets in one node)        |  SetRole, SetDraining  |
 //!                                        +------- RemoveNode -----+-----> gone; its id is never given out again
 //! ```
 //!
@@ -99,7 +99,7 @@ pub struct NodeSpec {
     pub supports: u16,
 }
 
-/// A permission to join, used once.
+/// A permission to join: for one node, until its first start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinToken {
     /// What the node that uses it shall be.

@@ -158,6 +158,12 @@ pub enum Refusal {
     /// The report is older than what is agreed on.
     #[error("the progress of partition {0} does not go back")]
     ProgressGoesBack(String),
+    /// A node whose place was asked for may still run. The leader finds this, before anything is proposed.
+    #[error(
+        "{0} is not gone: it is connected, or it holds a lease or held one a moment ago; stop its process, wait until it \
+         is shown as down, and ask again"
+    )]
+    NodeAlive(Name),
 }
 
 /// What there may be only so many of.
@@ -204,6 +210,7 @@ impl Refusal {
             Self::NoSuchJoinToken => ErrorCode::NoSuchJoinToken,
             Self::TooOld { .. } => ErrorCode::NodeTooOld,
             Self::LastVoter => ErrorCode::LastVoter,
+            Self::NodeAlive(_) => ErrorCode::NodeAlive,
             Self::NotFaulted(_) | Self::CannotSkip(_) | Self::ProgressBehindFault { .. } => ErrorCode::CannotResolve,
         }
     }

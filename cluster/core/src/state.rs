@@ -44,7 +44,7 @@ pub struct State {
     pub partitions: BTreeMap<PartitionId, Partition>,
     /// SHA-256 of API tokens by name.
     pub tokens: BTreeMap<Name, [u8; 32]>,
-    /// Permissions to join that wait to be used, by the SHA-256 of the token.
+    /// Permissions to join, by the SHA-256 of the token, until the node that each lets in starts.
     pub join_tokens: BTreeMap<[u8; 32], JoinToken>,
     /// The highest id that a node ever had; the next one to join gets the one above it.
     pub highest_node: NodeId,
@@ -91,7 +91,7 @@ impl State {
                 self.release(partition, *node, *epoch, checkpoint.as_ref(), *settled)
             }
             Command::LeaveNode { node, process } => self.leave_node(*node, *process),
-            Command::ReplaceNode { spec } => self.replace_node(spec, at),
+            Command::ReplaceNode { token, spec } => self.replace_node(*token, spec, at),
             #[cfg(feature = "next-commands")]
             Command::Mark => {
                 self.marks = self.marks.saturating_add(1);

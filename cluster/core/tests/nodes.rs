@@ -136,6 +136,23 @@ fn a_token_lets_one_node_in_once_and_an_answer_that_was_lost_is_given_again() {
 }
 
 #[test]
+fn a_used_token_ends_when_it_was_to_end_and_with_the_node_that_it_let_in() {
+    let mut replica = Replica::founded();
+    replica.issue(7, MemberRole::Voter);
+    assert_eq!(replica.admit(7, spec("two")), Outcome::NodeAdmitted(NodeId(2)));
+    let nowhere = NodeSpec { address: None, ..spec("two") };
+    assert!(matches!(replica.admit(7, nowhere), Outcome::Refused(Refusal::InvalidAddress(_))));
+    replica.now += 99;
+    assert_eq!(replica.admit(7, spec("two")), Outcome::NodeAdmitted(NodeId(2)));
+    replica.now += 1;
+    assert_eq!(replica.admit(7, spec("two")), refused(Refusal::NoSuchJoinToken), "its time is over");
+    replica.issue(8, MemberRole::Voter);
+    assert_eq!(replica.admit(8, spec("three")), Outcome::NodeAdmitted(NodeId(3)));
+    assert_eq!(replica.apply(Command::RemoveNode { node: NodeId(3) }), Outcome::Done);
+    assert_eq!(replica.admit(8, spec("three")), refused(Refusal::NoSuchJoinToken), "it let one node in");
+}
+
+#[test]
 fn a_token_ends_and_only_so_many_wait() {
     let mut replica = Replica::founded();
     replica.issue(7, MemberRole::Voter);
@@ -318,7 +335,7 @@ fn a_process_that_is_about_to_end_says_so_until_the_next_start() {
 #[test]
 fn a_node_that_lost_its_data_comes_back_under_a_new_id() {
     let (mut replica, partition) = Replica::with_two_nodes();
-    let replace = |spec| Command::ReplaceNode { spec };
+    let replace = |spec| Command::ReplaceNode { token: None, spec };
     let unknown = replica.apply(replace(spec("three")));
     assert_eq!(unknown, refused(Refusal::NoNodeOfName(name("three"))));
     assert_eq!(replica.apply(replace(spec("one"))), Outcome::NodeAdmitted(NodeId(3)));
@@ -328,6 +345,36 @@ fn a_node_that_lost_its_data_comes_back_under_a_new_id() {
     assert_eq!(replica.state.partitions[&partition].owner, Some(NodeId(1)), "until another one is chosen");
     assert_eq!(replica.start(1, spec("one")), refused(Refusal::NoSuchNode(NodeId(1))), "the lost one is gone for good");
     assert_eq!(replica.start(3, spec("one")), Outcome::Done);
+}
+
+#[test]
+fn a_token_that_proves_a_lost_node_is_used_up_by_it() {
+    let (mut replica, _) = Replica::with_two_nodes();
+    let replace = |token: u8, text| Command::ReplaceNode { token: Some([token; 32]), spec: spec(text) };
+    assert_eq!(replica.apply(replace(2, "two")), refused(Refusal::NoSuchJoinToken), "it let this node in before");
+    replica.issue(7, MemberRole::Learner);
+    assert_eq!(replica.apply(replace(7, "two")), Outcome::NodeAdmitted(NodeId(3)));
+    assert_eq!(replica.state.nodes[&NodeId(3)].role, MemberRole::Voter, "as the lost one");
+    assert_eq!(replica.apply(replace(7, "one")), refused(Refusal::NoSuchJoinToken));
+    assert_eq!(replica.admit(7, spec("four")), refused(Refusal::NoSuchJoinToken));
+    assert_eq!(replica.apply(replace(7, "two")), Outcome::NodeAdmitted(NodeId(3)), "the answer may have been lost");
+    replica.issue(8, MemberRole::Learner);
+    assert_eq!(replica.apply(replace(8, "two")), Outcome::NodeAdmitted(NodeId(3)));
+    assert_eq!(replica.admit(7, spec("four")), refused(Refusal::NoSuchJoinToken), "another one took its place");
+    assert_eq!(replica.start(3, spec("two")), Outcome::Done);
+    assert_eq!(replica.apply(replace(8, "two")), refused(Refusal::NoSuchJoinToken));
+    assert!(replica.state.join_tokens.is_empty());
+}
+
+#[test]
+fn the_only_voter_is_not_replaced() {
+    let mut replica = Replica::founded();
+    replica.issue(2, MemberRole::Learner);
+    replica.admit(2, spec("two"));
+    replica.start(2, spec("two"));
+    let replace = |text| Command::ReplaceNode { token: None, spec: spec(text) };
+    assert_eq!(replica.apply(replace("one")), refused(Refusal::LastVoter));
+    assert_eq!(replica.apply(replace("two")), Outcome::NodeAdmitted(NodeId(3)));
 }
 
 #[test]

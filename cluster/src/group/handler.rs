@@ -1,21 +1,27 @@
 //! What a node does with what other nodes ask it.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use causeway_core::command::Command;
 use causeway_core::ids::NodeId;
+use causeway_core::name::Name;
 use causeway_core::node::ProcessId;
-use causeway_core::outcome::Outcome;
+use causeway_core::outcome::{Outcome, Refusal as StateRefusal};
+use causeway_core::plan::Liveness;
+use causeway_core::state::State;
 
+use super::introduction::Moved;
 use super::leadership::Leadership;
 use super::rpc::{Answer, Failure, Joined, Request, Welcome};
+use super::seldom::Seldom;
 use super::{FORWARDING, Figures, StreamServer, Wire, from_transport, successor, unexpected};
 use crate::error::Error;
 use crate::handle::{Handle, WeakHandle};
 use crate::liveness;
 use crate::transport::streams::{NotServed, StreamSender};
-use crate::transport::{Handler, Peer, Refusal, RefusalCode};
+use crate::transport::{Handler, LinkState, Peer, Refusal, RefusalCode};
 
 /// Answers other nodes. Holds nothing that would keep the node alive.
 pub(super) struct GroupHandler {
@@ -28,6 +34,9 @@ pub(super) struct GroupHandler {
     /// What this node measures.
     pub(super) figures: Figures,
     pub(super) streams: Arc<OnceLock<Arc<dyn StreamServer>>>,
+    pub(super) moved: Moved,
+    /// Messages that were refused.
+    pub(super) refused: Seldom,
 }
 
 impl GroupHandler {
@@ -43,7 +52,7 @@ impl GroupHandler {
         let handle = self.handle.upgrade().ok_or(Error::Stopped)?;
         match request {
             Request::Propose(command) => {
-                let outcome = handle.propose(command).await?;
+                let outcome = self.agree(&handle, command).await?;
                 Ok(Answer::Outcome { outcome, applied: handle.status().applied })
             }
             Request::Lease { process } => self.lease(&handle, from, process).await,
@@ -56,7 +65,13 @@ impl GroupHandler {
                 Ok(Answer::Done)
             }
             Request::Join { token, spec } => self.admit(&handle, Command::AdmitNode { token, spec }).await,
-            Request::Replace { spec } => self.admit(&handle, Command::ReplaceNode { spec }).await,
+            Request::Replace { token, spec } => self.admit(&handle, Command::ReplaceNode { token, spec }).await,
+            Request::Introduce { spec, process } => {
+                self.moved.note(from, spec.address.as_ref(), &handle.view());
+                let (outcome, applied) =
+                    self.pass_on(&handle, Command::StartNode { node: from, spec, process }).await?;
+                Ok(Answer::Outcome { outcome, applied })
+            }
             Request::Figures => Ok(Answer::Figures((self.figures)())),
             Request::HandOver(to) => {
                 let view = handle.view();
@@ -94,13 +109,40 @@ impl GroupHandler {
         })
     }
 
-    async fn admit(&self, handle: &Handle, command: Command) -> Result<Answer, Error> {
-        let (outcome, applied) = match handle.propose(command.clone()).await {
-            Err(Error::NotLeader { leader: Some(leader) }) if leader != self.me => {
-                self.forward(handle, leader, command).await?
-            }
-            outcome => (outcome?, handle.status().applied),
+    /// Agrees on a command as the leader. Nobody takes the place of a node that may still write.
+    async fn agree(&self, handle: &Handle, command: Command) -> Result<Outcome, Error> {
+        let Command::ReplaceNode { spec, .. } = &command else { return handle.propose(command).await };
+        let term = leading(handle)?;
+        if self.may_run(&handle.view(), term, &spec.name) {
+            return Ok(Outcome::Refused(StateRefusal::NodeAlive(spec.name.clone())));
+        }
+        handle.propose_in(term, command).await
+    }
+
+    /// Whether the process of the node of this name may still run, as far as the leader of the term knows: a node that
+    /// was let in and never started held no lease.
+    fn may_run(&self, view: &State, term: u64, name: &Name) -> bool {
+        let Some((id, node)) = view.nodes.iter().find(|(_, node)| node.name == *name) else { return false };
+        let connected = || {
+            let peers = self.wire.get().map(|wire| wire.transport.peers()).unwrap_or_default();
+            peers.get(id).is_some_and(|peer| matches!(peer.state, LinkState::Connected { .. }))
         };
+        let down = || self.leadership.conditions(term, view).nodes.get(id) == Some(&Liveness::Down);
+        *id == self.me || connected() || (node.starts > 0 && !down())
+    }
+
+    /// Agrees on a command for a node that knows no leader, at the leader that this one knows.
+    async fn pass_on(&self, handle: &Handle, command: Command) -> Result<(Outcome, u64), Error> {
+        match self.agree(handle, command.clone()).await {
+            Err(Error::NotLeader { leader: Some(leader) }) if leader != self.me => {
+                self.forward(handle, leader, command).await
+            }
+            outcome => Ok((outcome?, handle.status().applied)),
+        }
+    }
+
+    async fn admit(&self, handle: &Handle, command: Command) -> Result<Answer, Error> {
+        let (outcome, applied) = self.pass_on(handle, command).await?;
         let node = match outcome {
             Outcome::NodeAdmitted(node) => node,
             Outcome::Refused(refusal) => return Ok(Answer::NotJoined(refusal)),
@@ -118,6 +160,12 @@ impl GroupHandler {
         Ok(Answer::Joined(Joined { cluster, node, others, welcome: self.welcome.clone() }))
     }
 
+    /// Whether a node is heard beyond Raft's messages. A certificate proves a name; which id goes with it, and whether
+    /// it still belongs to the cluster, the state says.
+    fn belongs(&self, peer: &Peer) -> bool {
+        peer.is_member && self.handle.upgrade().is_some_and(|handle| is_known(&handle.view(), peer))
+    }
+
     async fn forward(&self, handle: &Handle, leader: NodeId, command: Command) -> Result<(Outcome, u64), Error> {
         let wire = self.wire.get().ok_or(Error::NotLeader { leader: Some(leader) })?;
         let limit = handle.proposal_timeout().saturating_add(FORWARDING);
@@ -130,6 +178,12 @@ impl GroupHandler {
     }
 }
 
+/// Whether the state names a node as it names itself. One that it does not name was removed, never let in, or is not
+/// known here yet.
+fn is_known(view: &State, peer: &Peer) -> bool {
+    view.nodes.get(&peer.identity.node).is_some_and(|node| node.name == peer.identity.name)
+}
+
 /// The term that this node leads, with a complete view.
 fn leading(handle: &Handle) -> Result<u64, Error> {
     let status = handle.status();
@@ -139,21 +193,30 @@ fn leading(handle: &Handle) -> Result<u64, Error> {
 impl Handler for GroupHandler {
     fn raft(&self, from: NodeId, message: Vec<u8>) {
         let Some(handle) = self.handle.upgrade() else { return };
-        if let Err(error) = handle.receive(&message) {
-            tracing::warn!(%from, %error, "message refused");
+        if let Err(error) = handle.receive(from, &message)
+            && self.refused.now(Instant::now())
+        {
+            let refused = handle.status().refused_messages;
+            tracing::warn!(%from, %error, refused, "a message of another node was refused; further ones are counted");
         }
     }
 
     async fn request(&self, from: Arc<Peer>, body: Vec<u8>) -> Vec<u8> {
         let answer = match Request::decode(&body) {
-            Ok(request @ Request::Join { .. }) => self.answer(from.identity.node, request).await,
             // Whoever connects has proved the name that it gives, where connections are protected at all.
-            Ok(Request::Replace { spec }) if spec.name != from.identity.name => {
-                let reason = format!("{} cannot take the place of {}", from.identity.name, spec.name);
-                Answer::Failed(Failure::Refused(reason))
+            Ok(Request::Join { spec, .. } | Request::Replace { spec, .. } | Request::Introduce { spec, .. })
+                if spec.name != from.identity.name =>
+            {
+                Answer::Failed(Failure::Refused(format!("{} is not {}", from.identity.name, spec.name)))
             }
-            Ok(request @ Request::Replace { .. }) => self.answer(from.identity.node, request).await,
-            Ok(request) if from.is_member => self.answer(from.identity.node, request).await,
+            // Without certificates whoever reaches the address may give any name.
+            Ok(Request::Replace { token: None, .. }) if from.certificate_expires_at.is_none() => {
+                Answer::NotJoined(StateRefusal::NoSuchJoinToken)
+            }
+            Ok(request @ (Request::Join { .. } | Request::Replace { .. })) => {
+                self.answer(from.identity.node, request).await
+            }
+            Ok(request) if self.belongs(&from) => self.answer(from.identity.node, request).await,
             Ok(_) => Answer::Failed(Failure::Refused("only nodes of the cluster may ask this".to_owned())),
             Err(error) => Answer::Failed(Failure::Refused(format!("the question cannot be read: {error}"))),
         };
@@ -161,7 +224,7 @@ impl Handler for GroupHandler {
     }
 
     async fn serve_stream(&self, from: Arc<Peer>, opening: Bytes, sender: StreamSender) -> Result<(), NotServed> {
-        match self.streams.get() {
+        match self.streams.get().filter(|_| self.belongs(&from)) {
             Some(server) => server.serve(from, opening, sender).await,
             None => Err(NotServed),
         }
@@ -173,12 +236,12 @@ impl Handler for GroupHandler {
         }
     }
 
-    /// A node that was removed is told so. Where the state is older than the node that asks, it is let in: what it may
-    /// do is decided by Raft and by the leader.
+    /// A node that was removed is told so. Where the state is older than the node that asks, it is let in: Raft decides
+    /// what its messages do, and nothing else of it is heard before the state names it.
     fn admit(&self, peer: &Peer) -> Result<(), Refusal> {
         let Some(handle) = self.handle.upgrade() else { return Ok(()) };
         let view = handle.view();
-        let (id, name) = (peer.identity.node, &peer.identity.name);
+        let (id, name, status) = (peer.identity.node, &peer.identity.name, handle.status());
         if !peer.is_member || view.nodes.is_empty() {
             return Ok(());
         }
@@ -189,9 +252,13 @@ impl Handler for GroupHandler {
                 Err(Refusal::new(RefusalCode::NotAdmitted, reason))
             }
             // It takes part until the group has agreed that it does not.
-            None if handle.status().members.iter().any(|member| member.node == id) => Ok(()),
+            None if status.members.iter().any(|member| member.node == id) => Ok(()),
             None if id <= view.highest_node => {
                 Err(Refusal::new(RefusalCode::NotAdmitted, format!("node {id} was removed from the cluster")))
+            }
+            // Whoever was let in was let in by this node.
+            None if status.ready => {
+                Err(Refusal::new(RefusalCode::NotAdmitted, format!("node {id} was never let into the cluster")))
             }
             None => Ok(()),
         }

@@ -13,7 +13,7 @@ use causeway_core::ids::NodeId;
 use causeway_core::name::Name;
 use causeway_core::node::NodeSpec;
 use causeway_core::outcome::Refusal;
-use causeway_storage::aside::build_aside;
+use causeway_storage::aside::{self, Interrupted, build_aside};
 use causeway_storage::db::{self, DEFAULT_CACHE_BYTES, Db, Identity};
 
 use super::rpc::{Answer, Joined, Request};
@@ -88,14 +88,21 @@ async fn request(
 }
 
 /// Asks a member at `address` for a new id in place of the node of the same name, whose data are lost. Where
-/// connections are protected, this node's certificate is the proof that it is the same one.
+/// connections are protected, this node's certificate is the proof that it is the same one; where not, a join token is
+/// needed.
 ///
 /// # Errors
 /// [`JoinError`].
-pub async fn replace(address: &str, spec: NodeSpec, security: Security, limit: Duration) -> Result<Joined, JoinError> {
+pub async fn replace(
+    address: &str,
+    token: Option<[u8; 32]>,
+    spec: NodeSpec,
+    security: Security,
+    limit: Duration,
+) -> Result<Joined, JoinError> {
     let name = spec.name.clone();
     let region = spec.region.clone();
-    request(address, (name, region), &Request::Replace { spec }, security, limit).await
+    request(address, (name, region), &Request::Replace { token, spec }, security, limit).await
 }
 
 /// Makes an empty directory that of a node which joined. The same again changes nothing.
@@ -134,6 +141,8 @@ pub fn told(directory: &Path, node: NodeId) -> Result<Vec<(NodeId, Name, String)
 pub enum Beginning {
     /// It was never used: its node founds a cluster, or joins one first.
     Empty,
+    /// It changes hands, which was interrupted: whoever began that has to finish it.
+    Interrupted(Interrupted),
     /// It is this node's.
     Node {
         /// Whose it is.
@@ -148,6 +157,10 @@ pub enum Beginning {
 /// # Errors
 /// [`Error::Fatal`] with the reason of the disk.
 pub fn look(directory: &Path) -> Result<Beginning, Error> {
+    let interrupted = aside::interrupted(directory).map_err(|error| Error::from(Fatal::Storage(error)))?;
+    if let Some(interrupted) = interrupted {
+        return Ok(Beginning::Interrupted(interrupted));
+    }
     let identity = db::identity_of(directory).map_err(|error| Error::from(Fatal::Storage(error)))?;
     Ok(identity.map_or(Beginning::Empty, |identity| {
         // A founder's directory names its cluster only when its replica has made promises; then this is ignored.

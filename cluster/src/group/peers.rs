@@ -8,16 +8,21 @@ use causeway_core::ids::NodeId;
 use causeway_core::state::State;
 use tokio::sync::watch;
 
+use super::introduction::Moved;
 use crate::status::RaftStatus;
 use crate::transport::{PeerAddress, Transport};
 
-/// Keeps the transport's peers current.
-pub(super) async fn follow(
-    transport: Weak<Transport>,
-    mut views: watch::Receiver<Arc<State>>,
-    mut statuses: watch::Receiver<RaftStatus>,
-    known: BTreeMap<NodeId, PeerAddress>,
-) {
+/// What says who they are and where.
+pub(super) struct Knowledge {
+    pub(super) views: watch::Receiver<Arc<State>>,
+    pub(super) statuses: watch::Receiver<RaftStatus>,
+    pub(super) moved: Moved,
+}
+
+/// Keeps the transport's peers current. `known` is who there is as long as the state names nobody.
+pub(super) async fn follow(transport: Weak<Transport>, knowledge: Knowledge, known: BTreeMap<NodeId, PeerAddress>) {
+    let Knowledge { mut views, mut statuses, moved } = knowledge;
+    let mut moves = moved.watch();
     let mut before: Option<BTreeMap<NodeId, PeerAddress>> = None;
     loop {
         let view = Arc::clone(&views.borrow_and_update());
@@ -29,6 +34,8 @@ pub(super) async fn follow(
         for (node, at) in before.iter().flatten().filter(|(node, _)| members.contains(node)) {
             peers.entry(*node).or_insert_with(|| at.clone());
         }
+        moves.mark_unchanged();
+        moved.correct(&view, &mut peers);
         if before.as_ref() != Some(&peers) {
             let Some(transport) = transport.upgrade() else { return };
             transport.set_peers(peers.clone());
@@ -37,6 +44,7 @@ pub(super) async fn follow(
         let gone = tokio::select! {
             changed = views.changed() => changed.is_err(),
             changed = statuses.changed() => changed.is_err(),
+            changed = moves.changed() => changed.is_err(),
         };
         if gone {
             return;

@@ -45,6 +45,8 @@ pub(crate) enum Request {
     },
     /// A node that lost its data asks for a new id in place of the one of its name; for any member.
     Replace {
+        /// SHA-256 of a join token; needed only where no certificate proves the name.
+        token: Option<[u8; 32]>,
         /// What the node says of itself.
         spec: NodeSpec,
     },
@@ -52,6 +54,14 @@ pub(crate) enum Request {
     Figures,
     /// Hand over leadership to this voter, or to the one that lacks least; for the leader.
     HandOver(Option<NodeId>),
+    /// The node that asks has started, and may be elsewhere than the state says; for any member, which passes it on to
+    /// the leader and no further.
+    Introduce {
+        /// What the node says of itself.
+        spec: NodeSpec,
+        /// This start.
+        process: ProcessId,
+    },
 }
 
 /// What a node answers.

@@ -130,7 +130,7 @@ impl Outbox for OnlyVotes {
         answer.set_msg_type(kind);
         (answer.from, answer.to, answer.term) = (message.to, message.from, message.term);
         if let Some(handle) = &*self.0.lock().unwrap() {
-            handle.receive(&answer.write_to_bytes().unwrap()).unwrap();
+            handle.receive(NodeId(answer.from), &answer.write_to_bytes().unwrap()).unwrap();
         }
     }
 }
@@ -203,7 +203,7 @@ struct Sender(NodeId, Wire);
 impl Outbox for Sender {
     fn send(&mut self, to: NodeId, kind: MessageKind, bytes: Vec<u8>) {
         let handles = self.1.0.lock().unwrap();
-        let arrived = handles.get(&to).is_some_and(|handle| handle.receive(&bytes).is_ok());
+        let arrived = handles.get(&to).is_some_and(|handle| handle.receive(self.0, &bytes).is_ok());
         let Some(own) = handles.get(&self.0) else { return };
         match kind {
             MessageKind::Snapshot => own.snapshot_sent(to, arrived),
@@ -258,7 +258,7 @@ async fn three_nodes_become_one_group_and_each_reads_what_was_written() {
 async fn what_is_no_message_is_refused_and_what_has_no_room_is_dropped_and_counted() {
     let directory = tempfile::tempdir().unwrap();
     let handle = start(settings(directory.path())).await.unwrap();
-    let refused = handle.receive(&[0xff; 9]);
+    let refused = handle.receive(NodeId(2), &[0xff; 9]);
     assert!(matches!(refused, Err(Error::Message(MessageFault::Undecodable { .. }))), "{refused:?}");
     let mut message = Message::default();
     message.set_msg_type(MessageType::MsgHeartbeat);
@@ -266,14 +266,17 @@ async fn what_is_no_message_is_refused_and_what_has_no_room_is_dropped_and_count
     let bytes = message.write_to_bytes().unwrap();
     // Nothing is taken out meanwhile: this thread does not wait.
     let slow = handle.shared.incoming.room(MessageKind::Snapshot.maximum_bytes()).unwrap();
-    handle.receive(&bytes).unwrap();
+    handle.receive(NodeId(2), &bytes).unwrap();
     assert_eq!(handle.status().dropped_messages, 1);
     drop(slow);
-    handle.receive(&bytes).unwrap();
+    handle.receive(NodeId(2), &bytes).unwrap();
     assert_eq!(handle.status().dropped_messages, 1);
+    let forged = handle.receive(NodeId(3), &bytes);
+    assert!(matches!(forged, Err(Error::Message(MessageFault::Misattributed { from: NodeId(2), .. }))), "{forged:?}");
+    assert_eq!(handle.status().refused_messages, 2);
     handle.propose(token(1)).await.unwrap();
     handle.clone().stop().await.unwrap();
-    assert!(matches!(handle.receive(&bytes), Err(Error::Stopped)));
+    assert!(matches!(handle.receive(NodeId(2), &bytes), Err(Error::Stopped)));
 }
 
 #[tokio::test]

@@ -44,6 +44,7 @@ impl MessageKind {
 pub(crate) struct Incoming {
     room: Arc<Semaphore>,
     dropped: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Incoming {
@@ -54,7 +55,7 @@ impl Incoming {
     const MINIMUM_COST: usize = Self::BYTES / Self::MAXIMUM_MESSAGES;
 
     pub(crate) fn new() -> Self {
-        Self { room: Arc::new(Semaphore::new(Self::BYTES)), dropped: AtomicU64::new(0) }
+        Self { room: Arc::new(Semaphore::new(Self::BYTES)), dropped: AtomicU64::new(0), refused: AtomicU64::new(0) }
     }
 
     /// Room for a message of so many bytes; none when it has to be dropped.
@@ -69,6 +70,14 @@ impl Incoming {
 
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn refuse_one(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 }
 
@@ -97,6 +106,14 @@ pub enum MessageFault {
         /// Who received it.
         node: NodeId,
     },
+    /// It says that it is from another node than the one that it came from.
+    #[error("node {peer} sent a message in the name of node {from}")]
+    Misattributed {
+        /// Whose it says that it is.
+        from: NodeId,
+        /// Who sent it.
+        peer: NodeId,
+    },
     /// No member sends such a message to another.
     #[error("no member sends such a message: {reason}")]
     Unexpected {
@@ -105,14 +122,17 @@ pub enum MessageFault {
     },
 }
 
-/// Decodes a message to `node`.
-pub(crate) fn decode(bytes: &[u8], node: NodeId) -> Result<Message, MessageFault> {
+/// Decodes a message that `peer` sent to `node`.
+pub(crate) fn decode(bytes: &[u8], peer: NodeId, node: NodeId) -> Result<Message, MessageFault> {
     within(bytes.len(), MessageKind::Snapshot)?;
     let message =
         Message::parse_from_bytes(bytes).map_err(|error| MessageFault::Undecodable { reason: error.to_string() })?;
     within(bytes.len(), MessageKind::of(&message))?;
     if message.to != node.0 {
         return Err(MessageFault::Misdirected { to: NodeId(message.to), node });
+    }
+    if message.from != peer.0 {
+        return Err(MessageFault::Misattributed { from: NodeId(message.from), peer });
     }
     match fault(&message, node) {
         Some(reason) => Err(MessageFault::Unexpected { reason }),
@@ -184,7 +204,7 @@ mod tests {
     }
 
     fn decoded(message: &Message) -> Result<Message, MessageFault> {
-        decode(&message.write_to_bytes().unwrap(), NodeId(1))
+        decode(&message.write_to_bytes().unwrap(), NodeId(message.from), NodeId(1))
     }
 
     #[test]
@@ -218,6 +238,9 @@ mod tests {
         }
         let misdirected = Message { to: 3, ..message(MessageType::MsgHeartbeat, &[]) };
         assert!(matches!(decoded(&misdirected), Err(MessageFault::Misdirected { to: NodeId(3), .. })));
+        let heartbeat = message(MessageType::MsgHeartbeat, &[]).write_to_bytes().unwrap();
+        let forged = decode(&heartbeat, NodeId(3), NodeId(1));
+        assert_eq!(forged, Err(MessageFault::Misattributed { from: NodeId(2), peer: NodeId(3) }));
     }
 
     #[test]
@@ -228,13 +251,13 @@ mod tests {
         };
         assert!(matches!(decoded(&append), Err(MessageFault::TooLarge { .. })));
         let larger = vec![0; MessageKind::Snapshot.maximum_bytes() + 1];
-        assert!(matches!(decode(&larger, NodeId(1)), Err(MessageFault::TooLarge { .. })));
+        assert!(matches!(decode(&larger, NodeId(2), NodeId(1)), Err(MessageFault::TooLarge { .. })));
     }
 
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = decode(&bytes, NodeId(1));
+            let _ = decode(&bytes, NodeId(2), NodeId(1));
         }
 
         #[test]
@@ -242,7 +265,7 @@ mod tests {
             let whole = message(MessageType::MsgAppend, &[(8, 3), (9, 5)]);
             let bytes = whole.write_to_bytes().unwrap();
             prop_assume!(cut < bytes.len());
-            prop_assert_ne!(decode(&bytes[..cut], NodeId(1)).ok(), Some(whole));
+            prop_assert_ne!(decode(&bytes[..cut], NodeId(2), NodeId(1)).ok(), Some(whole));
         }
     }
 }

@@ -159,7 +159,12 @@ impl<D: Disk> Replica<D> {
         if self.node.raft.prs().get(from).is_some() {
             self.heard.note(from, self.ticks);
         }
-        if message.get_msg_type() == MessageType::MsgReadIndex && self.node.raft.state == StateRole::Leader {
+        if message.get_msg_type() == MessageType::MsgReadIndex {
+            if self.node.raft.state != StateRole::Leader {
+                // raft-rs would pass it on in the name of whoever asks, which no member may do: see `message.rs`. It is
+                // asked again.
+                return Ok(());
+            }
             for question in message.mut_entries() {
                 question.data = self.reads.tell_apart(&question.data).into();
             }
@@ -295,6 +300,7 @@ impl<D: Disk> Replica<D> {
             waiting: self.proposals.len(),
             waiting_reads: self.reads.len(),
             dropped_messages: 0,
+            refused_messages: 0,
             proposals: self.accepted,
             barriers: self.barriers.clone(),
         }

@@ -29,11 +29,6 @@ pub(super) struct Letter {
 }
 
 impl Letter {
-    /// Whether it is a request to read that a follower passes on to who asked.
-    pub(super) fn is_own_question(&self) -> bool {
-        self.message.get_msg_type() == MessageType::MsgReadIndex && self.message.from == self.to.0
-    }
-
     /// Whether its sender must know later what it says now.
     pub(super) fn is_promise(&self) -> bool {
         matches!(self.message.get_msg_type(), MessageType::MsgRequestVoteResponse | MessageType::MsgRequestVote)

@@ -247,12 +247,7 @@ impl World {
 
     fn deliver(&mut self, letter: Letter) -> Result<(), Violation> {
         let Letter { from, to, kind, ref bytes, .. } = letter;
-        let message = match decode(bytes, to) {
-            Ok(message) => message,
-            // Its own question to an earlier leader comes back, because by now it leads itself: it asks again.
-            Err(_) if letter.is_own_question() => return Ok(()),
-            Err(fault) => return Err(Violation::new("S9", format!("{letter}: {fault}"))),
-        };
+        let message = decode(bytes, from, to).map_err(|fault| Violation::new("S9", format!("{letter}: {fault}")))?;
         if kind == MessageKind::Snapshot {
             self.report_snapshot(from, to, true);
         }

@@ -166,6 +166,7 @@ pub fn status_of(code: ErrorCode) -> StatusCode {
         | Code::CopiedAlready
         | Code::AlreadyInitialised
         | Code::LastVoter
+        | Code::NodeAlive
         | Code::NodeTooOld
         | Code::StaleEpoch => StatusCode::CONFLICT,
         Code::VersionConflict => StatusCode::PRECONDITION_FAILED,

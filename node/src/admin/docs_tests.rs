@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::model::{
-    ChangePlan, CreateInstance, CreateStream, ErrorAnswer, InstanceTest, InstanceView, PartitionView, ResolveAnswer,
-    ResolveRequest, StatusAnswer, StreamPlan, StreamView, VersionAnswer,
+    ChangePlan, CreateInstance, CreateStream, ErrorAnswer, InstanceTest, InstanceView, NodeList, PartitionView,
+    ResolveAnswer, ResolveRequest, StatusAnswer, StreamPlan, StreamView, VersionAnswer,
 };
 use super::router_tests::{Ask, run};
 use super::tests::Fixture;
@@ -30,6 +30,7 @@ fn check(name: &str, example: &str) -> Result<(), String> {
         "CreateInstance" => same::<CreateInstance>(example),
         "InstanceView" => same::<InstanceView>(example),
         "InstanceTest" => same::<InstanceTest>(example),
+        "NodeList" => same::<NodeList>(example),
         "CreateStream" => same::<CreateStream>(example),
         "StreamPlan" => same::<StreamPlan>(example),
         "StreamView" => same::<StreamView>(example),
@@ -52,7 +53,7 @@ fn every_example_is_its_type() {
         assert_eq!(check(name, example), Ok(()), "{name}");
         seen.insert(name);
     }
-    assert_eq!(seen.len(), 13, "{seen:?}");
+    assert_eq!(seen.len(), 14, "{seen:?}");
     assert!(!PAGE.contains("```json\n"), "a block without a type is not checked");
 }
 

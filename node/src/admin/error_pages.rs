@@ -38,6 +38,7 @@ pages! {
     CopiedAlready = "0114",
     NoSuchNode = "0115",
     LastVoter = "0116",
+    NodeAlive = "0117",
     Unauthenticated = "0201",
     SecretUnavailable = "0202",
     UnsafeBind = "0203",

@@ -14,11 +14,22 @@ use causeway_core::state::State;
 use super::answer::{Answer, Error, json};
 use super::auth::{draw_token, token_hash};
 use super::body::{read_json, read_query};
-use super::model::change::{ChangePlan, ChangeQuery, List};
-use super::model::node::{IssueJoinToken, JoinTokenAnswer, NodeView, TransferLeader};
-use super::seam::{Member, Site};
+use super::model::change::{ChangePlan, ChangeQuery};
+use super::model::node::{
+    BackupQuery, IssueJoinToken, JoinTokenAnswer, NodeList, NodeView, StrangeMember, TransferLeader,
+};
+use super::seam::{Member, NoBackup, Site};
 use super::server;
 use crate::clock;
+
+/// Header of a backup: it holds everything up to this log index, at least.
+pub const APPLIED_INDEX: &str = "causeway-applied-index";
+
+/// Header of a backup: when it was taken by the node's clock, in milliseconds since 1970-01-01T00:00:00Z.
+pub const TAKEN_AT: &str = "causeway-taken-at";
+
+/// Header of a backup: `false` when a majority confirmed that it holds whatever was agreed on before it was taken.
+pub const MAY_BE_STALE: &str = "causeway-may-be-stale";
 
 /// How long a join token may be good for, in seconds: a minute to a week.
 const TOKEN_SECONDS: std::ops::RangeInclusive<u64> = 60..=604_800;
@@ -40,7 +51,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 }
 
 async fn list(site: Data<Site>) -> Answer {
-    Ok(json(&List { items: shown(&site), next: None }))
+    Ok(json(&listed(&site)))
 }
 
 async fn show(site: Data<Site>, path: Path<String>) -> Answer {
@@ -148,10 +159,26 @@ async fn issue_token(site: Data<Site>, request: HttpRequest, payload: Payload) -
 }
 
 /// Never a secret in clear: sealed ones are opened only by the key that the nodes keep beside their data.
-async fn backup(site: Data<Site>) -> Answer {
-    let failed = |message| Error::Node { code: ErrorCode::Internal, message };
-    let bytes = site.context.cluster.backup().map_err(failed)?;
-    Ok(HttpResponse::Ok().content_type("application/octet-stream").body(bytes))
+async fn backup(site: Data<Site>, request: HttpRequest) -> Answer {
+    let BackupQuery { stale } = read_query(&request)?;
+    // Whatever was answered before this moment is in the file.
+    let at = clock::now();
+    let taken = site.context.cluster.backup(stale).await.map_err(|error| match error {
+        NoBackup::Failed(message) => Error::Node { code: ErrorCode::Internal, message },
+        NoBackup::Unconfirmed(why) => Error::Unavailable {
+            why: format!(
+                "{why}, so a backup may lack what is agreed on; `--stale` (`?stale=true`) takes what this node has"
+            ),
+            leader: None,
+            nothing_done: true,
+        },
+    })?;
+    Ok(HttpResponse::Ok()
+        .content_type("application/octet-stream")
+        .insert_header((APPLIED_INDEX, taken.applied.to_string()))
+        .insert_header((TAKEN_AT, at.0.to_string()))
+        .insert_header((MAY_BE_STALE, (!taken.confirmed).to_string()))
+        .body(taken.bytes))
 }
 
 async fn transfer_leader(site: Data<Site>, request: HttpRequest, payload: Payload) -> Answer {
@@ -164,7 +191,7 @@ async fn transfer_leader(site: Data<Site>, request: HttpRequest, payload: Payloa
         leader: error.leader,
         nothing_done: !error.outcome_is_unknown,
     })?;
-    Ok(json(&List { items: shown(&site), next: None }))
+    Ok(json(&listed(&site)))
 }
 
 fn no_such(name: &str) -> Error {
@@ -174,6 +201,17 @@ fn no_such(name: &str) -> Error {
 fn find<'a>(view: &'a State, name: &str) -> Result<(NodeId, &'a Node), Error> {
     let found = view.nodes.iter().find(|(_, node)| node.name.as_str() == name);
     found.map(|(id, node)| (*id, node)).ok_or_else(|| no_such(name))
+}
+
+/// Every node, and every member of the Raft group that is none.
+fn listed(site: &Site) -> NodeList {
+    let (view, leader) = (site.context.cluster.view(), site.context.cluster.raft().leader);
+    let members = site.context.cluster.members().into_iter().filter(|member| !view.nodes.contains_key(&member.node));
+    let strange = |member: Member| {
+        let Member { node: id, role, behind_entries, connection, .. } = member;
+        role.map(|member| StrangeMember { id, member, leader: leader == Some(id), behind_entries, connection })
+    };
+    NodeList { items: shown(site), next: None, strange_members: members.filter_map(strange).collect() }
 }
 
 /// Every node, in the order of their numbers.
@@ -218,9 +256,10 @@ mod tests {
     use causeway_core::node::{NodeSpec, ProcessId};
     use serde_json::{Value, json};
 
+    use super::{APPLIED_INDEX, MAY_BE_STALE, TAKEN_AT};
     use crate::admin::auth::token_hash;
     use crate::admin::router_tests::{Ask, run};
-    use crate::admin::seam::Cluster as _;
+    use crate::admin::seam::{Cluster as _, ProposeError};
     use crate::admin::tests::{Fixture, TOKEN, name};
 
     fn fixture(address: Option<&str>) -> Fixture {
@@ -260,6 +299,23 @@ mod tests {
     }
 
     #[actix_web::test]
+    async fn members_that_are_no_nodes_and_nodes_that_are_no_members_are_listed() {
+        let fixture = fixture(Some("127.0.0.1:7501"));
+        fixture.cluster.also_members.lock().unwrap().push(NodeId(7));
+        let (_, answer) = ask(&fixture, Method::POST, "/v1/cluster/join-tokens", Some(json!({}))).await;
+        let hash = token_hash(answer["token"].as_str().unwrap());
+        let (name, region) = (name("node-2"), name("hohhot"));
+        let spec = NodeSpec { name, region, address: Some("127.0.0.1:7502".to_owned()), supports: CURRENT_VERSION };
+        fixture.cluster.apply(Command::AdmitNode { token: hash, spec });
+        let (_, body) = ask(&fixture, Method::GET, "/v1/nodes", None).await;
+        let members: Vec<_> = body["items"].as_array().unwrap().iter().map(|node| &node["member"]).collect();
+        assert_eq!(members, [&json!("voter"), &Value::Null], "{body}");
+        let strange = &body["strange_members"];
+        assert_eq!((strange[0]["id"].as_u64(), strange[0]["member"].as_str()), (Some(7), Some("voter")), "{body}");
+        assert_eq!(strange.as_array().unwrap().len(), 1, "{body}");
+    }
+
+    #[actix_web::test]
     async fn a_join_token_is_shown_once_and_never_for_a_cluster_that_nobody_reaches() {
         let path = "/v1/cluster/join-tokens";
         let alone = fixture(None);
@@ -277,9 +333,27 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_backup_is_a_file() {
-        let (status, body) = ask(&fixture(None), Method::GET, "/v1/cluster/backup", None).await;
-        assert_eq!((status, body.as_str()), (200, Some("the agreed state")));
+    async fn a_backup_is_a_file_that_says_how_new_it_is_and_needs_a_majority_unless_it_may_be_old() {
+        let fixture = fixture(None);
+        let backup = async |query: &str| {
+            let path = format!("/v1/cluster/backup{query}");
+            run(&fixture, vec![Ask(Method::GET, &path, None, &[])]).await.remove(0)
+        };
+        let says = |headers: &str, name: &str, value: &str| {
+            let rest = headers.split(name).nth(1).unwrap_or_else(|| panic!("no {name} in {headers}"));
+            rest.split('"').nth(2).is_some_and(|said| said.starts_with(value))
+        };
+        let (status, headers, body) = backup("").await;
+        assert_eq!((status.as_u16(), body.as_str()), (200, Some("the agreed state")));
+        assert!(says(&headers, APPLIED_INDEX, "8") && says(&headers, MAY_BE_STALE, "false"), "{headers}");
+        assert!(says(&headers, TAKEN_AT, "1"), "{headers}");
+        let why = "no majority".to_owned();
+        *fixture.cluster.down.lock().unwrap() = Some(ProposeError { why, leader: None, outcome_is_unknown: false });
+        let (status, headers, body) = backup("").await;
+        assert_eq!((status.as_u16(), body["error"]["code"].as_str()), (503, Some("CWY-0502")), "{body}");
+        assert!(headers.contains("retry-after") && body.to_string().contains("--stale"), "{headers} {body}");
+        let (status, headers, _) = backup("?stale=true").await;
+        assert!(status.is_success() && says(&headers, MAY_BE_STALE, "true"), "{headers}");
     }
 
     #[actix_web::test]

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use causeway_cluster::Backup;
 use causeway_core::command::Command;
 use causeway_core::ids::{NodeId, Timestamp};
 use causeway_core::name::Name;
@@ -33,8 +34,9 @@ pub trait Cluster: Send + Sync {
     /// What this node knows of the Raft group; `nodes` is filled in by the caller from the state.
     fn raft(&self) -> RaftStatus;
 
-    /// Everything that is agreed on, as the file of a backup.
-    fn backup(&self) -> Result<Vec<u8>, String>;
+    /// Everything that is agreed on, as the file of a backup; with `stale` what this node has applied, without asking
+    /// anybody.
+    fn backup(&self, stale: bool) -> BoxFuture<'static, Result<Backup, NoBackup>>;
 
     /// What this node knows of each member.
     fn members(&self) -> Vec<Member>;
@@ -64,6 +66,17 @@ impl Member {
     pub fn unknown(node: NodeId) -> Self {
         Self { node, role: None, liveness: None, behind_entries: None, connection: None }
     }
+}
+
+/// Why there is no backup. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoBackup {
+    /// Nobody confirmed that what this node has applied is everything that is agreed on.
+    #[error("{0}")]
+    Unconfirmed(String),
+    /// A defect of the node.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// Why there is no outcome of a command.

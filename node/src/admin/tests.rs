@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use causeway_cluster::Backup;
 use causeway_core::checkpoint::Checkpoint;
 use causeway_core::command::{CURRENT_VERSION, Command, Envelope, NewPartition};
 use causeway_core::ids::{Epoch, Incarnation, InstanceIdentity, NodeId, RuleVersion, StreamId, Timestamp};
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 use super::auth::token_hash;
 use super::model::status::RaftStatus;
 use super::model::stream::CreateStream;
-use super::seam::{AdminContext, Cluster, Member, NodeIdentity, ProposeError};
+use super::seam::{AdminContext, Cluster, Member, NoBackup, NodeIdentity, ProposeError};
 use super::validate;
 use crate::config::NodeConfig;
 use crate::connect::Instances;
@@ -137,6 +138,8 @@ pub(crate) struct FakeCluster {
     changed: watch::Sender<Arc<State>>,
     /// Why nothing is agreed, if so.
     pub(crate) down: Mutex<Option<ProposeError>>,
+    /// Members of the Raft group beside node 1.
+    pub(crate) also_members: Mutex<Vec<NodeId>>,
 }
 
 impl Cluster for FakeCluster {
@@ -157,12 +160,18 @@ impl Cluster for FakeCluster {
         RaftStatus { role: "leader".to_owned(), leader: Some(NodeId(1)), term: 1, applied_index: 8, nodes: 0 }
     }
 
-    fn backup(&self) -> Result<Vec<u8>, String> {
-        Ok(b"the agreed state".to_vec())
+    fn backup(&self, stale: bool) -> BoxFuture<'static, Result<Backup, NoBackup>> {
+        let answer = match &*self.down.lock().unwrap() {
+            Some(error) if !stale => Err(NoBackup::Unconfirmed(error.why.clone())),
+            _ => Ok(Backup { bytes: b"the agreed state".to_vec(), applied: 8, confirmed: !stale }),
+        };
+        std::future::ready(answer).boxed()
     }
 
     fn members(&self) -> Vec<Member> {
-        vec![Member { role: Some(MemberRole::Voter), ..Member::unknown(NodeId(1)) }]
+        let others = self.also_members.lock().unwrap().clone();
+        let voter = |node| Member { role: Some(MemberRole::Voter), ..Member::unknown(node) };
+        std::iter::once(NodeId(1)).chain(others).map(voter).collect()
     }
 
     fn transfer_leader(&self, _: Option<NodeId>) -> BoxFuture<'static, Result<(), ProposeError>> {
@@ -192,7 +201,12 @@ impl Fixture {
         let mut replica = Replica::with_two_streams();
         replica.apply(Command::PutToken { name: name("admin"), hash: token_hash(TOKEN) });
         let (changed, view) = watch::channel(Arc::new(replica.state.clone()));
-        let cluster = Arc::new(FakeCluster { replica: Mutex::new(replica), changed, down: Mutex::default() });
+        let cluster = Arc::new(FakeCluster {
+            replica: Mutex::new(replica),
+            changed,
+            down: Mutex::default(),
+            also_members: Mutex::default(),
+        });
         let (directory, secrets) = secret_store();
         let secrets = Arc::new(secrets);
         let config = NodeConfig::with_data_directory(directory.path()).unwrap();

@@ -111,7 +111,7 @@ impl Assembly {
         let figures = neighbours::told(Arc::clone(&board));
         begun.connect(&config, &secrets, figures, &ending).await?;
         if alone {
-            first_start::introduce(&cluster, process, &config, Some(first_start::PATIENCE)).await?;
+            first_start::introduce(&cluster, &config, Some(first_start::PATIENCE)).await?;
         }
         let instances = Arc::new(Instances::new(cluster.watch(), Arc::clone(&secrets), config.connection));
         let relaying = relaying(&cluster, &instances, process);
@@ -144,7 +144,7 @@ impl Assembly {
         let mut tasks = vec![sampling.abort_handle(), overlooking.abort_handle(), asking.abort_handle()];
         let introduced = {
             let (cluster, config) = (cluster.clone(), config.clone());
-            async move { if alone { Ok(()) } else { first_start::introduce(&cluster, process, &config, None).await } }
+            async move { if alone { Ok(()) } else { first_start::introduce(&cluster, &config, None).await } }
         };
         let reporting = loads::report(cluster.clone(), Arc::clone(&board), Arc::clone(&rates));
         tasks.push(actix_rt::spawn(reporting).abort_handle());

@@ -5,6 +5,7 @@
 //! | empty | the node founds a cluster of its own | refused: it has to found one or join one first |
 //! | of a node that is alone | it goes on | others can join it |
 //! | of a node with others | refused: it would look for them in vain | it goes on |
+//! | changes hands, interrupted | refused | refused |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use causeway_core::name::Name;
 use causeway_core::node::ProcessId;
 use tokio::sync::watch;
 
-use crate::app::{Error, random};
+use crate::app::{Error, random, unfinished};
 use crate::config::{ClusterSection, NodeConfig};
 use crate::secrets::SecretStore;
 use crate::supervisor::lifeline::Lifeline;
@@ -45,6 +46,7 @@ pub(super) async fn begin(config: &mut NodeConfig) -> Result<Begun, Error> {
     match join::look(&directory)? {
         Beginning::Empty if config.cluster.is_some() => return Err(Error::NoCluster { directory }),
         Beginning::Empty => {}
+        Beginning::Interrupted(found) => return Err(unfinished(&directory, found)),
         Beginning::Node { identity, start } => {
             if config.cluster.is_some() {
                 config.node.id = identity.node;

@@ -8,19 +8,28 @@ use std::path::Path;
 use std::time::Duration;
 
 use causeway_cluster::Joined;
-use causeway_cluster::group::join::{self, Beginning};
+use causeway_cluster::aside::{self, Interrupted, Purpose};
+use causeway_cluster::group::join::{self, Beginning, JoinError};
+use causeway_cluster::liveness::LeaseTerms;
+use causeway_cluster::restore::Snapshot;
+use causeway_cluster::transport::Security;
 use causeway_core::command::CURRENT_VERSION;
 use causeway_core::ids::{ClusterId, NodeId};
 use causeway_core::node::NodeSpec;
+use causeway_core::outcome::Refusal;
+use tokio::time::{Instant, sleep};
 
 use crate::admin::auth::token_hash;
-use crate::app::Error;
 use crate::app::begin::security;
+use crate::app::{Error, unfinished};
 use crate::config::{ClusterSection, NodeConfig};
 use crate::secrets::SecretStore;
 
 /// How long a member may take to let the node in.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Between two questions for the place of a node that may still run.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The largest backup that is read, in bytes: a little more than the largest that is made.
 const MAXIMUM_BACKUP_BYTES: u64 = 260 * 1024 * 1024;
@@ -50,6 +59,7 @@ pub fn found(config: &NodeConfig) -> Result<Enrolled, Error> {
             join::found(directory, config.node.id)?;
             Ok(Enrolled { node: config.node.id, cluster: None, already: false })
         }
+        Beginning::Interrupted(found) => Err(unfinished(directory, found)),
         Beginning::Node { identity, .. } => match identity.cluster {
             None => Ok(Enrolled { node: identity.node, cluster: None, already: true }),
             Some(cluster) => Err(Error::InUse {
@@ -69,16 +79,20 @@ pub fn found(config: &NodeConfig) -> Result<Enrolled, Error> {
 pub async fn join(config: &NodeConfig, address: &str, token: &str) -> Result<Enrolled, Error> {
     let Some(section) = &config.cluster else { return Err(Error::Alone) };
     let directory = &config.node.data_directory;
-    if let Beginning::Node { identity, .. } = join::look(directory)? {
-        let Some(cluster) = identity.cluster else {
-            let what = format!("it is node {}, which founds a cluster when it is run", identity.node);
-            return Err(Error::InUse { directory: directory.clone(), what });
-        };
-        if !token.is_empty() {
-            let what = format!("it is node {} of cluster {cluster}; a token is for an empty one", identity.node);
-            return Err(Error::InUse { directory: directory.clone(), what });
+    match join::look(directory)? {
+        Beginning::Empty => {}
+        Beginning::Interrupted(found) => return Err(unfinished(directory, found)),
+        Beginning::Node { identity, .. } => {
+            let Some(cluster) = identity.cluster else {
+                let what = format!("it is node {}, which founds a cluster when it is run", identity.node);
+                return Err(Error::InUse { directory: directory.clone(), what });
+            };
+            if !token.is_empty() {
+                let what = format!("it is node {} of cluster {cluster}; a token is for an empty one", identity.node);
+                return Err(Error::InUse { directory: directory.clone(), what });
+            }
+            return Ok(Enrolled { node: identity.node, cluster: Some(cluster), already: true });
         }
-        return Ok(Enrolled { node: identity.node, cluster: Some(cluster), already: true });
     }
     let spec = node_spec(config, section);
     let told = join::ask(address, token_hash(token), spec, security(section, config)?, PATIENCE).await?;
@@ -87,20 +101,35 @@ pub async fn join(config: &NodeConfig, address: &str, token: &str) -> Result<Enr
 }
 
 /// Gives a node whose data are lost or damaged a new number in its cluster, in place of the one of its name. What is
-/// left of its data is kept in a folder below the data directory.
+/// left of its data is kept in a folder below the data directory. The certificate proves the name; without one, the
+/// join token is shown.
 ///
 /// # Errors
 /// [`Error`]; nothing was changed here before the cluster agreed.
-pub async fn rejoin(config: &NodeConfig, address: &str) -> Result<Enrolled, Error> {
+pub async fn rejoin(config: &NodeConfig, address: &str, token: &str) -> Result<Enrolled, Error> {
     let Some(section) = &config.cluster else { return Err(Error::Alone) };
     let directory = &config.node.data_directory;
     // Before anything is agreed on: the cluster takes the place of the old one away at once.
     causeway_cluster::is_free(directory).map_err(storage)?;
-    let spec = node_spec(config, section);
-    let told = join::replace(address, spec, security(section, config)?, PATIENCE).await?;
-    causeway_cluster::set_aside(directory).map_err(storage)?;
+    let told = replaced(config, section, address, token).await?;
+    causeway_cluster::set_aside(directory, Purpose::Rejoin).map_err(storage)?;
     settle(directory, &told)?;
+    aside::finish(directory).map_err(storage)?;
     Ok(Enrolled { node: told.node, cluster: Some(told.cluster), already: false })
+}
+
+/// A node that died a moment ago is not known to be gone before its lease is over, so that is waited for.
+async fn replaced(config: &NodeConfig, section: &ClusterSection, at: &str, token: &str) -> Result<Joined, Error> {
+    let security = security(section, config)?;
+    let shown = matches!(security, Security::Plain) && !token.is_empty();
+    let token = shown.then(|| token_hash(token));
+    let deadline = Instant::now() + LeaseTerms::default().down_after().saturating_mul(2);
+    loop {
+        match join::replace(at, token, node_spec(config, section), security.clone(), PATIENCE).await {
+            Err(JoinError::Refused(Refusal::NodeAlive(_))) if Instant::now() < deadline => sleep(PAUSE).await,
+            answered => return Ok(answered?),
+        }
+    }
 }
 
 /// Makes an empty data directory that of the only node of a cluster which begins anew from a backup.
@@ -109,8 +138,12 @@ pub async fn rejoin(config: &NodeConfig, address: &str) -> Result<Enrolled, Erro
 /// [`Error`]; nothing was changed.
 pub fn restore(config: &NodeConfig, backup: &Path) -> Result<Enrolled, Error> {
     let directory = &config.node.data_directory;
-    if let Beginning::Node { identity, .. } = join::look(directory)? {
-        return Err(Error::InUse { directory: directory.clone(), what: format!("it is node {}", identity.node) });
+    match join::look(directory)? {
+        Beginning::Empty => {}
+        Beginning::Interrupted(found) => return Err(unfinished(directory, found)),
+        Beginning::Node { identity, .. } => {
+            return Err(Error::InUse { directory: directory.clone(), what: format!("it is node {}", identity.node) });
+        }
     }
     let bytes = read_backup(backup).map_err(|reason| Error::Backup { path: backup.to_owned(), reason })?;
     let restored = causeway_cluster::restore::restore(directory, &causeway_cluster::restore::read(&bytes, backup)?)?;
@@ -118,20 +151,37 @@ pub fn restore(config: &NodeConfig, backup: &Path) -> Result<Enrolled, Error> {
 }
 
 /// Makes the data directory of a stopped node that of the only node of a cluster which begins anew from what it holds.
-/// The data as they were are kept in a folder below it.
+/// The data as they were are kept in a folder below it. The same again finishes what was interrupted.
 ///
 /// # Errors
 /// [`Error`]; what the directory held is in it or in the folder.
 pub fn recover(config: &NodeConfig) -> Result<Enrolled, Error> {
     let directory = &config.node.data_directory;
-    let Beginning::Node { identity, .. } = join::look(directory)? else {
-        return Err(Error::NoData { directory: directory.clone() });
+    let held = match join::look(directory)? {
+        Beginning::Empty => return Err(Error::NoData { directory: directory.clone() }),
+        Beginning::Node { identity, .. } => {
+            // Before anything is moved: what cannot be read is left as it is.
+            let held = salvage(directory, identity.node)?;
+            causeway_cluster::set_aside(directory, Purpose::Recover).map_err(storage)?;
+            held
+        }
+        Beginning::Interrupted(Interrupted { kept, .. }) => {
+            causeway_cluster::set_aside(directory, Purpose::Recover).map_err(storage)?;
+            let Beginning::Node { identity, .. } = join::look(&kept)? else {
+                return Err(Error::NoData { directory: kept });
+            };
+            salvage(&kept, identity.node)?
+        }
     };
-    let held = causeway_cluster::restore::salvage(directory, identity.node)?;
-    causeway_cluster::restore::verify(&held)?;
-    causeway_cluster::set_aside(directory).map_err(storage)?;
     let restored = causeway_cluster::restore::restore(directory, &held)?;
+    aside::finish(directory).map_err(storage)?;
     Ok(Enrolled { node: restored.node, cluster: Some(restored.cluster), already: false })
+}
+
+fn salvage(directory: &Path, node: NodeId) -> Result<Snapshot, Error> {
+    let held = causeway_cluster::restore::salvage(directory, node)?;
+    causeway_cluster::restore::verify(&held)?;
+    Ok(held)
 }
 
 fn node_spec(config: &NodeConfig, section: &ClusterSection) -> NodeSpec {
@@ -158,4 +208,49 @@ fn read_backup(path: &Path) -> Result<Vec<u8>, String> {
 
 fn storage(error: causeway_cluster::StorageError) -> Error {
     causeway_cluster::Error::from(causeway_cluster::Fatal::Storage(error)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use causeway_cluster::{Group, Settings, Start};
+    use causeway_core::command::Command;
+    use causeway_core::node::ProcessId;
+
+    use super::*;
+    use crate::app::begin::begin;
+
+    async fn founded(directory: &Path) {
+        let node = NodeId(1);
+        let settings = Settings { start: Start::Found { voters: vec![node] }, ..Settings::new(directory, node) };
+        let group = Group::start(settings, ProcessId(1)).await.unwrap();
+        group.propose(Command::Initialise { cluster: ClusterId(9) }).await.unwrap();
+        group.stop().await.unwrap();
+    }
+
+    /// As a crash behind so many moves leaves it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_recovery_that_was_interrupted_names_the_command_that_finishes_it() {
+        for moved in 0..=3 {
+            let directory = tempfile::tempdir().unwrap();
+            let at = directory.path();
+            founded(at).await;
+            let kept = causeway_cluster::set_aside(at, Purpose::Recover).unwrap().unwrap();
+            for part in ["database", "snapshots", "IDENTITY"].into_iter().skip(moved) {
+                std::fs::rename(kept.join(part), at.join(part)).unwrap();
+            }
+            let mut config = NodeConfig::with_data_directory(at).unwrap();
+            let Err(refused) = begin(&mut config).await else { panic!("it runs on what is left") };
+            assert_eq!(refused.code().to_string(), "CWY-0505");
+            assert!(refused.to_string().contains("causeway cluster recover --others-are-gone"), "{refused}");
+            let restoring = restore(&config, Path::new("backup"));
+            assert!(matches!(restoring, Err(Error::Unfinished { .. })), "{restoring:?}");
+            let enrolled = recover(&config).unwrap();
+            assert_eq!(enrolled.cluster, Some(ClusterId(9)));
+            config.node.id = enrolled.node;
+            let begun = begin(&mut config).await.unwrap();
+            assert_eq!(begun.group.view().cluster, Some(ClusterId(9)));
+            begun.group.stop().await.unwrap();
+            assert!(matches!(recover(&config), Ok(again) if again.node != enrolled.node), "a beginning of its own");
+        }
+    }
 }

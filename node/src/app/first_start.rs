@@ -10,7 +10,7 @@ use causeway_cluster::Group;
 use causeway_core::command::{CURRENT_VERSION, Command};
 use causeway_core::ids::{ClusterId, InstanceIdentity};
 use causeway_core::name::Name;
-use causeway_core::node::{NodeSpec, ProcessId};
+use causeway_core::node::NodeSpec;
 use causeway_core::outcome::{Outcome, Refusal};
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
@@ -24,6 +24,9 @@ const FIRST_TOKEN: &str = "admin";
 
 /// How long a proposal is repeated while there is no leader.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is not agreed on for so long is told.
+const LONG: Duration = Duration::from_secs(10);
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -44,16 +47,11 @@ pub(super) async fn found(cluster: &Group) -> Result<(), Error> {
 
 /// Makes the cluster know that this process of the node has started, and the instances of its configuration. Without a
 /// patience it is tried until it is agreed on.
-pub(super) async fn introduce(
-    cluster: &Group,
-    process: ProcessId,
-    config: &NodeConfig,
-    patience: Option<Duration>,
-) -> Result<(), Error> {
-    let NodeSection { id: node, name, region, .. } = config.node.clone();
+pub(super) async fn introduce(cluster: &Group, config: &NodeConfig, patience: Option<Duration>) -> Result<(), Error> {
+    let NodeSection { name, region, .. } = config.node.clone();
     let address = config.cluster.as_ref().map(ClusterSection::address);
     let spec = NodeSpec { name, region, address, supports: CURRENT_VERSION };
-    agree(cluster, "start the node", Command::StartNode { node, spec, process }, patience).await?;
+    until_agreed("start the node", patience, async || cluster.introduce(spec.clone()).await).await?;
     for instance in &config.instances {
         register(cluster, instance, patience).await?;
     }
@@ -94,6 +92,7 @@ async fn register(cluster: &Group, instance: &InstanceConfig, patience: Option<D
 }
 
 /// Why a proposal came to nothing.
+#[derive(Debug)]
 enum Proposal {
     Refused(&'static str, Refusal),
     Failed(causeway_cluster::Error),
@@ -108,16 +107,25 @@ impl From<Proposal> for Error {
     }
 }
 
-/// Proposes until there is an answer.
 async fn agree(
     cluster: &Group,
     action: &'static str,
     command: Command,
     patience: Option<Duration>,
 ) -> Result<Outcome, Proposal> {
-    let deadline = patience.map(|patience| Instant::now() + patience);
+    until_agreed(action, patience, async || cluster.propose(command.clone()).await).await
+}
+
+/// Proposes until there is an answer. That it takes long is told once.
+async fn until_agreed(
+    action: &'static str,
+    patience: Option<Duration>,
+    propose: impl AsyncFn() -> Result<Outcome, causeway_cluster::Error>,
+) -> Result<Outcome, Proposal> {
+    let (begun, mut told) = (Instant::now(), false);
+    let deadline = patience.map(|patience| begun + patience);
     loop {
-        match cluster.propose(command.clone()).await {
+        match propose().await {
             Ok(Outcome::Refused(refusal)) => return Err(Proposal::Refused(action, refusal)),
             Ok(outcome) => return Ok(outcome),
             Err(error) => {
@@ -125,9 +133,47 @@ async fn agree(
                 if !error.is_temporary() || too_late {
                     return Err(Proposal::Failed(error));
                 }
-                tracing::debug!(%error, action, "not agreed on yet");
+                if !told && begun.elapsed() >= LONG {
+                    told = true;
+                    tracing::warn!(
+                        code = %error.code(), %error, action,
+                        "the cluster has not agreed on what this node began with; it is tried again. A majority of the \
+                         voters has to run, this node has to reach one of the others, and they have to reach this one at \
+                         its cluster.advertise: `causeway cluster nodes` shows the connections"
+                    );
+                } else {
+                    tracing::debug!(%error, action, "not agreed on yet");
+                }
                 sleep(PAUSE).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use causeway_cluster::Error;
+
+    use super::*;
+    use crate::telemetry::captured::Lines;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_long_to_be_agreed_on_is_told_once_with_its_code() {
+        let (lines, begun) = (Lines::default(), Instant::now());
+        let _listening = lines.listen();
+        let tries = Cell::new(0);
+        let propose = async || {
+            tries.set(tries.get() + 1);
+            if begun.elapsed() < LONG * 3 { Err(Error::NotLeader { leader: None }) } else { Ok(Outcome::Done) }
+        };
+        until_agreed("start the node", None, propose).await.unwrap();
+        assert!(tries.get() > 100, "it is tried again and again");
+        let warned = lines.about("WARN");
+        assert_eq!(warned.len(), 1, "{warned:?}");
+        assert!(warned[0].contains("CWY-0502") && warned[0].contains("cluster.advertise"), "{warned:?}");
+        until_agreed("start the node", None, async || Ok(Outcome::Done)).await.unwrap();
+        assert_eq!(lines.about("WARN").len(), 1, "what is agreed on at once is not told");
     }
 }

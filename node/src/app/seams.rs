@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use causeway_cluster::transport::{LinkState, PeerStatus};
-use causeway_cluster::{Error, Group, MemberStatus, Role};
+use causeway_cluster::{Backup, Error, Group, MemberStatus, Role};
 use causeway_core::command::Command;
 use causeway_core::ids::NodeId;
 use causeway_core::node::MemberRole;
@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::admin::model::status::RaftStatus;
-use crate::admin::seam::{Cluster, Member, ProposeError};
+use crate::admin::seam::{Cluster, Member, NoBackup, ProposeError};
 use crate::supervisor::authority::Authority;
 use crate::supervisor::proposer::Proposer;
 
@@ -75,8 +75,13 @@ impl Cluster for Group {
         async move { Group::propose(&cluster, command).await.map_err(|error| not_done(&error)) }.boxed()
     }
 
-    fn backup(&self) -> Result<Vec<u8>, String> {
-        Group::backup(self).map_err(|error| error.to_string())
+    fn backup(&self, stale: bool) -> BoxFuture<'static, Result<Backup, NoBackup>> {
+        let cluster = self.clone();
+        let failed = |error: Error| match error {
+            Error::Unstorable { .. } | Error::Fatal(_) => NoBackup::Failed(error.to_string()),
+            other => NoBackup::Unconfirmed(other.to_string()),
+        };
+        async move { Group::backup(&cluster, stale).await.map_err(failed) }.boxed()
     }
 
     fn members(&self) -> Vec<Member> {

@@ -1,8 +1,5 @@
 //! `causeway cluster ...` for a node that runs: nodes, their roles, and who leads.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 use std::time::Duration;
 
 use causeway_core::ids::Timestamp;
@@ -10,8 +7,7 @@ use causeway_core::name::Name;
 use causeway_core::node::MemberRole;
 use serde_json::{Value, json};
 
-use crate::admin::model::{IssueJoinToken, JoinTokenAnswer, NodeView, TransferLeader};
-use crate::cli::Session;
+use crate::admin::model::{IssueJoinToken, JoinTokenAnswer, NodeList, NodeView, StrangeMember, TransferLeader};
 use crate::cli::args::cluster::RoleArgument;
 use crate::cli::args::{ClusterCommand, Format, NodeChange};
 use crate::cli::exit::{Exit, Failure};
@@ -19,6 +15,7 @@ use crate::cli::http::segment;
 use crate::cli::human::{UNKNOWN, ago, grouped};
 use crate::cli::stream_text::{effects, query};
 use crate::cli::table::{Cell, Column, Table, Tone};
+use crate::cli::{Session, backup::backup};
 use crate::clock;
 
 /// Between two looks while a node is drained.
@@ -39,7 +36,7 @@ pub fn execute(session: &mut Session, command: ClusterCommand) -> Result<Exit, F
         | ClusterCommand::Rejoin { .. }
         | ClusterCommand::Restore { .. }
         | ClusterCommand::Recover { .. } => Ok(Exit::Done),
-        ClusterCommand::Backup { file } => backup(session, &file),
+        ClusterCommand::Backup { file, stale } => backup(session, &file, stale),
         ClusterCommand::Token { role, valid_hours } => token(session, role, valid_hours),
         ClusterCommand::Nodes => nodes(session),
         ClusterCommand::Promote(node) => change(session, &node, "promote"),
@@ -76,40 +73,25 @@ fn token(session: &mut Session, role: RoleArgument, valid_hours: u64) -> Result<
     Ok(Exit::Done)
 }
 
-fn backup(session: &mut Session, path: &Path) -> Result<Exit, Failure> {
-    let bytes = session.api.download("/v1/cluster/backup")?;
-    let written = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let written = written.and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
-    written.map_err(|error| Failure::usage(format!("{} cannot be written: {error}", path.display())))?;
-    let size = crate::cli::human::bytes(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-    if session.format == Format::Json {
-        session.screen.json(&json!({ "file": path, "bytes": bytes.len() }));
-    } else {
-        session.screen.line(format!("{} holds everything that is agreed on, {size}", path.display()));
-        session.screen.line("  keep secret.key of any node's data directory apart from it: sealed secrets need it");
-    }
-    Ok(Exit::Done)
-}
-
 fn nodes(session: &mut Session) -> Result<Exit, Failure> {
-    let items = session.api.list("/v1/nodes")?;
-    show(session, &items)
+    let answer = session.api.get("/v1/nodes")?;
+    show(session, &answer)
 }
 
-fn show(session: &mut Session, items: &[Value]) -> Result<Exit, Failure> {
+fn show(session: &mut Session, answer: &Value) -> Result<Exit, Failure> {
     if session.format == Format::Json {
-        session.screen.json(&json!({ "items": items, "next": Value::Null }));
+        session.screen.json(answer);
         return Ok(Exit::Done);
     }
-    let nodes: Vec<NodeView> = items.iter().map(|item| session.api.read(item)).collect::<Result<_, _>>()?;
-    let table = table(&nodes, session.format == Format::Wide, clock::now());
+    let list: NodeList = session.api.read(answer)?;
+    let table = table(&list, session.format == Format::Wide, clock::now());
     session.screen.table(&table);
     Ok(Exit::Done)
 }
 
-/// The nodes, one a row, with what is wrong with each below it.
+/// The nodes, one a row, with what is wrong with each below it; then members of the Raft group that are no nodes.
 #[must_use]
-pub fn table(nodes: &[NodeView], wide: bool, now: Timestamp) -> Table {
+pub fn table(list: &NodeList, wide: bool, now: Timestamp) -> Table {
     let mut columns = vec![
         Column::left("NODE"),
         Column::right("ID").spare(2),
@@ -129,13 +111,40 @@ pub fn table(nodes: &[NodeView], wide: bool, now: Timestamp) -> Table {
         ]);
     }
     let mut table = Table::new(columns);
-    for node in nodes {
+    for node in &list.items {
         table.row(cells(node, wide, now));
-        if let Some(line) = remarks(node) {
+        if node.member.is_none() {
+            table.note("no member of the Raft group: the leader makes it one", Tone::Busy);
+        }
+        if let Some(line) = remarks(node.connection.as_deref()) {
+            table.note(line, Tone::Bad);
+        }
+    }
+    for member in &list.strange_members {
+        table.row(strange_cells(member, wide));
+        table.note(
+            "a member of the Raft group that is no node of the cluster: the leader takes it out when the voters that \
+             remain are a majority without it",
+            Tone::Bad,
+        );
+        if let Some(line) = remarks(member.connection.as_deref()) {
             table.note(line, Tone::Bad);
         }
     }
     table
+}
+
+fn strange_cells(member: &StrangeMember, wide: bool) -> Vec<Cell> {
+    let unknown = || Cell::from(UNKNOWN.to_owned());
+    let role = if member.leader { "leader".to_owned() } else { member.member.to_string() };
+    let state = Cell::toned("removed".to_owned(), Tone::Bad);
+    let mut cells = vec![unknown(), member.id.to_string().into(), unknown(), role.into(), state, unknown(), unknown()];
+    if wide {
+        let connection = member.connection.clone().unwrap_or_else(|| UNKNOWN.to_owned());
+        let behind = member.behind_entries.map_or_else(|| UNKNOWN.to_owned(), grouped);
+        cells.extend([unknown(), connection.into(), behind.into(), unknown(), unknown()]);
+    }
+    cells
 }
 
 fn cells(node: &NodeView, wide: bool, now: Timestamp) -> Vec<Cell> {
@@ -200,8 +209,8 @@ fn partitions(node: &NodeView) -> String {
     }
 }
 
-fn remarks(node: &NodeView) -> Option<String> {
-    let connection = node.connection.as_ref()?;
+fn remarks(connection: Option<&str>) -> Option<String> {
+    let connection = connection?;
     (connection != "connected" && connection != "connecting").then(|| format!("not reached by this node: {connection}"))
 }
 
@@ -214,7 +223,7 @@ fn change(session: &mut Session, node: &NodeChange, verb: &str) -> Result<Exit, 
     if session.format == Format::Json {
         session.screen.json(&answer);
     } else {
-        show(session, std::slice::from_ref(&answer))?;
+        show(session, &json!({ "items": [answer], "next": Value::Null, "strange_members": [] }))?;
     }
     Ok(Exit::Done)
 }
@@ -253,6 +262,58 @@ fn transfer_leader(session: &mut Session, to: Option<String>) -> Result<Exit, Fa
         .map(|to| Name::new(to.as_str()).map_err(|error| Failure::usage(format!("--to {to}: {error}"))))
         .transpose()?;
     let answer = session.api.post("/v1/cluster/leader", Some(&TransferLeader { to: name }))?;
-    let items = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-    show(session, &items)
+    show(session, &answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use causeway_core::ids::NodeId;
+
+    use super::*;
+    use crate::cli::tests::{name, run_against};
+
+    fn node(text: &str, member: Option<MemberRole>) -> NodeView {
+        NodeView {
+            id: NodeId(1),
+            name: name(text),
+            region: name("hohhot"),
+            address: None,
+            role: MemberRole::Voter,
+            member,
+            leader: member.is_some(),
+            answers: true,
+            liveness: Some("up".to_owned()),
+            behind_entries: None,
+            connection: None,
+            draining: false,
+            partitions: 2,
+            leaving_partitions: 0,
+            command_version: 3,
+            starts: 1,
+            started_at: Timestamp(0),
+        }
+    }
+
+    #[test]
+    fn nodes_that_are_no_members_and_members_that_are_no_nodes_are_shown() {
+        let gone = StrangeMember {
+            id: NodeId(9),
+            member: MemberRole::Voter,
+            leader: false,
+            behind_entries: Some(3),
+            connection: Some("disconnected: closed".to_owned()),
+        };
+        let items = vec![node("node-1", Some(MemberRole::Voter)), node("node-2", None)];
+        let list = NodeList { items, next: None, strange_members: vec![gone] };
+        let answer = serde_json::to_string(&list).unwrap();
+        let (exit, shown, _, _) = run_against(vec![(200, answer)], &["cluster", "nodes"]);
+        assert_eq!(exit, Exit::Done);
+        let lines: Vec<_> = shown.lines().collect();
+        let row = |text: &str| lines.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{shown}"));
+        assert!(lines[row("node-2") + 1].contains("no member of the Raft group"), "{shown}");
+        assert!(lines[row("removed")].contains(" 9 "), "{shown}");
+        assert!(lines[row("removed") + 1].contains("is no node of the cluster"), "{shown}");
+        assert!(shown.contains("not reached by this node: disconnected: closed"), "{shown}");
+        assert!(!lines[row("node-1") + 1].contains("no member"), "{shown}");
+    }
 }

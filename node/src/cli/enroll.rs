@@ -44,10 +44,12 @@ pub fn join(at: &str, token_file: Option<&Path>, path: Option<&Path>, screen: &m
 }
 
 /// Gives a node that lost its data a new number in its cluster.
-pub fn rejoin(at: &str, path: Option<&Path>, screen: &mut Screen) -> Exit {
+pub fn rejoin(at: &str, token_file: Option<&Path>, path: Option<&Path>, screen: &mut Screen) -> Exit {
     with_config(path, screen, |config, screen| {
+        let token = token_in(JOIN_TOKEN_VARIABLE, token_file)?.unwrap_or_default();
         let runtime = interrupt::runtime()?;
-        let Enrolled { node, .. } = runtime.block_on(enroll::rejoin(config, at)).map_err(failed)?;
+        let rejoined = runtime.block_on(enroll::rejoin(config, at, &token));
+        let Enrolled { node, .. } = rejoined.map_err(|error| advised(error, &token))?;
         screen.line(format!(
             "{} is node {node} from now on; it gets everything that is agreed on from the others",
             config.node.name
@@ -104,16 +106,17 @@ fn begins_anew(config: &NodeConfig, enrolled: Enrolled, path: Option<&Path>, scr
 fn enrolled(config: &NodeConfig, at: &str, token: &Zeroizing<String>) -> Result<Enrolled, Failure> {
     let runtime = interrupt::runtime()?;
     let joined = runtime.block_on(enroll::join(config, at, token));
-    joined.map_err(|error| {
-        let no_token = token.is_empty() && error.code() == ErrorCode::NoSuchJoinToken;
-        let failure = failed(error);
-        if no_token {
-            failure
-                .advise(format!("put the join token into {JOIN_TOKEN_VARIABLE}, or into a file for --join-token-file"))
-        } else {
-            failure
-        }
-    })
+    joined.map_err(|error| advised(error, token))
+}
+
+fn advised(error: app::Error, token: &str) -> Failure {
+    let no_token = token.is_empty() && error.code() == ErrorCode::NoSuchJoinToken;
+    let failure = failed(error);
+    if no_token {
+        failure.advise(format!("put the join token into {JOIN_TOKEN_VARIABLE}, or into a file for --join-token-file"))
+    } else {
+        failure
+    }
 }
 
 fn next(path: Option<&Path>, screen: &mut Screen) {

@@ -73,6 +73,7 @@ impl Exit {
             | Code::VersionConflict
             | Code::AlreadyInitialised
             | Code::LastVoter
+            | Code::NodeAlive
             | Code::StaleEpoch => Self::Conflict,
             Code::Unreachable | Code::Busy | Code::TlsFailed | Code::Unavailable | Code::SecretUnavailable => {
                 Self::Unavailable

@@ -10,7 +10,7 @@ use causeway_core::error_code::ErrorCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use ureq::http::{Method, Request};
+use ureq::http::{HeaderMap, Method, Request};
 use zeroize::Zeroizing;
 
 use crate::admin::model::error::ErrorAnswer;
@@ -140,11 +140,11 @@ impl Api {
         self.bytes(&Method::GET, "/healthz", None, None, CONNECT_TIMEOUT, MAXIMUM_ANSWER_BYTES).map(drop)
     }
 
-    /// The bytes of a file.
+    /// The bytes of a file, and what the head of the answer says of it.
     ///
     /// # Errors
     /// [`Failure`].
-    pub fn download(&self, path: &str) -> Result<Vec<u8>, Failure> {
+    pub fn download(&self, path: &str) -> Result<(HeaderMap, Vec<u8>), Failure> {
         self.bytes(&Method::GET, path, None, None, WORK_TIMEOUT, MAXIMUM_FILE_BYTES)
     }
 
@@ -168,7 +168,7 @@ impl Api {
         body: Option<&[u8]>,
         timeout: Duration,
     ) -> Result<Value, Failure> {
-        let text = self.bytes(method, path, version, body, timeout, MAXIMUM_ANSWER_BYTES)?;
+        let (_, text) = self.bytes(method, path, version, body, timeout, MAXIMUM_ANSWER_BYTES)?;
         serde_json::from_slice(&text).map_err(|error| self.strange(&error.to_string()))
     }
 
@@ -180,7 +180,7 @@ impl Api {
         body: Option<&[u8]>,
         timeout: Duration,
         maximum: u64,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<(HeaderMap, Vec<u8>), Failure> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if let Some(version) = version {
             request = request.header("if-match", format!("\"{version}\""));
@@ -197,7 +197,7 @@ impl Api {
         let text = answer.body_mut().with_config().limit(maximum).read_to_vec();
         let text = text.map_err(|error| self.unreachable(method, &error))?;
         if (200..300).contains(&status) {
-            return Ok(text);
+            return Ok((std::mem::take(answer.headers_mut()), text));
         }
         match serde_json::from_slice::<ErrorAnswer>(&text) {
             Ok(answer) => Err(self.answered(status, answer)),

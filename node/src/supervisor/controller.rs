@@ -30,6 +30,7 @@ use tokio::time::{Instant, timeout};
 use crate::supervisor::authority::Authority;
 use crate::supervisor::calm::Calm;
 use crate::supervisor::lifeline::Lifeline;
+use crate::supervisor::reluctance::{Reluctance, Step};
 use crate::supervisor::view_changes::view_changes;
 
 /// Changes of the agreed state within this time are planned for once.
@@ -65,6 +66,7 @@ struct Memory {
     /// The term in which it is not certain yet what became of an assignment.
     unsettled: Option<u64>,
     calm: Calm,
+    reluctance: Reluctance,
     /// What the last plan was made from, if there was nothing to do.
     at_rest: Option<Grounds>,
 }
@@ -89,7 +91,10 @@ impl PartialEq for ByIdentity {
 
 /// One look. Answers whether everything that it found to do was agreed on or refused.
 async fn look<A: Authority>(authority: &A, memory: &mut Memory) -> bool {
-    let Some((term, conditions)) = authority.conditions() else { return true };
+    let Some((term, conditions)) = authority.conditions() else {
+        memory.reluctance.over();
+        return true;
+    };
     if memory.unsettled == Some(term) {
         if !barrier(authority, term).await {
             return false;
@@ -107,7 +112,7 @@ async fn look<A: Authority>(authority: &A, memory: &mut Memory) -> bool {
     if done == Placing::Unsettled {
         memory.unsettled = Some(term);
     }
-    reconcile_members(authority).await;
+    reconcile_members(authority, &mut memory.reluctance).await;
     raise_version(authority, term).await;
     matches!(done, Placing::Rests | Placing::Done)
 }
@@ -184,13 +189,16 @@ async fn barrier<A: Authority>(authority: &A, term: u64) -> bool {
 }
 
 /// One step towards the members that the state asks for.
-async fn reconcile_members<A: Authority>(authority: &A) {
+async fn reconcile_members<A: Authority>(authority: &A, reluctance: &mut Reluctance) {
     let Some(members) = authority.members() else { return };
     let view = authority.view();
     if let Some(change) = next_member_change(&view, &members) {
         match timeout(PATIENCE, authority.change_member(change)).await {
-            Ok(Ok(())) => tracing::info!(?change, "member changed"),
-            Ok(Err(error)) => tracing::debug!(%error, ?change, "member not changed yet"),
+            Ok(Ok(())) => {
+                reluctance.over();
+                tracing::info!(?change, "member changed");
+            }
+            Ok(Err(error)) => reluctance.refused(Step::Change(change), &error, Instant::now()),
             Err(_) => tracing::warn!(?change, "a change of members was not answered in time"),
         }
     } else if !view.nodes.is_empty()
@@ -199,9 +207,11 @@ async fn reconcile_members<A: Authority>(authority: &A) {
     {
         match timeout(PATIENCE, authority.hand_over()).await {
             Ok(Ok(())) => tracing::info!("leadership handed over: this node is to be no voter"),
-            Ok(Err(error)) => tracing::debug!(%error, "leadership not handed over yet"),
+            Ok(Err(error)) => reluctance.refused(Step::HandOver, &error, Instant::now()),
             Err(_) => tracing::warn!("leadership was not handed over in time"),
         }
+    } else {
+        reluctance.over();
     }
 }
 
@@ -252,6 +262,27 @@ mod tests {
     use crate::supervisor::fake_cluster::{FakeCluster, Taking};
     use crate::supervisor::proposer::Proposer;
     use crate::supervisor::testing::{ME, OTHER, Replica, queue};
+    use crate::telemetry::captured::Lines;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_of_members_that_stays_refused_is_told_once_with_its_reason() {
+        let lines = Lines::default();
+        let _listening = lines.listen();
+        let mut replica = Replica::with_partitions(0);
+        replica.node_started(OTHER);
+        let cluster = FakeCluster::new(replica);
+        cluster.refuse_members(Some("only 1 of the 2 voters were heard from lately"));
+        let controlling = tokio::spawn(control(cluster.clone()));
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        assert!(lines.about("WARN").is_empty());
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        let told = lines.about("WARN");
+        assert!(told.len() == 1 && told[0].contains("only 1 of the 2 voters"), "{told:?}");
+        cluster.refuse_members(None);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(lines.about("change again").len(), 1);
+        assert!(!controlling.is_finished());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn every_partition_that_appears_gets_this_node_as_owner_also_after_failures() {

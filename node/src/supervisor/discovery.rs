@@ -7,6 +7,10 @@
 //! [`schedule`](super::schedule) decides when, [`topic`](super::topic) talks to the instances,
 //! [`queue_mapping`](super::queue_mapping) decides what maps to what. Never removes a partition: a queue that is not in
 //! a route may only be away for a while.
+//!
+//! Every node looks, not only the leader: each shows what it finds on its own status, a leader may stand where an
+//! instance cannot be reached, and nothing has to be handed over when leadership changes. What several nodes find is
+//! added once, because a partition that is there already is left as it is.
 
 use std::collections::BTreeSet;
 use std::pin::pin;

@@ -55,6 +55,8 @@ struct Inner {
     /// It asks for a lease right before its partitions are taken.
     revives: Option<NodeId>,
     up: BTreeSet<NodeId>,
+    /// Why no member is changed; then only this node is one.
+    refuses_members: Option<&'static str>,
 }
 
 impl FakeCluster {
@@ -71,6 +73,7 @@ impl FakeCluster {
             taking: Vec::new(),
             revives: None,
             up: BTreeSet::from([ME]),
+            refuses_members: None,
         };
         Self { inner: Arc::new(Mutex::new(inner)), view }
     }
@@ -117,6 +120,11 @@ impl FakeCluster {
     /// A node asks for a lease at the last moment.
     pub(crate) fn revive_when_taken(&self, node: NodeId) {
         self.inner.lock().unwrap().revives = Some(node);
+    }
+
+    /// Only this node is a member, and changes are refused for this reason; without one every node is a member.
+    pub(crate) fn refuse_members(&self, reason: Option<&'static str>) {
+        self.inner.lock().unwrap().refuses_members = reason;
     }
 
     /// A node asks for leases.
@@ -197,12 +205,17 @@ impl Authority for FakeCluster {
     }
 
     fn members(&self) -> Option<Members> {
-        let voters = self.view().nodes.keys().copied().collect();
-        self.inner.lock().unwrap().leads.then(|| Members { voters, leader: ME, ..Members::default() })
+        let nodes = self.view().nodes.keys().copied().collect();
+        let inner = self.inner.lock().unwrap();
+        let voters = if inner.refuses_members.is_some() { BTreeSet::from([ME]) } else { nodes };
+        inner.leads.then(|| Members { voters, leader: ME, ..Members::default() })
     }
 
     async fn change_member(&self, change: MemberChange) -> Result<(), Self::Error> {
-        panic!("every node is the member that it was asked to be: {change:?}")
+        match self.inner.lock().unwrap().refuses_members {
+            Some(reason) => Err(reason),
+            None => panic!("every node is the member that it was asked to be: {change:?}"),
+        }
     }
 
     async fn hand_over(&self) -> Result<(), Self::Error> {

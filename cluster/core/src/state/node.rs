@@ -36,6 +36,7 @@ impl State {
     fn started(&mut self, id: NodeId, spec: &NodeSpec, process: ProcessId, at: Timestamp) {
         self.highest_node = self.highest_node.max(id);
         let before = self.nodes.remove(&id);
+        self.end_token(before.as_ref().and_then(|node| node.admitted_by));
         let node = Node {
             role: before.as_ref().map_or(MemberRole::Voter, |node| node.role),
             draining: before.as_ref().is_some_and(|node| node.draining),
@@ -66,40 +67,69 @@ impl State {
         Ok(Outcome::Done)
     }
 
-    /// Asked again with the same token and name before its first start, a node gets the same answer: it may have lost
-    /// the first.
+    /// Asked again with the same token and name before its first start, a node gets the same answer as long as the
+    /// token is good: it may have lost the first.
     pub(super) fn admit_node(&mut self, hash: [u8; 32], spec: &NodeSpec, at: Timestamp) -> Result<Outcome, Refusal> {
-        let again = self.nodes.iter_mut().find(|(_, node)| {
-            node.admitted_by == Some(hash) && node.starts == 0 && node.name == spec.name && node.region == spec.region
-        });
-        if let Some((id, node)) = again {
-            node.address.clone_from(&spec.address);
-            return Ok(Outcome::NodeAdmitted(*id));
+        let role = self.good_token(hash, at)?.role;
+        if let Some((id, node)) = self.admitted_with(hash) {
+            if node.starts > 0 || node.name != spec.name || node.region != spec.region {
+                return Err(Refusal::NoSuchJoinToken);
+            }
+            self.verify_joining(spec, Some(id))?;
+            self.node_mut(id)?.address.clone_from(&spec.address);
+            return Ok(Outcome::NodeAdmitted(id));
         }
-        let token =
-            self.join_tokens.get(&hash).filter(|token| token.expires_at > at).ok_or(Refusal::NoSuchJoinToken)?;
-        let role = token.role;
         self.verify_joining(spec, None)?;
         if self.nodes.len() >= MAXIMUM_NODES {
             return Err(Refusal::TooMany { what: TooMany::Nodes, maximum: MAXIMUM_NODES });
         }
-        self.join_tokens.remove(&hash);
         Ok(self.admit(Node { admitted_by: Some(hash), ..admitted(spec, role, at) }))
     }
 
+    /// A token that is good still. It is kept until the node that used it starts, so that its end is known when the
+    /// node asks again.
+    fn good_token(&self, hash: [u8; 32], at: Timestamp) -> Result<&JoinToken, Refusal> {
+        self.join_tokens.get(&hash).filter(|token| token.expires_at > at).ok_or(Refusal::NoSuchJoinToken)
+    }
+
+    fn admitted_with(&self, hash: [u8; 32]) -> Option<(NodeId, &Node)> {
+        self.nodes.iter().find(|(_, node)| node.admitted_by == Some(hash)).map(|(id, node)| (*id, node))
+    }
+
+    fn end_token(&mut self, hash: Option<[u8; 32]>) {
+        if let Some(hash) = hash {
+            self.join_tokens.remove(&hash);
+        }
+    }
+
     /// What the lost one owned keeps its owner until another one is chosen, as when a node is removed. Asked again
-    /// before its first start, the node gets the same answer.
-    pub(super) fn replace_node(&mut self, spec: &NodeSpec, at: Timestamp) -> Result<Outcome, Refusal> {
+    /// before its first start, the node gets the same answer. That the lost one does not run is looked at before this
+    /// is proposed.
+    pub(super) fn replace_node(
+        &mut self,
+        token: Option<[u8; 32]>,
+        spec: &NodeSpec,
+        at: Timestamp,
+    ) -> Result<Outcome, Refusal> {
         let lost = self.nodes.iter().find(|(_, node)| node.name == spec.name).map(|(id, node)| (*id, node.clone()));
         let (id, lost) = lost.ok_or_else(|| Refusal::NoNodeOfName(spec.name.clone()))?;
+        if let Some(hash) = token {
+            self.good_token(hash, at)?;
+            if self.admitted_with(hash).is_some_and(|(user, _)| user != id) {
+                return Err(Refusal::NoSuchJoinToken);
+            }
+        }
         self.verify_joining(spec, Some(id))?;
+        let admitted = Node { admitted_by: token, ..admitted(spec, lost.role, at) };
         if lost.starts == 0 {
-            let waiting = admitted(spec, lost.role, at);
-            self.nodes.insert(id, Node { admitted_by: lost.admitted_by, ..waiting });
+            let admitted_by = token.or(lost.admitted_by);
+            self.end_token(lost.admitted_by.filter(|before| Some(*before) != admitted_by));
+            self.nodes.insert(id, Node { admitted_by, ..admitted });
             return Ok(Outcome::NodeAdmitted(id));
         }
+        self.keep_a_voter(id)?;
         self.forget(id);
-        Ok(self.admit(admitted(spec, lost.role, at)))
+        Ok(self.admit(admitted))
     }
 
     fn admit(&mut self, node: Node) -> Outcome {
@@ -152,7 +182,8 @@ impl State {
     }
 
     fn forget(&mut self, id: NodeId) {
-        self.nodes.remove(&id);
+        let gone = self.nodes.remove(&id);
+        self.end_token(gone.and_then(|node| node.admitted_by));
         for partition in self.partitions.values_mut().filter(|partition| partition.moving_to == Some(id)) {
             partition.moving_to = None;
         }

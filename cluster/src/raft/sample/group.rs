@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use ::raft::eraftpb::{Message, MessageType};
 use causeway_core::ids::NodeId;
+use protobuf::Message as _;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -21,6 +22,11 @@ use crate::status::MemberState;
 
 /// A message on its way: to whom, of which kind, what.
 type Letter = (u64, MessageKind, Vec<u8>);
+
+fn open(bytes: &[u8], to: u64) -> Message {
+    let from = Message::parse_from_bytes(bytes).unwrap().from;
+    decode(bytes, NodeId(from), NodeId(to)).unwrap()
+}
 
 #[derive(Clone, Default)]
 struct Post(Arc<Mutex<Vec<Letter>>>);
@@ -96,7 +102,7 @@ impl Group {
     pub(crate) fn take(&mut self, to: u64, kind: MessageType) -> Message {
         let letters = std::mem::take(&mut *self.post.0.lock().unwrap());
         let to_node = letters.iter().filter(|letter| letter.0 == to).map(|(_, _, bytes)| bytes);
-        let mut decoded = to_node.map(|bytes| decode(bytes, NodeId(to)).unwrap());
+        let mut decoded = to_node.map(|bytes| open(bytes, to));
         decoded.rfind(|message| message.get_msg_type() == kind).unwrap()
     }
 
@@ -119,7 +125,7 @@ impl Group {
     }
 
     fn deliver(&mut self, (to, kind, bytes): Letter) {
-        let message = decode(&bytes, NodeId(to)).unwrap();
+        let message = open(&bytes, to);
         let from = message.from;
         assert_eq!(kind == MessageKind::Snapshot, message.get_msg_type() == MessageType::MsgSnapshot);
         let arrives = !self.cut.contains(&from) && !self.cut.contains(&to) && self.replicas.contains_key(&to);

@@ -44,6 +44,34 @@ pub struct NodeView {
     pub started_at: Timestamp,
 }
 
+/// The answer of `GET /v1/nodes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeList {
+    /// The nodes, in the order of their numbers. One whose `member` is none is to be made a member.
+    pub items: Vec<NodeView>,
+    /// Always none: a cluster has few nodes.
+    pub next: Option<String>,
+    /// Members of the Raft group that are no nodes of the cluster, or none yet as far as the node that answers knows.
+    /// They are taken out; one whose vote counts still is needed for a majority.
+    #[serde(default)]
+    pub strange_members: Vec<StrangeMember>,
+}
+
+/// A member of the Raft group that is no node of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrangeMember {
+    /// Its number.
+    pub id: NodeId,
+    /// What it is in the Raft group.
+    pub member: MemberRole,
+    /// Whether it leads.
+    pub leader: bool,
+    /// Log entries that it lacks; only the leader knows.
+    pub behind_entries: Option<u64>,
+    /// How the node that answers reaches it: `connected`, or why not. None where it does not look for it.
+    pub connection: Option<String>,
+}
+
 /// Body of `POST /v1/cluster/join-tokens`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,6 +105,14 @@ impl std::fmt::Debug for JoinTokenAnswer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("JoinTokenAnswer").field("role", &self.role).finish_non_exhaustive()
     }
+}
+
+/// Query of `GET /v1/cluster/backup`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupQuery {
+    /// Take what the node that answers has applied, without a majority's word that nothing newer is agreed on.
+    pub stale: bool,
 }
 
 /// Body of `POST /v1/cluster/leader`.

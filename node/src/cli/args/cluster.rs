@@ -32,6 +32,9 @@ pub enum ClusterCommand {
         /// Where any node of the cluster listens to other nodes
         #[arg(long, value_name = "HOST:PORT")]
         at: String,
+        /// File that holds a join token; only for nodes without certificates
+        #[arg(long, value_name = "FILE")]
+        join_token_file: Option<PathBuf>,
         /// Configuration file of the node
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -40,6 +43,9 @@ pub enum ClusterCommand {
     Backup {
         /// The file; it must not exist
         file: PathBuf,
+        /// Take what the node has applied, which may be old, also when there is no majority
+        #[arg(long)]
+        stale: bool,
     },
     /// Begin the cluster anew from a backup, with this node only, when no node has its data any more
     Restore {
