@@ -48,6 +48,9 @@ const ACTOR_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the last checkpoints may take. Without them the next start reads a little more of the target's tail.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a replica may take to say why it ended, after the parts that live on it.
+const REASON: Duration = Duration::from_secs(2);
+
 /// Everything that runs.
 pub(super) struct Assembly {
     config: NodeConfig,
@@ -193,13 +196,16 @@ impl Assembly {
 
     /// Returns when a part that the node cannot do without has ended.
     pub(super) async fn failed(&mut self) -> Error {
-        tokio::select! {
+        let part = tokio::select! {
             biased;
-            Some(error) = self.faults.recv() => error,
-            error = self.cluster.ended() => error.into(),
-            part = self.ended.wait_for(Option::is_some) => Error::PartEnded {
-                part: part.ok().and_then(|part| *part).unwrap_or("supervision"),
-            },
+            Some(error) = self.faults.recv() => return error,
+            error = self.cluster.ended() => return error.into(),
+            part = self.ended.wait_for(Option::is_some) => part.ok().and_then(|part| *part).unwrap_or("supervision"),
+        };
+        // A replica that ends takes the parts along before it has closed its disk and says why.
+        match timeout(REASON, self.cluster.ended()).await {
+            Ok(error) => error.into(),
+            Err(_) => Error::PartEnded { part },
         }
     }
 
