@@ -2,11 +2,11 @@
 //! a fault proxy and the product as a process.
 //!
 //! Reading order: [`brokers`] (clusters), [`java`] (producing and dumping), [`checker`] (the judgement), [`proxy`]
-//! (faults), [`product`] (the binary under test); [`process`] and [`ports`] carry them. [`scenario`] puts them
-//! together; [`fidelity`], [`crash`], [`failover`], [`chaos`], [`promotion`] and [`slave_reads`] are tests that have a
-//! short form for every change and a long one for a release; [`members`] are several nodes as one cluster. Everything
-//! talks over loopback only and ends with the value that owns it. Nothing here may use Causeway's own codec or client:
-//! a judge shares no code with the judged.
+//! (faults), [`long_line`] (distance), [`product`] (the binary under test); [`process`] and [`ports`] carry them.
+//! [`scenario`] puts them together; [`fidelity`], [`crash`], [`failover`], [`chaos`], [`promotion`] and [`slave_reads`]
+//! are tests that have a short form for every change and a long one for a release; [`members`] are several nodes as one
+//! cluster; [`bench`] measures. Everything talks over loopback only and ends with the value that owns it. Nothing here
+//! may use Causeway's own codec or client: a judge shares no code with the judged.
 //!
 //! A missing tool is a panic that names it, never a skipped test.
 
@@ -19,6 +19,7 @@ pub mod crash;
 pub mod failover;
 pub mod fidelity;
 pub mod java;
+pub mod long_line;
 pub mod members;
 pub mod ports;
 pub mod process;

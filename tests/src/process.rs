@@ -105,12 +105,7 @@ impl Process {
 
     /// Processor time used so far by all its threads, in seconds; 0 after its end.
     pub fn cpu_seconds(&self) -> f64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
-        // The name in parentheses may hold spaces; what follows it is fixed: fields 14 and 15 are user and system
-        // ticks.
-        let after = text.rsplit_once(')').map_or("", |(_, after)| after);
-        let ticks: u64 = after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-        ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+        cpu_seconds(self.id())
     }
 
     /// Resident memory in bytes; 0 after its end.
@@ -147,6 +142,15 @@ impl Drop for Process {
             let _ = self.child.wait();
         }
     }
+}
+
+/// Processor time that a process of this id used so far by all its threads, in seconds; 0 when there is none.
+pub fn cpu_seconds(id: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    // The name in parentheses may hold spaces; what follows it is fixed: fields 14 and 15 are user and system ticks.
+    let after = text.rsplit_once(')').map_or("", |(_, after)| after);
+    let ticks: u64 = after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
 }
 
 /// The last `lines` lines of a file, from at most its last 64 KiB; empty when it cannot be read.

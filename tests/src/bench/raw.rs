@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 /// A connection to a broker.
 #[must_use]
@@ -55,6 +56,33 @@ pub fn parse(frame: &[u8]) -> (i32, usize) {
 #[must_use]
 pub fn integer(bytes: &[u8], at: usize) -> i32 {
     i32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+/// The header of a send: request 310 for one message, 320 for a batch.
+#[must_use]
+pub fn header(code: i32, topic: &str, queue: u64, born: u64, properties: &str, batch: bool) -> String {
+    format!(
+        "{{\"code\":{code},\"language\":\"CPP\",\"version\":401,\"opaque\":1,\"flag\":0,\"extFields\":{{\"a\":\"LOAD\",\"b\":\
+         \"{topic}\",\"c\":\"TBW102\",\"d\":\"4\",\"e\":\"{queue}\",\"f\":\"0\",\"g\":\"{born}\",\"h\":\"0\",\"i\":\
+         \"{properties}\",\"j\":\"0\",\"k\":\"false\",\"l\":\"0\",\"m\":\"{batch}\"}}}}"
+    )
+}
+
+/// Sends, and sends again while the broker says that it is busy.
+///
+/// # Panics
+/// When the broker refuses.
+pub fn send(stream: &mut TcpStream, header: &str, body: &[u8]) {
+    let mut answer = Vec::new();
+    loop {
+        write_frame(stream, header, body);
+        read_frame(stream, &mut answer);
+        match parse(&answer).0 {
+            0 => return,
+            2 => std::thread::sleep(Duration::from_millis(5)),
+            _ => panic!("the broker refused: {}", String::from_utf8_lossy(&answer)),
+        }
+    }
 }
 
 /// The store timestamps (ms) of the first `count` messages of a queue, in the order of their offsets.

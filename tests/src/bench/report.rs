@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::contest::{Contender, Cost};
 use super::latency::Latency;
 use super::memory::Memory;
+use super::page::{self, grouped, machine};
 
 /// Everything that was measured.
 pub struct Findings {
@@ -129,12 +130,7 @@ fn goals(findings: &Findings) -> String {
         ("at least 8 x less CPU than the bridge with batches", format!("{batches:.1} x"), batches >= 8.0),
         ("at most 64 MiB resident for 100 partitions", format!("{resident:.0} MiB"), resident <= 64.0),
     ];
-    let mut out = "## Goals\n\n| goal | measured | |\n|---|---|---|\n".to_owned();
-    for (goal, measured, reached) in rows {
-        let _ = writeln!(out, "| {goal} | {measured} | {} |", if reached { "reached" } else { "**missed**" });
-    }
-    out.push('\n');
-    out
+    format!("## Goals\n\n{}\n", page::goals(&rows))
 }
 
 fn rounds(costs: &BTreeMap<Contender, Vec<Cost>>) -> String {
@@ -143,20 +139,4 @@ fn rounds(costs: &BTreeMap<Contender, Vec<Cost>>) -> String {
         values.join(", ")
     };
     format!("floor {}; Causeway carried {} CPU-seconds per million.", list(Contender::Floor), list(Contender::Carried))
-}
-
-fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
-    format!("{cores} cores, {}", model.map_or("unknown processor", |(_, model)| model))
-}
-
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let first = digits.len() % 3;
-    let (head, tail) = digits.split_at(first);
-    let mut parts: Vec<&str> = if head.is_empty() { Vec::new() } else { vec![head] };
-    parts.extend(tail.as_bytes().chunks(3).filter_map(|chunk| std::str::from_utf8(chunk).ok()));
-    parts.join(",")
 }

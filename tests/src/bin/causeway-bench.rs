@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use causeway_tests::bench::contest::{Arena, Contender, SOURCE, beside};
+use causeway_tests::bench::page::put;
 use causeway_tests::bench::report::{Findings, page};
 use causeway_tests::bench::{latency, memory};
 use causeway_tests::brokers::{Cluster, ClusterSettings, Version};
@@ -92,7 +93,7 @@ fn main() {
     let page = page(&findings);
     println!("{page}");
     if let Some(path) = arguments.report {
-        std::fs::write(&path, page).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        put(&path, "one node", &page);
     }
 }
 

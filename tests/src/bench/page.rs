@@ -1,0 +1,83 @@
+//! The page of figures: each program writes its own part and leaves the others as they are.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// Writes a part of a page, in place of what it said before, or at the end.
+///
+/// # Panics
+/// When the file cannot be read or written.
+pub fn put(path: &Path, part: &str, text: &str) {
+    let page = match fs::read_to_string(path) {
+        Ok(page) => page,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => panic!("{}: {error}", path.display()),
+    };
+    fs::write(path, with_part(&page, part, text)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+fn with_part(page: &str, part: &str, text: &str) -> String {
+    let (begin, end) = (format!("<!-- begin {part} -->\n"), format!("<!-- end {part} -->\n"));
+    let text = format!("{begin}{}\n{end}", text.trim_end());
+    let found = page.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
+    match found {
+        Some((before, after)) => format!("{before}{text}{after}"),
+        None if page.is_empty() => text,
+        None => format!("{}\n\n{text}", page.trim_end()),
+    }
+}
+
+/// The machine, in words.
+#[must_use]
+pub fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
+    format!("{cores} cores, {}", model.map_or("unknown processor", |(_, model)| model))
+}
+
+/// A number with its thousands set apart.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let first = digits.len() % 3;
+    let (head, tail) = digits.split_at(first);
+    let mut parts: Vec<&str> = if head.is_empty() { Vec::new() } else { vec![head] };
+    parts.extend(tail.as_bytes().chunks(3).filter_map(|chunk| std::str::from_utf8(chunk).ok()));
+    parts.join(",")
+}
+
+/// A table of goals: what was aimed at, what was measured, and whether that is enough.
+#[must_use]
+pub fn goals(rows: &[(&str, String, bool)]) -> String {
+    let mut out = "| goal | measured | |\n|---|---|---|\n".to_owned();
+    for (goal, measured, reached) in rows {
+        out += &format!("| {goal} | {measured} | {} |\n", if *reached { "reached" } else { "**missed**" });
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_replaced_in_place_and_the_others_stay() {
+        let one = with_part("", "one", "# First\n");
+        let both = with_part(&one, "other", "# Second");
+        let again = with_part(&both, "one", "# Third\n\nmore");
+        assert_eq!(
+            again,
+            "<!-- begin one -->\n# Third\n\nmore\n<!-- end one -->\n\n<!-- begin other -->\n# Second\n<!-- end other -->\n"
+        );
+        assert_eq!(with_part(&again, "one", "# Third\n\nmore"), again);
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}
