@@ -22,11 +22,11 @@ use crate::app::begin::{Begun, begin, decides_alone};
 use crate::app::tenancy::{self, Tenancy};
 use crate::app::{Error, Views, first_start, leaving, loads, neighbours, sampler};
 use crate::clock;
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, RelaySection};
 use crate::connect::Instances;
 use crate::lease::Lease;
 use crate::relay::members::Members;
-use crate::relay::{self, RelaySettings, Relaying};
+use crate::relay::{self, Relaying};
 use crate::replicate::ReadAheadBudget;
 use crate::secrets::SecretStore;
 use crate::status::StatusBoard;
@@ -114,7 +114,7 @@ impl Assembly {
             first_start::introduce(&cluster, process, &config, Some(first_start::PATIENCE)).await?;
         }
         let instances = Arc::new(Instances::new(cluster.watch(), Arc::clone(&secrets), config.connection));
-        let relaying = relaying(&cluster, &instances, process);
+        let relaying = relaying(&config.relay, &cluster, &instances, process);
         let rates = Arc::new(RateHistory::new());
         let everywhere = Everywhere { board: Arc::new(board.overview()), rates: Arc::new(RateHistory::new()) };
         let context = context(&config, &cluster, &instances, (&board, &rates), &everywhere, secrets);
@@ -247,7 +247,7 @@ impl Supervision {
                 budget: Arc::new(ReadAheadBudget::new(settings.node_read_ahead_bytes)),
                 buffers: Arc::default(),
                 settings,
-                relaying: config.cluster.is_some().then_some(relaying),
+                relaying: (config.cluster.is_some() && config.relay.enabled).then_some(relaying),
             },
             lease,
             board: Arc::clone(board),
@@ -328,11 +328,13 @@ fn arbiters() -> Result<Vec<Arbiter>, Error> {
 }
 
 /// Serves other nodes as a relay, and finds those that relay to this one.
-fn relaying(cluster: &Group, instances: &Arc<Instances>, process: ProcessId) -> Relaying {
-    let (settings, figures) = (RelaySettings::default(), Arc::default());
-    let server = relay::server(Arc::clone(instances), cluster.watch(), process.0, &settings, Arc::clone(&figures));
-    // It is the first: this is done once for each cluster handle.
-    let _first = cluster.serve_streams(server);
+fn relaying(section: &RelaySection, cluster: &Group, instances: &Arc<Instances>, process: ProcessId) -> Relaying {
+    let (settings, figures) = (section.settings.clone(), Arc::default());
+    if section.enabled {
+        let server = relay::server(Arc::clone(instances), cluster.watch(), process.0, &settings, Arc::clone(&figures));
+        // It is the first: this is done once for each cluster handle.
+        let _first = cluster.serve_streams(server);
+    }
     Relaying {
         relays: Arc::new(Members::new(cluster.clone())),
         windows: Arc::new(ReadAheadBudget::new(settings.node_window_bytes)),

@@ -88,7 +88,7 @@ impl Begun {
         let Some(section) = &config.cluster else { return Ok(()) };
         let security = security(section, config)?;
         let (identity, others) = (self.identity(config), self.others.clone());
-        let settings = transport::Settings::default();
+        let settings = transport::Settings { stripes: config.relay.stream_connections, ..Default::default() };
         let welcome = Welcome(secrets.shared_key().to_vec());
         let listen = section.listen;
         let network = Network { listen, security: security.clone(), identity, others, welcome, figures, settings };
