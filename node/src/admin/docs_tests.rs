@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::model::{
-    ChangePlan, CreateInstance, CreateStream, ErrorAnswer, InstanceTest, InstanceView, PartitionView, ResolveAnswer,
-    ResolveRequest, StatusAnswer, StreamPlan, StreamView, VersionAnswer,
+    ChangePlan, CreateInstance, CreateStream, ErrorAnswer, InstanceTest, InstanceView, MoveView, NodeView,
+    PartitionView, ResolveAnswer, ResolveRequest, StatusAnswer, StreamPlan, StreamView, VersionAnswer,
 };
 use super::router_tests::{Ask, run};
 use super::tests::Fixture;
@@ -32,6 +32,8 @@ fn check(name: &str, example: &str) -> Result<(), String> {
         "InstanceTest" => same::<InstanceTest>(example),
         "CreateStream" => same::<CreateStream>(example),
         "StreamPlan" => same::<StreamPlan>(example),
+        "NodeView" => same::<NodeView>(example),
+        "MoveView" => same::<MoveView>(example),
         "StreamView" => same::<StreamView>(example),
         "ChangePlan" => same::<ChangePlan>(example),
         "PartitionView" => same::<PartitionView>(example),
@@ -52,7 +54,7 @@ fn every_example_is_its_type() {
         assert_eq!(check(name, example), Ok(()), "{name}");
         seen.insert(name);
     }
-    assert_eq!(seen.len(), 13, "{seen:?}");
+    assert_eq!(seen.len(), 15, "{seen:?}");
     assert!(!PAGE.contains("```json\n"), "a block without a type is not checked");
 }
 

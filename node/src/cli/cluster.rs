@@ -5,20 +5,19 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use causeway_core::ids::Timestamp;
 use causeway_core::name::Name;
 use causeway_core::node::MemberRole;
 use serde_json::{Value, json};
 
-use crate::admin::model::{IssueJoinToken, JoinTokenAnswer, NodeView, TransferLeader};
+use crate::admin::model::{IssueJoinToken, JoinTokenAnswer, List, MoveView, NodeView, TransferLeader};
 use crate::cli::Session;
 use crate::cli::args::cluster::RoleArgument;
 use crate::cli::args::{ClusterCommand, Format, NodeChange};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::http::segment;
-use crate::cli::human::{UNKNOWN, ago, grouped};
+use crate::cli::human::ago;
+use crate::cli::nodes::{moves_table, on_their_way, partitions, table, who_leads};
 use crate::cli::stream_text::{effects, query};
-use crate::cli::table::{Cell, Column, Table, Tone};
 use crate::clock;
 
 /// Between two looks while a node is drained.
@@ -42,6 +41,7 @@ pub fn execute(session: &mut Session, command: ClusterCommand) -> Result<Exit, F
         ClusterCommand::Backup { file } => backup(session, &file),
         ClusterCommand::Token { role, valid_hours } => token(session, role, valid_hours),
         ClusterCommand::Nodes => nodes(session),
+        ClusterCommand::Moves => moves(session),
         ClusterCommand::Promote(node) => change(session, &node, "promote"),
         ClusterCommand::Demote(node) => change(session, &node, "demote"),
         ClusterCommand::Undrain(node) => change(session, &node, "undrain"),
@@ -93,7 +93,15 @@ fn backup(session: &mut Session, path: &Path) -> Result<Exit, Failure> {
 
 fn nodes(session: &mut Session) -> Result<Exit, Failure> {
     let items = session.api.list("/v1/nodes")?;
-    show(session, &items)
+    let done = show(session, &items)?;
+    if session.format != Format::Json {
+        let nodes = read_nodes(session, &items)?;
+        session.screen.line(format!("  {}", who_leads(&nodes)));
+        if let Some(line) = on_their_way(nodes.iter().map(|node| node.leaving_partitions).sum()) {
+            session.screen.line(format!("  {line}: causeway cluster moves"));
+        }
+    }
+    Ok(done)
 }
 
 fn show(session: &mut Session, items: &[Value]) -> Result<Exit, Failure> {
@@ -101,108 +109,31 @@ fn show(session: &mut Session, items: &[Value]) -> Result<Exit, Failure> {
         session.screen.json(&json!({ "items": items, "next": Value::Null }));
         return Ok(Exit::Done);
     }
-    let nodes: Vec<NodeView> = items.iter().map(|item| session.api.read(item)).collect::<Result<_, _>>()?;
+    let nodes = read_nodes(session, items)?;
     let table = table(&nodes, session.format == Format::Wide, clock::now());
     session.screen.table(&table);
     Ok(Exit::Done)
 }
 
-/// The nodes, one a row, with what is wrong with each below it.
-#[must_use]
-pub fn table(nodes: &[NodeView], wide: bool, now: Timestamp) -> Table {
-    let mut columns = vec![
-        Column::left("NODE"),
-        Column::right("ID").spare(2),
-        Column::left("REGION"),
-        Column::left("ROLE"),
-        Column::left("STATE"),
-        Column::right("PARTITIONS"),
-        Column::right("UP").spare(1),
-    ];
-    if wide {
-        columns.extend([
-            Column::left("ADDRESS"),
-            Column::left("CONNECTION"),
-            Column::right("BEHIND"),
-            Column::right("STARTS"),
-            Column::right("COMMANDS"),
-        ]);
-    }
-    let mut table = Table::new(columns);
-    for node in nodes {
-        table.row(cells(node, wide, now));
-        if let Some(line) = remarks(node) {
-            table.note(line, Tone::Bad);
-        }
-    }
-    table
+fn read_nodes(session: &Session, items: &[Value]) -> Result<Vec<NodeView>, Failure> {
+    items.iter().map(|item| session.api.read(item)).collect()
 }
 
-fn cells(node: &NodeView, wide: bool, now: Timestamp) -> Vec<Cell> {
-    let (state, tone) = state(node);
-    let started = if node.starts == 0 { "not started".to_owned() } else { ago(node.started_at, now) };
-    let mut cells = vec![
-        Cell::from(format!("{}{}", node.name, if node.answers { " *" } else { "" })),
-        node.id.to_string().into(),
-        node.region.to_string().into(),
-        role(node).into(),
-        Cell::toned(state, tone),
-        partitions(node).into(),
-        started.into(),
-    ];
-    if wide {
-        let connection = if node.answers { "answers" } else { node.connection.as_deref().unwrap_or(UNKNOWN) };
-        cells.extend([
-            Cell::from(node.address.clone().unwrap_or_else(|| UNKNOWN.to_owned())),
-            connection.to_owned().into(),
-            node.behind_entries.map_or_else(|| UNKNOWN.to_owned(), grouped).into(),
-            grouped(node.starts).into(),
-            node.command_version.to_string().into(),
-        ]);
+fn moves(session: &mut Session) -> Result<Exit, Failure> {
+    let answer = session.api.get("/v1/cluster/moves")?;
+    if session.format == Format::Json {
+        session.screen.json(&answer);
+        return Ok(Exit::Done);
     }
-    cells
-}
-
-/// What it is, and what it is becoming.
-fn role(node: &NodeView) -> String {
-    match node.member {
-        _ if node.leader => "leader".to_owned(),
-        Some(member) if member == node.role => member.to_string(),
-        Some(member) => format!("{member}, to be {}", node.role),
-        None => format!("to be {}", node.role),
+    let moves: List<MoveView> = session.api.read(&answer)?;
+    if moves.items.is_empty() {
+        session.screen.line("  no partition is on its way to another node");
+        return Ok(Exit::Done);
     }
-}
-
-/// What the leader knows of it, or else what the node that answers sees.
-fn state(node: &NodeView) -> (String, Tone) {
-    let draining = if node.draining { ", draining" } else { "" };
-    let told = node.liveness.as_deref().unwrap_or(match &node.connection {
-        None if node.answers => "up",
-        None => UNKNOWN,
-        Some(connection) if connection == "connected" => "connected",
-        Some(_) => "out of reach",
-    });
-    let tone = match told {
-        "up" | "connected" if node.draining => Tone::Busy,
-        "up" | "connected" => Tone::Good,
-        "silent" => Tone::Busy,
-        "down" | "out of reach" => Tone::Bad,
-        _ => Tone::Plain,
-    };
-    (format!("{told}{draining}"), tone)
-}
-
-fn partitions(node: &NodeView) -> String {
-    let count = |count: usize| grouped(u64::try_from(count).unwrap_or(u64::MAX));
-    match node.leaving_partitions {
-        0 => count(node.partitions),
-        leaving => format!("{} ({} leaving)", count(node.partitions), count(leaving)),
-    }
-}
-
-fn remarks(node: &NodeView) -> Option<String> {
-    let connection = node.connection.as_ref()?;
-    (connection != "connected" && connection != "connecting").then(|| format!("not reached by this node: {connection}"))
+    let items = session.api.list("/v1/nodes")?;
+    let nodes = read_nodes(session, &items)?;
+    session.screen.table(&moves_table(&moves.items, &nodes));
+    Ok(Exit::Done)
 }
 
 fn change(session: &mut Session, node: &NodeChange, verb: &str) -> Result<Exit, Failure> {
