@@ -8,7 +8,8 @@
 //!
 //! Parts: [`Node`]; `assembly` (the order above), `begin` (from a data directory to a member of a cluster), [`enroll`]
 //! (how a new data directory becomes that of a cluster with several nodes), `first_start` (what a new cluster and a
-//! started node propose), `tenancy` (the node's lease), `loads` (what the leader is told), `neighbours` (what the
+//! started node propose), `tenancy` (the node's lease), `report` (what it
+//! says of itself), `loads` (what the leader is told), `neighbours` (what the
 //! others do), `leaving` (before it ends), `seams` (the cluster as supervision and the HTTP interface see it),
 //! `sampler` (rates, once a second). A node brings a thread with an actor system of its own, so it can be started from
 //! any runtime, several times in one process. Never ends the process, and touches nothing global.
@@ -20,6 +21,7 @@ mod first_start;
 mod leaving;
 mod loads;
 mod neighbours;
+mod report;
 mod sampler;
 mod seams;
 mod tenancy;
@@ -299,7 +301,7 @@ async fn with_others(begun: &begin::Begun, config: &NodeConfig) -> Result<Zeroiz
     if begin::decides_alone(&begun.group) {
         first_start::found(&begun.group).await?;
     }
-    begun.connect(config, &secrets, Arc::new(Vec::new), &ending).await?;
+    begun.connect(config, begun.security(config)?, &secrets, Arc::new(Vec::new), &ending).await?;
     first_start::put_token(&begun.group).await
 }
 

@@ -20,6 +20,7 @@ pub mod human;
 pub mod instance;
 pub mod instance_change;
 pub mod interrupt;
+pub mod nodes;
 pub mod notify;
 pub mod parse;
 pub mod partition;

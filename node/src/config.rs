@@ -12,6 +12,7 @@ pub mod fault;
 pub mod file;
 pub mod instance;
 pub mod keys;
+mod relay;
 mod replication;
 pub mod resolve;
 pub mod suggest;
@@ -27,6 +28,7 @@ use causeway_core::instance::InstanceSpec;
 use causeway_core::name::Name;
 
 pub use crate::config::fault::{Fault, Faults};
+use crate::relay::RelaySettings;
 use crate::replicate::settings::ReplicateSettings;
 
 /// The only version of the file that this release reads.
@@ -48,6 +50,8 @@ pub struct NodeConfig {
     pub connection: ConnectionSection,
     /// How messages are copied.
     pub replication: ReplicateSettings,
+    /// How messages cross the distance to another region.
+    pub relay: RelaySection,
     /// How often things are looked at and written down.
     pub schedule: ScheduleSection,
     /// What is logged and how.
@@ -129,6 +133,17 @@ pub struct ConnectionSection {
     pub unacknowledged: Duration,
     /// Sending connections per broker and thread that copies, over which the thread's target queues are spread.
     pub send_connections: usize,
+}
+
+/// How messages cross the distance to another region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelaySection {
+    /// Whether far sources are read through other nodes, and read for other nodes.
+    pub enabled: bool,
+    /// Sizes and waits.
+    pub settings: RelaySettings,
+    /// Connections for streams that this node opens to each node that relays to it.
+    pub stream_connections: usize,
 }
 
 /// How often things are looked at and written down.

@@ -145,6 +145,18 @@ impl Lease {
         self.look().0
     }
 
+    /// How often a lease began when there was none. Those of a node that needs none are not counted.
+    #[must_use]
+    pub fn beginnings(&self) -> u64 {
+        self.cell.tenures.load(Ordering::Relaxed)
+    }
+
+    /// Whether it never ends.
+    #[must_use]
+    pub fn is_unlimited(&self) -> bool {
+        self.cell.until.load(Ordering::Relaxed) == NEVER
+    }
+
     /// Returns when a batch may be begun. May be given up at any time.
     pub async fn wait_until_valid(&self) {
         let mut moved = self.cell.moved.subscribe();

@@ -48,6 +48,7 @@ pub use settings::RelaySettings;
 pub use wire::Place;
 
 use crate::replicate::ReadAheadBudget;
+use crate::status::PartitionGauge;
 
 /// How an owner reaches the nodes that relay to it.
 pub trait Relays: Send + Sync + 'static {
@@ -85,6 +86,8 @@ pub struct RelayedSource {
     pub place: Place,
     /// The partition.
     pub partition: PartitionId,
+    /// Shows by which path it is read.
+    pub gauge: Arc<PartitionGauge>,
     /// What is left out where it is read; tag expression and target, as the stream has them.
     pub tag_expression: String,
     /// Messages that have passed this instance are loops.

@@ -2,6 +2,8 @@
 //!
 //! The data path writes atomics and never waits; readers take a snapshot. Unknown is `None`, never zero.
 
+pub mod node;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -56,8 +58,22 @@ pub struct Condition {
     pub code: Option<ErrorCode>,
 }
 
+/// By which path a source is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadPath {
+    /// The owner asks the broker itself.
+    Direct,
+    /// This node reads near the source and sends on what it reads.
+    Relay(NodeId),
+}
+
 /// The value of an atomic that stands for "not known yet".
 const UNKNOWN: i64 = i64::MIN;
+
+/// The values of the atomic of a [`ReadPath`] that stand for no node's number.
+const PATH_UNKNOWN: u64 = u64::MAX;
+const PATH_DIRECT: u64 = 0;
 
 /// Live figures of one partition. All counters count since the process started.
 #[derive(Debug)]
@@ -86,6 +102,7 @@ pub struct PartitionGauge {
     newest_store_timestamp: AtomicI64,
     caught_up_at: AtomicI64,
     checkpoint_at: AtomicI64,
+    read_path: AtomicU64,
     epoch: AtomicU64,
     runs: AtomicBool,
     condition: Mutex<Condition>,
@@ -111,6 +128,7 @@ impl PartitionGauge {
             newest_store_timestamp: AtomicI64::new(UNKNOWN),
             caught_up_at: AtomicI64::new(UNKNOWN),
             checkpoint_at: AtomicI64::new(UNKNOWN),
+            read_path: AtomicU64::new(PATH_UNKNOWN),
             epoch: AtomicU64::new(epoch.0),
             runs: AtomicBool::new(false),
             condition: Mutex::new(Condition { state: RunState::Starting, since: now, why: None, code: None }),
@@ -148,6 +166,15 @@ impl PartitionGauge {
         self.checkpoint_at.store(now.0, Ordering::Relaxed);
     }
 
+    /// Notes by which path the source answered last.
+    pub fn set_read_path(&self, path: ReadPath) {
+        let path = match path {
+            ReadPath::Direct => PATH_DIRECT,
+            ReadPath::Relay(node) => node.0,
+        };
+        self.read_path.store(path, Ordering::Relaxed);
+    }
+
     /// Notes a new ownership.
     pub fn set_epoch(&self, epoch: Epoch) {
         self.epoch.store(epoch.0, Ordering::Relaxed);
@@ -176,7 +203,13 @@ impl PartitionGauge {
     #[must_use]
     pub fn figures(&self) -> PartitionFigures {
         let known = |cell: &AtomicI64| Some(cell.load(Ordering::Relaxed)).filter(|value| *value != UNKNOWN);
+        let read_path = match self.read_path.load(Ordering::Relaxed) {
+            PATH_UNKNOWN => None,
+            PATH_DIRECT => Some(ReadPath::Direct),
+            node => Some(ReadPath::Relay(NodeId(node))),
+        };
         PartitionFigures {
+            read_path,
             epoch: Epoch(self.epoch.load(Ordering::Relaxed)),
             runs: self.runs.load(Ordering::Acquire),
             condition: self.condition(),
@@ -202,6 +235,9 @@ impl PartitionGauge {
 /// A copy of a [`PartitionGauge`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PartitionFigures {
+    /// By which path the source answered last; none before its first answer.
+    #[serde(default)]
+    pub read_path: Option<ReadPath>,
     /// The ownership that runs.
     pub epoch: Epoch,
     /// A run of it has not ended.

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::model::{
-    ChangePlan, CreateInstance, CreateStream, ErrorAnswer, InstanceTest, InstanceView, NodeList, PartitionView,
-    ResolveAnswer, ResolveRequest, StatusAnswer, StreamPlan, StreamView, VersionAnswer,
+    ChangePlan, CreateInstance, CreateStream, ErrorAnswer, InstanceTest, InstanceView, MoveView, NodeList, NodeView,
+    PartitionView, ResolveAnswer, ResolveRequest, StatusAnswer, StreamPlan, StreamView, VersionAnswer,
 };
 use super::router_tests::{Ask, run};
 use super::tests::Fixture;
@@ -33,6 +33,8 @@ fn check(name: &str, example: &str) -> Result<(), String> {
         "NodeList" => same::<NodeList>(example),
         "CreateStream" => same::<CreateStream>(example),
         "StreamPlan" => same::<StreamPlan>(example),
+        "NodeView" => same::<NodeView>(example),
+        "MoveView" => same::<MoveView>(example),
         "StreamView" => same::<StreamView>(example),
         "ChangePlan" => same::<ChangePlan>(example),
         "PartitionView" => same::<PartitionView>(example),
@@ -53,7 +55,7 @@ fn every_example_is_its_type() {
         assert_eq!(check(name, example), Ok(()), "{name}");
         seen.insert(name);
     }
-    assert_eq!(seen.len(), 14, "{seen:?}");
+    assert_eq!(seen.len(), 16, "{seen:?}");
     assert!(!PAGE.contains("```json\n"), "a block without a type is not checked");
 }
 

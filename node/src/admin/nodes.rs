@@ -9,18 +9,20 @@ use causeway_core::command::Command;
 use causeway_core::error_code::ErrorCode;
 use causeway_core::ids::{NodeId, Timestamp};
 use causeway_core::node::{JoinToken, MemberRole, Node};
+use causeway_core::partition::{Partition, PartitionId};
 use causeway_core::state::State;
 
 use super::answer::{Answer, Error, json};
 use super::auth::{draw_token, token_hash};
 use super::body::{read_json, read_query};
-use super::model::change::{ChangePlan, ChangeQuery};
+use super::model::change::{ChangePlan, ChangeQuery, List};
 use super::model::node::{
-    BackupQuery, IssueJoinToken, JoinTokenAnswer, NodeList, NodeView, StrangeMember, TransferLeader,
+    BackupQuery, IssueJoinToken, JoinTokenAnswer, MoveView, NodeList, NodeView, StrangeMember, TransferLeader,
 };
-use super::seam::{Member, NoBackup, Site};
+use super::seam::{AdminContext, Member, NoBackup, Site};
 use super::server;
 use crate::clock;
+use crate::status::node::known;
 
 /// Header of a backup: it holds everything up to this log index, at least.
 pub const APPLIED_INDEX: &str = "causeway-applied-index";
@@ -47,15 +49,16 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(server::resource(one).route(web::get().to(show)).route(web::delete().to(remove)))
         .service(server::resource("/v1/cluster/join-tokens").route(web::post().to(issue_token)))
         .service(server::resource("/v1/cluster/backup").route(web::get().to(backup)))
+        .service(server::resource("/v1/cluster/moves").route(web::get().to(moves)))
         .service(server::resource("/v1/cluster/leader").route(web::post().to(transfer_leader)));
 }
 
 async fn list(site: Data<Site>) -> Answer {
-    Ok(json(&listed(&site)))
+    Ok(json(&listed(&site.context)))
 }
 
 async fn show(site: Data<Site>, path: Path<String>) -> Answer {
-    let found = shown(&site).into_iter().find(|node| node.name.as_str() == *path);
+    let found = shown(&site.context).into_iter().find(|node| node.name.as_str() == *path);
     found.map(|node| json(&node)).ok_or_else(|| no_such(&path))
 }
 
@@ -110,7 +113,7 @@ async fn change(
     let command = command(id);
     tracing::info!(node = %node.name, ?command, "a node is changed");
     site.change(command).await?;
-    let changed = shown(site).into_iter().find(|node| node.id == id);
+    let changed = shown(&site.context).into_iter().find(|node| node.id == id);
     changed.map(|node| json(&node)).ok_or_else(|| no_such(name))
 }
 
@@ -158,6 +161,20 @@ async fn issue_token(site: Data<Site>, request: HttpRequest, payload: Payload) -
     Ok(HttpResponse::build(StatusCode::CREATED).json(&answer))
 }
 
+async fn moves(site: Data<Site>) -> Answer {
+    Ok(json(&List { items: on_their_way(&site.context.cluster.view()), next: None }))
+}
+
+/// Every partition that is on its way between two nodes; the planner moves a few at a time.
+fn on_their_way(view: &State) -> Vec<MoveView> {
+    let one = |(id, partition): (&PartitionId, &Partition)| {
+        let (from, to) = partition.owner.zip(partition.moving_to)?;
+        let stream = view.stream_by_id(id.stream)?.spec.name.clone();
+        Some(MoveView { stream, source: id.source.clone(), from, to })
+    };
+    view.partitions.iter().filter_map(one).collect()
+}
+
 /// Never a secret in clear: sealed ones are opened only by the key that the nodes keep beside their data.
 async fn backup(site: Data<Site>, request: HttpRequest) -> Answer {
     let BackupQuery { stale } = read_query(&request)?;
@@ -191,7 +208,7 @@ async fn transfer_leader(site: Data<Site>, request: HttpRequest, payload: Payloa
         leader: error.leader,
         nothing_done: !error.outcome_is_unknown,
     })?;
-    Ok(json(&listed(&site)))
+    Ok(json(&listed(&site.context)))
 }
 
 fn no_such(name: &str) -> Error {
@@ -204,25 +221,26 @@ fn find<'a>(view: &'a State, name: &str) -> Result<(NodeId, &'a Node), Error> {
 }
 
 /// Every node, and every member of the Raft group that is none.
-fn listed(site: &Site) -> NodeList {
-    let (view, leader) = (site.context.cluster.view(), site.context.cluster.raft().leader);
-    let members = site.context.cluster.members().into_iter().filter(|member| !view.nodes.contains_key(&member.node));
+fn listed(context: &AdminContext) -> NodeList {
+    let (view, leader) = (context.cluster.view(), context.cluster.raft().leader);
+    let reports = context.nodes.all();
+    let known = known(&reports);
+    let members = context.cluster.members().into_iter().filter(|member| !view.nodes.contains_key(&member.node));
     let strange = |member: Member| {
-        let Member { node: id, role, behind_entries, connection, .. } = member;
+        let Member { node: id, role, connection, .. } = member;
+        let behind_entries = known.get(&id).and_then(|known| known.behind_entries);
         role.map(|member| StrangeMember { id, member, leader: leader == Some(id), behind_entries, connection })
     };
-    NodeList { items: shown(site), next: None, strange_members: members.filter_map(strange).collect() }
+    NodeList { items: shown(context), next: None, strange_members: members.filter_map(strange).collect() }
 }
 
 /// Every node, in the order of their numbers.
-fn shown(site: &Site) -> Vec<NodeView> {
-    let (view, raft) = (site.context.cluster.view(), site.context.cluster.raft());
-    let members: BTreeMap<_, _> =
-        site.context.cluster.members().into_iter().map(|member| (member.node, member)).collect();
-    let owned = |id: NodeId, leaving: bool| {
-        let of_node = view.partitions.values().filter(|partition| partition.owner == Some(id));
-        of_node.filter(|partition| !leaving || partition.moving_to.is_some()).count()
-    };
+pub(super) fn shown(context: &AdminContext) -> Vec<NodeView> {
+    let (view, raft) = (context.cluster.view(), context.cluster.raft());
+    let members: BTreeMap<_, _> = context.cluster.members().into_iter().map(|member| (member.node, member)).collect();
+    let mut reports = context.nodes.all();
+    let known = known(&reports);
+    let count = |which: &dyn Fn(&Partition) -> bool| view.partitions.values().filter(|one| which(one)).count();
     let one = |(id, node): (&NodeId, &Node)| {
         let member = members.get(id).cloned().unwrap_or_else(|| Member::unknown(*id));
         NodeView {
@@ -233,16 +251,19 @@ fn shown(site: &Site) -> Vec<NodeView> {
             role: node.role,
             member: member.role,
             leader: raft.leader == Some(*id),
-            answers: site.context.node.id == *id,
-            liveness: member.liveness,
-            behind_entries: member.behind_entries,
+            answers: context.node.id == *id,
+            liveness: known.get(id).and_then(|known| known.liveness),
+            behind_entries: known.get(id).and_then(|known| known.behind_entries),
             connection: member.connection,
             draining: node.draining,
-            partitions: owned(*id, false),
-            leaving_partitions: owned(*id, true),
+            leaving: node.leaving,
+            partitions: count(&|partition| partition.owner == Some(*id)),
+            leaving_partitions: count(&|partition| partition.owner == Some(*id) && partition.moving_to.is_some()),
+            arriving_partitions: count(&|partition| partition.moving_to == Some(*id)),
             command_version: node.supports,
             starts: node.starts,
             started_at: node.started_at,
+            figures: reports.remove(id).map(|report| report.figures),
         }
     };
     view.nodes.iter().map(one).collect()
@@ -252,8 +273,8 @@ fn shown(site: &Site) -> Vec<NodeView> {
 mod tests {
     use actix_web::http::Method;
     use causeway_core::command::{CURRENT_VERSION, Command};
-    use causeway_core::ids::NodeId;
-    use causeway_core::node::{NodeSpec, ProcessId};
+    use causeway_core::ids::{NodeId, Timestamp};
+    use causeway_core::node::{JoinToken, MemberRole, NodeSpec, ProcessId};
     use serde_json::{Value, json};
 
     use super::{APPLIED_INDEX, MAY_BE_STALE, TAKEN_AT};
@@ -283,7 +304,9 @@ mod tests {
         assert_eq!(status, 200);
         let node = &body["items"][0];
         assert_eq!((node["name"].as_str(), node["leader"].as_bool()), (Some("node-1"), Some(true)), "{body}");
-        assert_eq!(node["partitions"].as_u64(), Some(3));
+        assert_eq!((node["partitions"].as_u64(), node["leaving_partitions"].as_u64()), (Some(3), Some(0)));
+        assert_eq!((node["liveness"].as_str(), node["behind_entries"].as_u64()), (Some("up"), Some(0)));
+        assert_eq!((node["figures"]["lease"].as_str(), node["figures"]["term"].as_u64()), (Some("held"), Some(1)));
         let (status, body) = ask(&fixture, Method::POST, "/v1/nodes/node-1:drain?dry_run=true", None).await;
         assert_eq!((status, body["dry_run"].as_bool()), (200, Some(true)));
         let (status, body) = ask(&fixture, Method::POST, "/v1/nodes/node-1:drain", None).await;
@@ -313,6 +336,34 @@ mod tests {
         let strange = &body["strange_members"];
         assert_eq!((strange[0]["id"].as_u64(), strange[0]["member"].as_str()), (Some(7), Some("voter")), "{body}");
         assert_eq!(strange.as_array().unwrap().len(), 1, "{body}");
+    }
+
+    #[actix_web::test]
+    async fn partitions_that_are_on_their_way_are_listed_and_counted_on_both_sides() {
+        let fixture = fixture(None);
+        let spec = NodeSpec { name: name("node-2"), region: name("hohhot"), address: None, supports: CURRENT_VERSION };
+        let hash = token_hash("cwy_join");
+        let token = JoinToken { role: MemberRole::Learner, expires_at: Timestamp(i64::MAX) };
+        fixture.cluster.apply(Command::IssueJoinToken { hash, token });
+        let address = Some("127.0.0.1:7502".to_owned());
+        fixture.cluster.apply(Command::AdmitNode { token: hash, spec: NodeSpec { address, ..spec } });
+        assert_eq!(ask(&fixture, Method::GET, "/v1/cluster/moves", None).await.1["items"], json!([]));
+        let view = fixture.cluster.view();
+        let (partition, is) = view.partitions.iter().next().unwrap();
+        let (partition, epoch) = (partition.clone(), is.epoch);
+        fixture.cluster.apply(Command::Move { partition, epoch, to: NodeId(2) });
+        let (_, body) = ask(&fixture, Method::GET, "/v1/cluster/moves", None).await;
+        let source = json!({ "broker": "broker-a", "queue": 0 });
+        assert_eq!(body["items"], json!([{ "stream": "orders", "source": source, "from": 1, "to": 2 }]));
+        let (_, body) = ask(&fixture, Method::GET, "/v1/nodes", None).await;
+        let counts = |node: usize| {
+            let node = &body["items"][node];
+            (node["leaving_partitions"].clone(), node["arriving_partitions"].clone())
+        };
+        assert_eq!((counts(0), counts(1)), ((json!(1), json!(0)), (json!(0), json!(1))));
+        assert_eq!(body["items"][1]["figures"], Value::Null, "it said nothing yet");
+        let (_, status) = ask(&fixture, Method::GET, "/v1/status", None).await;
+        assert_eq!((&status["nodes"], status["moves"].as_u64()), (&body["items"], Some(1)));
     }
 
     #[actix_web::test]

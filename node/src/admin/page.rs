@@ -17,10 +17,11 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const PICTURE: &str = "image/svg+xml";
 
 /// Every file of the page: path, type, content.
-const FILES: [(&str, &str, &str); 11] = [
+const FILES: [(&str, &str, &str); 13] = [
     ("/", HTML, include_str!("../console/index.html")),
     ("/assets/console.css", CSS, include_str!("../console/console.css")),
     ("/assets/charts.css", CSS, include_str!("../console/charts.css")),
+    ("/assets/nodes.css", CSS, include_str!("../console/nodes.css")),
     ("/assets/console.js", SCRIPT, include_str!("../console/console.js")),
     ("/assets/session.js", SCRIPT, include_str!("../console/session.js")),
     ("/assets/format.js", SCRIPT, include_str!("../console/format.js")),
@@ -28,6 +29,7 @@ const FILES: [(&str, &str, &str); 11] = [
     ("/assets/map.js", SCRIPT, include_str!("../console/map.js")),
     ("/assets/chart.js", SCRIPT, include_str!("../console/chart.js")),
     ("/assets/streams.js", SCRIPT, include_str!("../console/streams.js")),
+    ("/assets/nodes.js", SCRIPT, include_str!("../console/nodes.js")),
     ("/favicon.svg", PICTURE, include_str!("../console/favicon.svg")),
 ];
 

@@ -16,13 +16,13 @@ use super::decision;
 use super::model::change::ListQuery;
 use super::model::error::help;
 use super::model::partition::{
-    FaultView, PartitionFiguresView, PartitionView, ResolveQuery, ResolveRequest, ResolvedView,
+    FaultView, PartitionFiguresView, PartitionView, ReadPathView, ResolveQuery, ResolveRequest, ResolvedView,
 };
 use super::seam::{AdminContext, Site};
 use super::survey::{PartitionSurvey, rpo_seconds, survey_one};
 use super::{server, streams};
 use crate::clock;
-use crate::status::PartitionFigures;
+use crate::status::{PartitionFigures, ReadPath};
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -161,7 +161,14 @@ fn figures_view(
     figures: &PartitionFigures,
     now: Timestamp,
 ) -> PartitionFiguresView {
+    let (read_path, relay) = match figures.read_path.filter(|_| figures.runs) {
+        None => (None, None),
+        Some(ReadPath::Direct) => (Some(ReadPathView::Direct), None),
+        Some(ReadPath::Relay(node)) => (Some(ReadPathView::Relay), Some(node)),
+    };
     PartitionFiguresView {
+        read_path,
+        relay,
         read_messages: figures.read_messages,
         read_bytes: figures.read_bytes,
         slave_read_messages: figures.slave_read_messages,

@@ -21,6 +21,7 @@ use super::model::status::RaftStatus;
 use crate::connect::Instances;
 use crate::secrets::SecretStore;
 use crate::status::StatusBoard;
+use crate::status::node::NodeBoard;
 use crate::telemetry::{RateHistory, ScrapeOptions};
 
 /// The agreed state, and the way to change it.
@@ -52,10 +53,6 @@ pub struct Member {
     pub node: NodeId,
     /// What it is in the Raft group; none where it is no member.
     pub role: Option<MemberRole>,
-    /// `up`, `silent` or `down`; only the leader knows.
-    pub liveness: Option<String>,
-    /// Log entries that it lacks; only the leader knows.
-    pub behind_entries: Option<u64>,
     /// `connected`, or why this node does not reach it; none for this node itself.
     pub connection: Option<String>,
 }
@@ -64,7 +61,7 @@ impl Member {
     /// Nothing is known.
     #[must_use]
     pub fn unknown(node: NodeId) -> Self {
-        Self { node, role: None, liveness: None, behind_entries: None, connection: None }
+        Self { node, role: None, connection: None }
     }
 }
 
@@ -119,6 +116,8 @@ pub struct AdminContext {
     pub board: Arc<StatusBoard>,
     /// Rates and the last hour. The API only reads it: somebody else samples it once a second.
     pub rates: Arc<RateHistory>,
+    /// What the nodes of the cluster say.
+    pub nodes: Arc<NodeBoard>,
     /// Seals secrets that clients send.
     pub secrets: Arc<SecretStore>,
     /// Writes the answer of `/metrics`, in the Prometheus text format.

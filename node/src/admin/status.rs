@@ -22,9 +22,9 @@ use super::model::status::{
 };
 use super::seam::{AdminContext, Site};
 use super::survey::{StreamSurvey, deleting, severity, survey, survey_one};
-use super::{server, streams};
+use super::{nodes, server, streams};
 use crate::clock;
-use crate::status::{PartitionFigures, RunState};
+use crate::status::{PartitionFigures, ReadPath, RunState};
 use crate::telemetry::ScrapeOptions;
 use crate::telemetry::rates::{RatePoint, checkpoint_age_seconds, lag_messages, lag_seconds, worst_rpo_seconds};
 
@@ -97,6 +97,8 @@ fn answer(context: &AdminContext, view: &State, history: &History, query: Status
             started_at: node.started_at,
         },
         raft: RaftStatus { nodes: view.nodes.len(), ..context.cluster.raft() },
+        nodes: nodes::shown(context),
+        moves: view.partitions.values().filter(|partition| partition.moving_to.is_some()).count(),
         instances: view
             .instances
             .values()
@@ -170,6 +172,7 @@ pub(super) fn figures(context: &AdminContext, survey: &StreamSurvey<'_>, now: Ti
     let known: Vec<&PartitionFigures> =
         survey.partitions.iter().filter_map(|partition| partition.figures.as_ref()).collect();
     let all_known = known.len() == survey.partitions.len();
+    let (direct_partitions, relayed_partitions) = read_paths(&context.cluster.view(), &known);
     let totals = context.rates.totals(survey.agreed.id).unwrap_or_default();
     let rates = context.rates.rates(survey.agreed.id);
     StreamFigures {
@@ -180,6 +183,8 @@ pub(super) fn figures(context: &AdminContext, survey: &StreamSurvey<'_>, now: Ti
         looped_messages: totals.looped_messages,
         zombie_writes: totals.zombie_writes,
         in_flight_bytes: known.iter().map(|figures| figures.in_flight_bytes).fold(0, u64::saturating_add),
+        direct_partitions,
+        relayed_partitions,
         read_messages_per_second: rates.map(|rates| rates.read_messages),
         copied_messages_per_second: rates.map(|rates| rates.written_messages),
         copied_bytes_per_second: rates.map(|rates| rates.written_bytes),
@@ -188,6 +193,24 @@ pub(super) fn figures(context: &AdminContext, survey: &StreamSurvey<'_>, now: Ti
         rpo_seconds: if all_known { worst_rpo_seconds(&known, now) } else { None },
         checkpoint_age_seconds: if all_known { checkpoint_age_seconds(&known, now) } else { None },
     }
+}
+
+/// How many partitions that run are read directly, and how many through each node.
+fn read_paths(view: &State, known: &[&PartitionFigures]) -> (usize, BTreeMap<Name, usize>) {
+    let (mut direct, mut relayed) = (0_usize, BTreeMap::new());
+    for path in known.iter().filter(|figures| figures.runs).filter_map(|figures| figures.read_path) {
+        match path {
+            ReadPath::Direct => direct = direct.saturating_add(1),
+            ReadPath::Relay(node) => {
+                // A node that was removed a moment ago relays nothing any more.
+                if let Some(node) = view.nodes.get(&node) {
+                    let count: &mut usize = relayed.entry(node.name.clone()).or_default();
+                    *count = count.saturating_add(1);
+                }
+            }
+        }
+    }
+    (direct, relayed)
 }
 
 /// The arrows of the map.

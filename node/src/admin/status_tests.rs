@@ -1,12 +1,16 @@
 //! Sums and worsts: what is unknown for one is unknown for all, and a paused stream does not darken the map.
 
-use causeway_core::ids::{Epoch, Timestamp};
+use std::collections::BTreeMap;
+
+use causeway_core::command::Command;
+use causeway_core::ids::{Epoch, NodeId, Timestamp};
+use causeway_core::node::{NodeSpec, ProcessId};
 
 use super::{answer, flows};
 use crate::admin::history::History;
 use crate::admin::model::status::{StatusAnswer, StatusQuery};
-use crate::admin::tests::{Fixture, NOW, running_gauge};
-use crate::status::RunState;
+use crate::admin::tests::{Fixture, NOW, name, running_gauge};
+use crate::status::{ReadPath, RunState};
 
 fn status(fixture: &Fixture) -> StatusAnswer {
     let context = fixture.context();
@@ -31,6 +35,29 @@ async fn a_figure_that_one_partition_does_not_know_is_unknown_for_the_stream() {
     assert_eq!(figures.checkpoint_age_seconds, None, "the second has none yet");
     board.partition(&ids[1], Epoch(1), NOW).set_checkpointed(Timestamp(NOW.0 - 1000));
     assert_eq!(status(&fixture).streams.remove(0).figures.checkpoint_age_seconds, Some(3.0));
+}
+
+#[actix_web::test]
+async fn a_stream_says_by_which_path_its_partitions_are_read_while_they_run() {
+    let fixture = Fixture::with_two_streams();
+    let spec = NodeSpec { name: name("node-1"), region: name("hohhot"), address: None, supports: 3 };
+    fixture.cluster.apply(Command::StartNode { node: NodeId(1), spec, process: ProcessId(1) });
+    let board = fixture.context().board;
+    let ids: Vec<_> = fixture.context().cluster.view().partitions.keys().cloned().collect();
+    let gauges: Vec<_> = ids.iter().map(|id| board.partition(id, Epoch(1), NOW)).collect();
+    gauges.iter().for_each(|gauge| gauge.set_runs(true));
+    let paths = || {
+        let figures = status(&fixture).streams.remove(0).figures;
+        (figures.direct_partitions, figures.relayed_partitions)
+    };
+    assert_eq!(paths(), (0, BTreeMap::new()), "nothing was read yet");
+    gauges[0].set_read_path(ReadPath::Direct);
+    gauges[1].set_read_path(ReadPath::Relay(NodeId(1)));
+    assert_eq!(paths(), (1, BTreeMap::from([(name("node-1"), 1)])));
+    gauges[1].set_read_path(ReadPath::Relay(NodeId(9)));
+    assert_eq!(paths(), (1, BTreeMap::new()), "there is no such node any more");
+    gauges[0].set_runs(false);
+    assert_eq!(paths(), (0, BTreeMap::new()), "it reads nothing");
 }
 
 #[actix_web::test]

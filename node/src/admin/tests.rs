@@ -1,5 +1,6 @@
 //! What the tests of the API share: a cluster that is the plain state machine, two streams, gauges, a whole context.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -27,6 +28,7 @@ use super::validate;
 use crate::config::NodeConfig;
 use crate::connect::Instances;
 use crate::secrets::SecretStore;
+use crate::status::node::{Known, LeaseState, NodeBoard, NodeFigures, NodeLiveness, NodeReport};
 use crate::status::{RunState, StatusBoard};
 use crate::telemetry::RateHistory;
 
@@ -157,7 +159,8 @@ impl Cluster for FakeCluster {
     }
 
     fn raft(&self) -> RaftStatus {
-        RaftStatus { role: "leader".to_owned(), leader: Some(NodeId(1)), term: 1, applied_index: 8, nodes: 0 }
+        let (role, leader) = ("leader".to_owned(), Some(NodeId(1)));
+        RaftStatus { role, leader, term: 1, applied_index: 8, apply_lag_entries: 0, nodes: 0 }
     }
 
     fn backup(&self, stale: bool) -> BoxFuture<'static, Result<Backup, NoBackup>> {
@@ -187,6 +190,15 @@ impl FakeCluster {
         self.changed.send_replace(Arc::new(replica.state.clone()));
         outcome
     }
+}
+
+/// What node 1 says, which leads alone.
+fn leader() -> NodeReport {
+    let lease = (LeaseState::Held, Some(2.5));
+    let figures =
+        NodeFigures { leads: true, term: 1, lease: lease.0, lease_seconds: lease.1, ..NodeFigures::default() };
+    let known = Known { liveness: Some(NodeLiveness::Up), behind_entries: Some(0) };
+    NodeReport { figures, known: BTreeMap::from([(NodeId(1), known)]) }
 }
 
 /// Everything that the API works on, in memory and a temporary folder.
@@ -222,6 +234,7 @@ impl Fixture {
             instances: Arc::new(Instances::new(view, Arc::clone(&secrets), config.connection)),
             board: Arc::new(StatusBoard::default()),
             rates: Arc::new(RateHistory::new()),
+            nodes: Arc::new(NodeBoard::new(NodeId(1), Box::new(leader))),
             secrets,
             metrics: Arc::new(|_| "causeway_up 1\n".to_owned()),
         };

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter};
 use causeway_cluster::Group;
+use causeway_cluster::transport::{Security, Tls};
 use causeway_core::node::ProcessId;
 use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,17 +20,19 @@ use zeroize::Zeroizing;
 use crate::admin::seam::NodeIdentity;
 use crate::admin::{self, AdminContext, AdminServer};
 use crate::app::begin::{Begun, begin, decides_alone};
+use crate::app::report::Reporter;
 use crate::app::tenancy::{self, Tenancy};
 use crate::app::{Error, Views, first_start, leaving, loads, neighbours, sampler};
 use crate::clock;
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, RelaySection};
 use crate::connect::Instances;
 use crate::lease::Lease;
 use crate::relay::members::Members;
-use crate::relay::{self, RelaySettings, Relaying};
+use crate::relay::{self, Relaying};
 use crate::replicate::ReadAheadBudget;
 use crate::secrets::SecretStore;
 use crate::status::StatusBoard;
+use crate::status::node::{NodeBoard, NodeReport};
 use crate::supervisor::checkpoint_keeper::{CheckpointKeeper, Flush, Keeping};
 use crate::supervisor::controller::Controller;
 use crate::supervisor::discovery::{Discovering, Discovery};
@@ -37,7 +40,8 @@ use crate::supervisor::launch::{Shared, launch};
 use crate::supervisor::lifeline::Lifeline;
 use crate::supervisor::partition_supervisor::{Drain, Equipment, PartitionSupervisor};
 use crate::supervisor::progress_board::ProgressBoard;
-use crate::telemetry::{self, RateHistory, ScrapeOptions, Sources};
+use crate::telemetry::changes::Changes;
+use crate::telemetry::{self, Membership, RateHistory, ScrapeOptions, Sources};
 
 /// Threads that partitions run on, at most.
 const MAXIMUM_ARBITERS: usize = 4;
@@ -76,6 +80,7 @@ pub(super) struct Assembly {
 struct Everywhere {
     board: Arc<StatusBoard>,
     rates: Arc<RateHistory>,
+    nodes: Arc<NodeBoard>,
 }
 
 /// The actors.
@@ -111,25 +116,37 @@ impl Assembly {
             first_start::found(&cluster).await?;
         }
         let board = Arc::new(StatusBoard::default());
-        let figures = neighbours::told(Arc::clone(&board));
-        begun.connect(&config, &secrets, figures, &ending).await?;
+        let (keeper, lease) = tenancy::keeper();
+        // Nobody can be given the partitions of a node that is alone, and the lock of its data directory keeps other
+        // processes away: it asks for leases only so that it is known to be up.
+        let lease = if config.cluster.is_some() { lease } else { Lease::unlimited() };
+        let security = begun.security(&config)?;
+        let reporter = Reporter {
+            group: cluster.clone(),
+            lease: lease.clone(),
+            relay: Arc::default(),
+            tls: security.as_ref().and_then(certificates),
+            changes: Arc::new(Changes::new(config.node.id)),
+        };
+        let nodes = Arc::new(NodeBoard::new(config.node.id, {
+            let reporter = reporter.clone();
+            Box::new(move || reporter.report())
+        }));
+        let figures = neighbours::told(Arc::clone(&board), Arc::downgrade(&nodes));
+        begun.connect(&config, security, &secrets, figures, &ending).await?;
         if alone {
             first_start::introduce(&cluster, &config, Some(first_start::PATIENCE)).await?;
         }
         let instances = Arc::new(Instances::new(cluster.watch(), Arc::clone(&secrets), config.connection));
-        let relaying = relaying(&cluster, &instances, process);
+        let relaying = relaying(&config.relay, &cluster, &instances, process, Arc::clone(&reporter.relay));
         let rates = Arc::new(RateHistory::new());
-        let everywhere = Everywhere { board: Arc::new(board.overview()), rates: Arc::new(RateHistory::new()) };
-        let context = context(&config, &cluster, &instances, (&board, &rates), &everywhere, secrets);
+        let everywhere = Everywhere { board: Arc::new(board.overview()), rates: Arc::new(RateHistory::new()), nodes };
+        let context = context(&config, &reporter, &instances, (&board, &rates), &everywhere, secrets);
         let http = admin::start(context, bound, Lifeline::new("HTTP interface", &ending))?;
         let sampling = actix_rt::spawn({
             let (cluster, lifeline) = (cluster.clone(), Lifeline::new("sampler", &ending));
             sampler::sample(move || cluster.view(), Arc::clone(&board), Arc::clone(&rates), lifeline)
         });
-        let (keeper, lease) = tenancy::keeper();
-        // Nobody can be given the partitions of a node that is alone, and the lock of its data directory keeps other
-        // processes away: it asks for leases only so that it is known to be up.
-        let lease = if config.cluster.is_some() { lease } else { Lease::unlimited() };
         let supervision = match Supervision::start(&config, &cluster, &instances, &board, (lease, relaying), &ending) {
             Ok(supervision) => supervision,
             Err(error) => {
@@ -140,11 +157,15 @@ impl Assembly {
         let (refused, faults) = mpsc::channel(1);
         let overlooking = actix_rt::spawn({
             let (cluster, lifeline) = (cluster.clone(), Lifeline::new("overview", &ending));
-            let Everywhere { board, rates } = everywhere.clone();
+            let Everywhere { board, rates, .. } = everywhere.clone();
             sampler::sample(move || cluster.view(), board, rates, lifeline)
         });
-        let asking = actix_rt::spawn(neighbours::ask(cluster.clone(), Arc::clone(&everywhere.board)));
+        let asking = actix_rt::spawn({
+            let Everywhere { board, nodes, .. } = everywhere.clone();
+            neighbours::ask(cluster.clone(), board, nodes)
+        });
         let mut tasks = vec![sampling.abort_handle(), overlooking.abort_handle(), asking.abort_handle()];
+        tasks.push(actix_rt::spawn(reporter.watch()).abort_handle());
         let introduced = {
             let (cluster, config) = (cluster.clone(), config.clone());
             async move { if alone { Ok(()) } else { first_start::introduce(&cluster, &config, None).await } }
@@ -253,7 +274,7 @@ impl Supervision {
                 budget: Arc::new(ReadAheadBudget::new(settings.node_read_ahead_bytes)),
                 buffers: Arc::default(),
                 settings,
-                relaying: config.cluster.is_some().then_some(relaying),
+                relaying: (config.cluster.is_some() && config.relay.enabled).then_some(relaying),
             },
             lease,
             board: Arc::clone(board),
@@ -334,11 +355,19 @@ fn arbiters() -> Result<Vec<Arbiter>, Error> {
 }
 
 /// Serves other nodes as a relay, and finds those that relay to this one.
-fn relaying(cluster: &Group, instances: &Arc<Instances>, process: ProcessId) -> Relaying {
-    let (settings, figures) = (RelaySettings::default(), Arc::default());
-    let server = relay::server(Arc::clone(instances), cluster.watch(), process.0, &settings, Arc::clone(&figures));
-    // It is the first: this is done once for each cluster handle.
-    let _first = cluster.serve_streams(server);
+fn relaying(
+    section: &RelaySection,
+    cluster: &Group,
+    instances: &Arc<Instances>,
+    process: ProcessId,
+    figures: Arc<relay::Figures>,
+) -> Relaying {
+    let settings = section.settings.clone();
+    if section.enabled {
+        let server = relay::server(Arc::clone(instances), cluster.watch(), process.0, &settings, Arc::clone(&figures));
+        // It is the first: this is done once for each cluster handle.
+        let _first = cluster.serve_streams(server);
+    }
     Relaying {
         relays: Arc::new(Members::new(cluster.clone())),
         windows: Arc::new(ReadAheadBudget::new(settings.node_window_bytes)),
@@ -347,9 +376,17 @@ fn relaying(cluster: &Group, instances: &Arc<Instances>, process: ProcessId) -> 
     }
 }
 
+/// The certificates that protect connections, where they do.
+fn certificates(security: &Security) -> Option<Arc<Tls>> {
+    match security {
+        Security::Tls(tls) => Some(Arc::clone(tls)),
+        Security::Plain => None,
+    }
+}
+
 fn context(
     config: &NodeConfig,
-    cluster: &Group,
+    reporter: &Reporter,
     instances: &Arc<Instances>,
     (board, rates): (&Arc<StatusBoard>, &Arc<RateHistory>),
     everywhere: &Everywhere,
@@ -357,16 +394,26 @@ fn context(
 ) -> AdminContext {
     let node = config.node.clone();
     let scrape = {
-        let (node, cluster) = (node.name.clone(), cluster.clone());
+        let (node, reporter) = (node.name.clone(), reporter.clone());
         let (board, history) = (Arc::clone(board), Arc::clone(rates));
         move |options: ScrapeOptions| {
-            let (view, raft) = (cluster.view(), cluster.status());
+            let (view, raft) = (reporter.group.view(), reporter.group.status());
+            let NodeReport { figures, known } = reporter.report();
+            let connected = reporter.connected();
+            let member = Membership {
+                me: reporter.group.me(),
+                figures: &figures,
+                known: &known,
+                connected: &connected,
+                counted: reporter.changes.counted(),
+            };
             let sources = Sources {
                 node: &node,
                 view: &view,
                 board: &board,
                 history: &history,
                 raft: Some(&raft),
+                member: Some(member),
                 now: clock::now(),
             };
             telemetry::render(&sources, options)
@@ -380,10 +427,11 @@ fn context(
             version: env!("CARGO_PKG_VERSION"),
             started_at: clock::now(),
         },
-        cluster: Arc::new(cluster.clone()),
+        cluster: Arc::new(reporter.group.clone()),
         instances: Arc::clone(instances),
         board: Arc::clone(&everywhere.board),
         rates: Arc::clone(&everywhere.rates),
+        nodes: Arc::clone(&everywhere.nodes),
         secrets,
         metrics: Arc::new(scrape),
     }

@@ -78,19 +78,24 @@ pub(super) fn decides_alone(group: &Group) -> bool {
 }
 
 impl Begun {
+    /// How connections to other nodes are protected; none for a node that is alone.
+    pub(super) fn security(&self, config: &NodeConfig) -> Result<Option<Security>, Error> {
+        config.cluster.as_ref().map(|section| security(section, config)).transpose()
+    }
+
     /// Listens to other nodes and talks to them, where the configuration says how. The cluster has its identifier by
     /// now, or the data directory names it.
     pub(super) async fn connect(
         &self,
         config: &NodeConfig,
+        security: Option<Security>,
         secrets: &SecretStore,
         figures: Figures,
         ending: &watch::Sender<Option<&'static str>>,
     ) -> Result<(), Error> {
-        let Some(section) = &config.cluster else { return Ok(()) };
-        let security = security(section, config)?;
+        let Some((section, security)) = config.cluster.as_ref().zip(security) else { return Ok(()) };
         let (identity, others) = (self.identity(config), self.others.clone());
-        let settings = transport::Settings::default();
+        let settings = transport::Settings { stripes: config.relay.stream_connections, ..Default::default() };
         let welcome = Welcome(secrets.shared_key().to_vec());
         let listen = section.listen;
         let network = Network { listen, security: security.clone(), identity, others, welcome, figures, settings };

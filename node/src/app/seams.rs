@@ -8,7 +8,7 @@ use causeway_core::command::Command;
 use causeway_core::ids::NodeId;
 use causeway_core::node::MemberRole;
 use causeway_core::outcome::Outcome;
-use causeway_core::plan::{Conditions, Liveness, MemberChange, Members};
+use causeway_core::plan::{Conditions, MemberChange, Members};
 use causeway_core::state::State;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -85,13 +85,10 @@ impl Cluster for Group {
     }
 
     fn members(&self) -> Vec<Member> {
-        let (status, peers, conditions) = (self.status(), self.peers(), Group::conditions(self));
-        let known = |node| conditions.as_ref().and_then(|(_, conditions)| conditions.nodes.get(&node)).copied();
+        let (status, peers) = (self.status(), self.peers());
         let seen = |member: &MemberStatus| Member {
             node: member.node,
             role: Some(if member.is_voter() { MemberRole::Voter } else { MemberRole::Learner }),
-            liveness: known(member.node).map(liveness),
-            behind_entries: member.progress.map(|progress| status.last_index.saturating_sub(progress.matched)),
             connection: peers.get(&member.node).map(connection),
         };
         status.members.iter().map(seen).collect()
@@ -114,6 +111,7 @@ impl Cluster for Group {
             leader: status.leader,
             term: status.term,
             applied_index: status.applied,
+            apply_lag_entries: status.committed.saturating_sub(status.applied),
             nodes: Group::view(self).nodes.len(),
         }
     }
@@ -125,15 +123,6 @@ fn not_done(error: &Error) -> ProposeError {
         leader: if let Error::NotLeader { leader } = error { *leader } else { None },
         why: error.to_string(),
     }
-}
-
-fn liveness(liveness: Liveness) -> String {
-    let word = match liveness {
-        Liveness::Up => "up",
-        Liveness::Silent => "silent",
-        Liveness::Down => "down",
-    };
-    word.to_owned()
 }
 
 fn connection(peer: &PeerStatus) -> String {

@@ -4,6 +4,7 @@ use causeway_core::ids::Timestamp;
 use serde_json::{Value, json};
 
 use crate::admin::model::PartitionView;
+use crate::admin::model::partition::ReadPathView;
 use crate::cli::Session;
 use crate::cli::args::Format;
 use crate::cli::exit::{Exit, Failure, read};
@@ -46,6 +47,7 @@ pub fn table(stream: &str, partitions: &[PartitionView], wide: bool, now: Timest
         Column::right("LAG"),
         Column::right("BEHIND"),
         Column::right("COPIED UP TO").spare(1),
+        Column::left("READ").spare(4),
     ];
     if wide {
         columns.extend([
@@ -81,6 +83,7 @@ fn cells(partition: &PartitionView, wide: bool, now: Timestamp) -> Vec<Cell> {
         behind(run, figures.and_then(|figures| figures.lag_seconds), figures.and_then(|figures| figures.rpo_seconds))
             .into(),
         offset(figures.and_then(|figures| figures.durable_next)),
+        path(partition).into(),
     ];
     if wide {
         let checkpoint = partition.checkpoint.as_ref();
@@ -94,6 +97,16 @@ fn cells(partition: &PartitionView, wide: bool, now: Timestamp) -> Vec<Cell> {
         ]);
     }
     cells
+}
+
+/// By which path its source is read.
+fn path(partition: &PartitionView) -> String {
+    match partition.figures.as_ref().and_then(|figures| Some((figures.read_path?, figures.relay))) {
+        None => UNKNOWN.to_owned(),
+        Some((ReadPathView::Direct, _)) => "directly".to_owned(),
+        Some((ReadPathView::Relay, None)) => "through a node".to_owned(),
+        Some((ReadPathView::Relay, Some(node))) => format!("through node {node}"),
+    }
 }
 
 fn notes(table: &mut Table, stream: &str, partition: &PartitionView, now: Timestamp) {
@@ -120,7 +133,8 @@ mod tests {
     fn sample() -> Vec<PartitionView> {
         let figures = json!({
             "read_messages": 5, "read_bytes": 5, "slave_read_messages": 0, "copied_messages": 5, "copied_bytes": 5,
-            "filtered_messages": 0, "looped_messages": 0, "zombie_writes": 0, "in_flight_bytes": 0, "source_next": 82_612, "source_maximum": 82_612,
+            "filtered_messages": 0, "looped_messages": 0, "zombie_writes": 0, "in_flight_bytes": 0, "read_path": "relay", "relay": 3,
+            "source_next": 82_612, "source_maximum": 82_612,
             "durable_next": 82_600, "lag_messages": 12, "lag_seconds": 0.008, "rpo_seconds": 0.008,
             "copied_messages_per_second": 250.2, "caught_up_at": 3_599_000, "checkpoint_at": 3_599_910,
         });

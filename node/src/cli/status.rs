@@ -5,6 +5,7 @@ use crate::cli::Session;
 use crate::cli::args::Format;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::human::{ago, bytes, grouped, or_unknown, rate, seconds_or_unknown};
+use crate::cli::nodes::about;
 use crate::cli::stream_text::{at_least, behind, catch_up, lag, reason, state};
 use crate::cli::table::{Cell, Column, Table, Tone};
 
@@ -23,6 +24,9 @@ pub fn once(session: &mut Session) -> Result<Exit, Failure> {
     }
     let status: StatusAnswer = session.api.read(&answer)?;
     session.screen.line(title(&status));
+    if let Some(line) = about(&status) {
+        session.screen.line(line);
+    }
     if status.streams.is_empty() {
         session.screen.line(nothing(&status));
         return Ok(Exit::Done);
@@ -38,6 +42,7 @@ pub fn title(status: &StatusAnswer) -> String {
     let node = &status.node;
     let leader = match status.raft.leader {
         Some(leader) if leader == node.id => String::new(),
+        Some(_) if status.nodes.len() > 1 => String::new(),
         Some(leader) => format!(", led by node {leader}"),
         None => ", no leader: nothing can be changed now".to_owned(),
     };

@@ -193,6 +193,7 @@ pub fn details(stream: &StreamView) -> Vec<String> {
         ("durability", word(&stream.run.durability)),
         ("slave reads", word(&stream.run.slave_reads)),
         ("partitions", [vec![stream.partitions.to_string()], states].concat().join(", ")),
+        ("read", paths(figures)),
         ("rate", rate(figures.copied_messages_per_second)),
         ("lag", behind_by(stream.condition.state, figures)),
         ("RPO", seconds_or_unknown(figures.rpo_seconds)),
@@ -223,6 +224,16 @@ pub fn details(stream: &StreamView) -> Vec<String> {
         .filter(|(_, value)| !value.is_empty())
         .map(|(what, value)| format!("  {what:<14}  {value}"))
         .collect()
+}
+
+/// By which paths the sources of running partitions are read; empty while that is not known.
+fn paths(figures: &StreamFigures) -> String {
+    let partitions = |count: usize| counted(u64::try_from(count).unwrap_or(u64::MAX), "partition");
+    let direct = Some(figures.direct_partitions).filter(|count| *count > 0);
+    let direct = direct.map(|count| format!("{} directly", partitions(count)));
+    let through = figures.relayed_partitions.iter();
+    let through = through.map(|(node, count)| format!("{} through {node}", partitions(*count)));
+    direct.into_iter().chain(through).collect::<Vec<_>>().join(", ")
 }
 
 fn behind_by(state: RunState, figures: &StreamFigures) -> String {
@@ -308,6 +319,18 @@ mod tests {
         assert_eq!(at_least(RunState::Running, true, "0".to_owned()), "0");
         assert_eq!(behind(RunState::Faulted, Some(0.0), Some(42.0)), "42 s");
         assert_eq!(behind(RunState::Running, Some(0.0), Some(42.0)), "0 ms");
+    }
+
+    #[test]
+    fn a_stream_says_by_which_paths_it_is_read() {
+        let mut figures = StreamFigures::default();
+        assert_eq!(paths(&figures), "");
+        figures.direct_partitions = 1;
+        assert_eq!(paths(&figures), "1 partition directly");
+        figures.relayed_partitions = [("node-2", 2), ("node-3", 1)]
+            .map(|(node, count)| (causeway_core::name::Name::new(node).unwrap(), count))
+            .into();
+        assert_eq!(paths(&figures), "1 partition directly, 2 partitions through node-2, 1 partition through node-3");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::cli::args::Format;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::human::{seconds, time};
 use crate::cli::interrupt;
+use crate::cli::nodes::about;
 use crate::cli::screen::Screen;
 use crate::cli::status::{PATH, nothing, table, title};
 use crate::cli::stream_text::headline;
@@ -94,7 +95,9 @@ fn show(session: &mut Session, drawing: &mut Drawing, answer: &Value, status: &S
 
 /// The lines of one drawing.
 fn frame(status: &StatusAnswer, wide: bool, screen: &Screen) -> Vec<String> {
-    let mut lines = vec![cut(&title(status), screen.width), String::new()];
+    let mut lines = vec![cut(&title(status), screen.width)];
+    lines.extend(about(status).map(|line| cut(&line, screen.width)));
+    lines.push(String::new());
     if status.streams.is_empty() {
         lines.push(cut(nothing(status), screen.width));
     } else {

@@ -41,9 +41,11 @@ pub fn apply(
                 draft.settings.insert(key.path, Setting { value, origin });
             }
             None => {
-                let fault =
-                    Fault::new(key.path, origin, "the value is not an integer", "give digits only, without a unit");
-                faults.push(fault.value(&text));
+                let (reason, remedy) = match key.form {
+                    Form::Switch => ("the value is neither true nor false", "give true or false"),
+                    _ => ("the value is not an integer", "give digits only, without a unit"),
+                };
+                faults.push(Fault::new(key.path, origin, reason, remedy).value(&text));
             }
         }
     }
@@ -54,6 +56,7 @@ pub fn apply(
 fn read(key: &Key, text: &str) -> Option<Value> {
     match key.form {
         Form::Integer { .. } => text.trim().parse().ok().map(Value::Integer),
+        Form::Switch => text.trim().parse().ok().map(Value::Switch),
         _ => Some(Value::Text(text.to_owned())),
     }
 }
@@ -79,6 +82,15 @@ mod tests {
             variables(&[("CAUSEWAY_PORT", "tcp://10.0.0.1:80"), ("CAUSEWAY_TOKEN", "t"), ("CAUSEWAY_NODE_IDD", "3")]);
         let loaded = crate::config::parse("version = 1", "f", set).expect("valid");
         assert_eq!(loaded.notes, ["CAUSEWAY_NODE_IDD is not read; did you mean CAUSEWAY_NODE_ID?"]);
+    }
+
+    #[test]
+    fn a_switch_is_set_by_its_variable_or_refused() {
+        let parse = |value| crate::config::parse("version = 1", "f", variables(&[("CAUSEWAY_RELAY_ENABLED", value)]));
+        assert!(!parse("false").expect("valid").config.relay.enabled);
+        assert!(parse("true").expect("valid").config.relay.enabled);
+        let text = parse("off").expect_err("no switch").to_string();
+        assert!(text.contains("relay.enabled") && text.contains("neither true nor false"), "{text}");
     }
 
     #[test]

@@ -65,6 +65,7 @@ fn describe(out: &mut String, lead: &str, key: &Key) {
         (_, Preset::Nothing) => " May be left out.".to_owned(),
         (Form::Integer { minimum, maximum: i64::MAX }, _) => format!(" From {minimum} up."),
         (Form::Integer { minimum, maximum }, _) => format!(" From {minimum} to {maximum}."),
+        (Form::Switch, _) => " true or false.".to_owned(),
         (Form::Choice(words), _) => format!(" One of: {}.", words.join(", ")),
         _ => String::new(),
     };
@@ -75,6 +76,7 @@ fn describe(out: &mut String, lead: &str, key: &Key) {
 fn assign(out: &mut String, name: &str, key: &Key) {
     match key.preset {
         Preset::Integer(value) => line(out, format_args!("{name} = {value}")),
+        Preset::Switch(value) => line(out, format_args!("{name} = {value}")),
         Preset::Text(value) => line(out, format_args!("{name} = {value:?}")),
         Preset::Nothing | Preset::Required => line(out, format_args!("#{name} = {}", key.sample)),
     }

@@ -219,11 +219,13 @@ fn integer(value: &DeValue<'_>) -> Option<i64> {
 fn read_value(key: &Key, shown: &str, found: &DeValue<'_>, origin: Origin, faults: &mut Vec<Fault>) -> Option<Setting> {
     let value = match key.form {
         Form::Integer { .. } => integer(found).map(Value::Integer),
+        Form::Switch => found.as_bool().map(Value::Switch),
         Form::HostsAndPorts => texts(found).map(Value::Texts),
         _ => found.as_str().map(|text| Value::Text(text.to_owned())),
     };
     let wanted = match key.form {
         Form::Integer { .. } => "an integer of 64 bits, without quotes and without a unit",
+        Form::Switch => "true or false, without quotes",
         Form::HostsAndPorts => "a list of texts, such as [\"10.0.0.5:9876\"]",
         _ => "a text in quotes",
     };

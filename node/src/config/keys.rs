@@ -6,6 +6,7 @@
 
 mod instance;
 mod node;
+mod relay;
 mod replication;
 
 /// What a value looks like.
@@ -18,6 +19,8 @@ pub enum Form {
         /// The greatest.
         maximum: i64,
     },
+    /// `true` or `false`.
+    Switch,
     /// A name: see [`causeway_core::name::Name`].
     Name,
     /// A path on this machine.
@@ -45,6 +48,8 @@ pub enum Form {
 pub enum Value {
     /// An integer.
     Integer(i64),
+    /// `true` or `false`.
+    Switch(bool),
     /// A text.
     Text(String),
     /// A list of texts.
@@ -56,6 +61,8 @@ pub enum Value {
 pub enum Preset {
     /// An integer.
     Integer(i64),
+    /// `true` or `false`.
+    Switch(bool),
     /// A text.
     Text(&'static str),
     /// Nothing: the key may be left out.
@@ -86,12 +93,21 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("http", "The HTTP interface: API, status page and metrics."),
     ("connection", "Connections to name servers and brokers of every instance."),
     ("replication", "How messages are copied. These hold for every stream of this node."),
+    (
+        "relay",
+        "How messages cross the distance to another region: a node beside the source reads them and sends them to the \
+         owner of the partition, which stands beside the target. Only in a cluster of several nodes.",
+    ),
     ("schedule", "How often things are looked at and written down."),
     ("log", "What is logged, always to standard error."),
 ];
 
 const fn integer(path: &'static str, preset: i64, minimum: i64, maximum: i64, doc: &'static str) -> Key {
     Key { path, form: Form::Integer { minimum, maximum }, preset: Preset::Integer(preset), doc, sample: "" }
+}
+
+const fn switch(path: &'static str, preset: bool, doc: &'static str) -> Key {
+    Key { path, form: Form::Switch, preset: Preset::Switch(preset), doc, sample: "" }
 }
 
 const fn text(path: &'static str, form: Form, preset: &'static str, doc: &'static str) -> Key {
@@ -128,7 +144,7 @@ impl Key {
 
 /// Every key outside `[[instances]]`.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    node::KEYS.iter().chain(replication::KEYS)
+    node::KEYS.iter().chain(replication::KEYS).chain(relay::KEYS)
 }
 
 /// Every key of an `[[instances]]` entry.
@@ -159,7 +175,7 @@ mod tests {
             assert!(SECTIONS.iter().any(|(known, _)| *known == section), "{}", key.path);
             assert!(key.doc.ends_with('.'), "{}", key.path);
             if matches!(key.form, Form::Integer { .. }) {
-                let units = ["_ms", "_bytes", "_messages", "_connections", "_count"];
+                let units = ["_ms", "_bytes", "_messages", "_connections", "_streams", "_count"];
                 let has_unit = name == "id" || units.iter().any(|unit| name.ends_with(unit));
                 assert!(has_unit, "{} has no unit", key.path);
             }

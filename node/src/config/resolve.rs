@@ -14,7 +14,7 @@ use crate::config::file::{Draft, Setting, Settings};
 use crate::config::keys::{self, Form, Key, Preset, Value};
 use crate::config::{
     ClusterSection, ClusterTls, ConnectionSection, HttpSection, LogFormat, LogSection, NodeConfig, NodeSection,
-    ScheduleSection, instance, replication,
+    ScheduleSection, instance, relay, replication,
 };
 
 /// The configuration that the draft and the defaults make; none only if a default is not valid, which tests rule out.
@@ -43,6 +43,7 @@ pub fn resolve(draft: &Draft, faults: &mut Vec<Fault>) -> Option<NodeConfig> {
             send_connections: values.size("connection.send_connections"),
         },
         replication: replication::resolve(&mut values),
+        relay: relay::resolve(&mut values),
         schedule: ScheduleSection {
             checkpoint_interval: values.milliseconds("schedule.checkpoint_interval_ms"),
             discovery_interval: values.milliseconds("schedule.discovery_interval_ms"),
@@ -134,6 +135,15 @@ impl<'a> Values<'a> {
     /// A span of time.
     pub(super) fn milliseconds(&mut self, path: &str) -> Duration {
         Duration::from_millis(self.count(path))
+    }
+
+    /// Whether something is on.
+    pub(super) fn switch(&mut self, path: &str) -> bool {
+        let default = matches!(self.key(path).map(|key| key.preset), Some(Preset::Switch(true)));
+        match self.settings.get(path).map(|setting| &setting.value) {
+            Some(Value::Switch(value)) => *value,
+            _ => default,
+        }
     }
 
     /// A text as it was given, or the default.
@@ -244,6 +254,7 @@ impl<'a> Values<'a> {
 pub(super) fn display(value: &Value) -> String {
     match value {
         Value::Integer(number) => number.to_string(),
+        Value::Switch(value) => value.to_string(),
         Value::Text(text) => format!("{text:?}"),
         Value::Texts(texts) => format!("{texts:?}"),
     }

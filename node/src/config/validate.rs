@@ -16,6 +16,7 @@ pub fn validate(config: &NodeConfig, draft: &Draft, faults: &mut Vec<Fault>) {
     nodes_talk_in_private(config, draft, faults);
     settles_after_sends(config, draft, faults);
     reads_ahead_enough(config, draft, faults);
+    relay_windows_fit(config, draft, faults);
     retries_grow(config, draft, faults);
     log_filter_parses(config, draft, faults);
     instance_names_differ(config, faults);
@@ -100,6 +101,16 @@ fn reads_ahead_enough(config: &NodeConfig, draft: &Draft, faults: &mut Vec<Fault
     }
 }
 
+/// A window that never grows to its size would silently be a smaller one.
+fn relay_windows_fit(config: &NodeConfig, draft: &Draft, faults: &mut Vec<Fault>) {
+    let (one, all) = (config.relay.settings.window_bytes, config.relay.settings.node_window_bytes);
+    if one > all {
+        let reason = format!("one stream's window may have {one} bytes (relay.window_bytes), all of them only {all}");
+        let remedy = "give the node at least one whole window";
+        faults.push(fault(draft, "relay.node_window_bytes", reason, remedy));
+    }
+}
+
 fn retries_grow(config: &NodeConfig, draft: &Draft, faults: &mut Vec<Fault>) {
     if config.replication.retry_longest >= config.replication.retry_first {
         return;
@@ -154,6 +165,18 @@ mod tests {
         let faults = parse(&file("00000000000000aa"), "f", []).expect_err("one identity twice").to_string();
         assert!(faults.contains("a and b have the identity 00000000000000aa"), "{faults}");
         assert!(parse(&file("00000000000000ab"), "f", []).is_ok());
+    }
+
+    #[test]
+    fn the_node_s_windows_hold_at_least_one() {
+        let parsed = |one: u32, all: u32| {
+            let text = format!("version = 1\n[relay]\nwindow_bytes = {one}\nnode_window_bytes = {all}\n");
+            parse(&text, "f", []).map(|loaded| loaded.config.relay.settings)
+        };
+        let faults = parsed(64 << 20, 32 << 20).expect_err("never a whole window").to_string();
+        assert!(faults.contains("relay.node_window_bytes = 33554432"), "{faults}");
+        let settings = parsed(64 << 10, 1 << 20).expect("valid");
+        assert_eq!(settings.first_window_bytes, 64 << 10, "a stream begins with no more than its largest window");
     }
 
     #[test]

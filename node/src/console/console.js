@@ -3,6 +3,7 @@
 import { el, setAttribute, setHidden, setState, setText, stateIcon, stateWord } from "./elements.js";
 import * as format from "./format.js";
 import { Map as Crossings } from "./map.js";
+import { NodeTable, nodeTroubles } from "./nodes.js";
 import { Poller, ask, forgetToken, setToken, takeTokenFromAddress, token } from "./session.js";
 import { StreamTable } from "./streams.js";
 
@@ -11,6 +12,7 @@ const THEMES = ["system", "light", "dark"];
 
 const crossings = new Crossings(find("map"));
 const table = new StreamTable(find("stream-table"));
+const nodes = new NodeTable(find("node-table"));
 const poller = new Poller(look);
 const seen = { history: 0, started: null, lost: null };
 
@@ -52,6 +54,7 @@ function show(status) {
   showHeadline(status);
   crossings.update(status);
   table.update(status);
+  nodes.update(status);
   showEvents(status);
 }
 
@@ -100,7 +103,7 @@ function showHeadline(status) {
   else if (paused.length) [state, text] = ["paused", streams.length === 1 ? "The stream is paused" : "All streams are paused"];
   setHeadline(state, text);
   document.title = streams.length ? `Causeway · ${text}` : "Causeway";
-  setText(find("subline"), subline(streams, paused, state));
+  setText(find("subline"), [subline(streams, paused, state), ...nodeTroubles(status)].join(" · "));
 }
 
 function setHeadline(state, text) {
@@ -117,7 +120,7 @@ function allRunning(number) {
 }
 
 function subline(streams, paused, state) {
-  if (streams.length === 0) return "Copies appear here as soon as the first stream exists.";
+  if (streams.length === 0) return "Copies appear here as soon as the first stream exists";
   const rates = streams.map((stream) => stream.figures.copied_messages_per_second);
   const known = rates.filter((rate) => rate !== null);
   const total = known.length ? format.rate(known.reduce((sum, rate) => sum + rate, 0)) : null;

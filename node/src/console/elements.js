@@ -54,9 +54,18 @@ const SHAPES = {
   faulted: [["path", { d: "M8 1.8 15 14H1z", class: "solid" }], ["path", { d: "M8 6v3.6M8 11.8v.2", class: "cut" }]],
   pausing: [["path", { d: "M5.5 3.5v9M10.5 3.5v9" }]],
   deleting: [["path", { d: "M3.5 3.5l9 9M12.5 3.5l-9 9" }]],
+  up: [["circle", { cx: 8, cy: 8, r: 6, class: "solid" }], ["path", { d: "M5.2 8.2 7.2 10.2 11 6", class: "cut" }]],
+  draining: [["path", { d: "M8 2.5v8M4.5 7.2 8 10.7l3.5-3.5M3.5 13.5h9" }]],
+  drained: [["path", { d: "M3.5 13.5h9M3.5 9.5h9" }]],
+  stopping: [["path", { d: "M4 4h8v8H4z" }]],
+  joining: [["path", { d: "M8 3v10M3 8h10" }]],
+  silent: [["circle", { cx: 8, cy: 8, r: 5.5 }], ["path", { d: "M5.5 8h5" }]],
+  away: [["path", { d: "M2.5 8h3.5M10 8h3.5M6.5 5.5v5M9.5 5.5v5" }]],
+  down: [["path", { d: "M3.5 3.5l9 9M12.5 3.5l-9 9" }]],
+  unknown: [["circle", { cx: 8, cy: 8, r: 5.5 }]],
 };
 
-const WORDS = { catching_up: "catching up" };
+const WORDS = { catching_up: "catching up", away: "out of reach" };
 
 const MEANINGS = {
   ready: "exists, nothing runs yet",
@@ -68,6 +77,15 @@ const MEANINGS = {
   faulted: "waits for a decision",
   pausing: "stopped by an operator; its last sends are under way",
   deleting: "being removed",
+  up: "holds a lease or may have one at any time",
+  draining: "its partitions move to other nodes, a few at a time",
+  drained: "runs nothing and is given nothing",
+  stopping: "its process ends; its partitions move to other nodes first",
+  joining: "was let in and has not started yet",
+  silent: "did not ask for its lease for a while, and may still hold it",
+  away: "the node that answers does not reach it, and no leader says more",
+  down: "holds no lease: its partitions go to other nodes",
+  unknown: "nobody knows: there is no leader",
 };
 
 export function stateWord(state) {

@@ -145,10 +145,11 @@ class Stream {
   }
 }
 
-const PARTITION_COLUMNS = ["Source queue", "Target queue", "State", "Rate", "Lag", "Behind", "Checkpoint", "Owner", "Epoch"];
+const PARTITION_COLUMNS = ["Source queue", "Target queue", "State", "Rate", "Lag", "Behind", "Checkpoint", "Owner", "Read", "Epoch"];
 
 const PARTITION_HINTS = {
   Checkpoint: "The first source offset that is not known to be durable at the target",
+  Read: "By which path the owner gets the source's messages: itself, or through a node that reads beside the source",
   Epoch: "The number of this ownership; it grows whenever the partition changes hands",
 };
 
@@ -216,7 +217,13 @@ function showPartition(row, item) {
   setFigure(at(5), format.behind(item.state, figures));
   setFigure(at(6), item.checkpoint ? format.count(item.checkpoint.source_next) : "none yet");
   setFigure(at(7), item.owner === null ? "none" : `node ${item.owner}`);
-  setFigure(at(8), format.count(item.epoch));
+  setFigure(at(8), readPath(figures));
+  setFigure(at(9), format.count(item.epoch));
+}
+
+function readPath(figures) {
+  if (!figures?.read_path) return null;
+  return figures.read_path === "direct" ? "directly" : `through node ${figures.relay}`;
 }
 
 function decisionRow() {

@@ -1,5 +1,6 @@
-//! What the relay did on this node, as numbers that only grow.
+//! What the relay does on this node: numbers that only grow, and streams that go on.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters of one node, of both sides.
@@ -12,6 +13,10 @@ pub struct Figures {
     received_bytes: AtomicU64,
     failures: AtomicU64,
     turned_direct: AtomicU64,
+    resumes: AtomicU64,
+    credit_waits: AtomicU64,
+    served_streams: AtomicU64,
+    received_streams: AtomicU64,
 }
 
 /// One look at [`Figures`].
@@ -31,6 +36,14 @@ pub struct Sample {
     pub failures: u64,
     /// Times that a source was read directly because its relays failed.
     pub turned_direct: u64,
+    /// Times that a relay went on with a source after a failure, where the source had been relayed before.
+    pub resumes: u64,
+    /// Batches that had to wait because whoever reads them had not taken enough of the ones before.
+    pub credit_waits: u64,
+    /// Streams that this node serves now: partitions of other nodes that it reads for.
+    pub served_streams: u64,
+    /// Streams that this node receives now: its partitions that other nodes read for.
+    pub received_streams: u64,
 }
 
 impl Figures {
@@ -46,6 +59,10 @@ impl Figures {
             received_bytes: read(&self.received_bytes),
             failures: read(&self.failures),
             turned_direct: read(&self.turned_direct),
+            resumes: read(&self.resumes),
+            credit_waits: read(&self.credit_waits),
+            served_streams: read(&self.served_streams),
+            received_streams: read(&self.received_streams),
         }
     }
 
@@ -63,6 +80,44 @@ impl Figures {
     pub(super) fn failed(&self, turned_direct: bool) {
         add(&self.failures, 1);
         add(&self.turned_direct, u64::from(turned_direct));
+    }
+
+    pub(super) fn resumed(&self) {
+        add(&self.resumes, 1);
+    }
+
+    pub(super) fn waited_for_credit(&self) {
+        add(&self.credit_waits, 1);
+    }
+
+    /// A stream is served until what is returned is dropped.
+    pub(super) fn serves(self: &Arc<Self>) -> Ongoing {
+        Ongoing::new(Arc::clone(self), |figures| &figures.served_streams)
+    }
+
+    /// A stream is received until what is returned is dropped.
+    pub(super) fn receives(self: &Arc<Self>) -> Ongoing {
+        Ongoing::new(Arc::clone(self), |figures| &figures.received_streams)
+    }
+}
+
+/// Counts one of something that goes on, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Ongoing {
+    figures: Arc<Figures>,
+    of: fn(&Figures) -> &AtomicU64,
+}
+
+impl Ongoing {
+    fn new(figures: Arc<Figures>, of: fn(&Figures) -> &AtomicU64) -> Self {
+        add(of(&figures), 1);
+        Self { figures, of }
+    }
+}
+
+impl Drop for Ongoing {
+    fn drop(&mut self) {
+        (self.of)(&self.figures).fetch_sub(1, Ordering::Relaxed);
     }
 }
 

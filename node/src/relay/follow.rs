@@ -160,6 +160,9 @@ impl<S: Source> Following<S> {
     }
 
     async fn send(&mut self, message: Bytes) -> Result<(), Over> {
+        if !self.sender.has_credit() {
+            self.figures.waited_for_credit();
+        }
         self.sender.send(message).await.map_err(|_| Over)
     }
 

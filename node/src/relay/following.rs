@@ -9,7 +9,7 @@ use causeway_core::ids::NodeId;
 use futures::FutureExt as _;
 use tokio::time::{Instant, timeout};
 
-use super::figures::Figures;
+use super::figures::{Figures, Ongoing};
 use super::wire::{Answer, Answered, Batch, Malformed, Piece, Refusal};
 use crate::replicate::budget::Hold;
 use crate::replicate::ports::{Bounds, Read};
@@ -59,6 +59,7 @@ pub(crate) struct Following {
     is_at_end: bool,
     /// Bytes that were waited for, and since when.
     waited_for: (usize, Instant),
+    _received: Ongoing,
     figures: Arc<Figures>,
 }
 
@@ -81,6 +82,7 @@ impl Following {
             ready: VecDeque::new(),
             is_at_end: false,
             waited_for: (0, Instant::now()),
+            _received: figures.receives(),
             figures,
         }
     }

@@ -9,7 +9,7 @@ use causeway_cluster::group::join;
 use causeway_cluster::transport::{self, Identity, Security};
 use causeway_cluster::{Group, MemberChange, Network, Settings, Start, Welcome};
 use causeway_core::command::{CURRENT_VERSION, Command};
-use causeway_core::ids::{ClusterId, InstanceIdentity, NodeId, StreamId, Timestamp};
+use causeway_core::ids::{ClusterId, Epoch, InstanceIdentity, NodeId, StreamId, Timestamp};
 use causeway_core::instance::InstanceSpec;
 use causeway_core::node::{JoinToken, MemberRole, NodeSpec, ProcessId};
 use causeway_core::outcome::Outcome;
@@ -26,6 +26,7 @@ use crate::relay::{Figures, Place, RelaySettings, RelayedSource, Relaying, Relay
 use crate::replicate::ReadAheadBudget;
 use crate::replicate::ports::{Bounds, Queue as _, Source as _};
 use crate::secrets::SecretStore;
+use crate::status::PartitionGauge;
 use crate::supervisor::testing::name;
 
 const PATIENT: Duration = Duration::from_secs(30);
@@ -144,6 +145,7 @@ async fn a_node_beside_the_source_relays_it_to_the_owner_beside_the_target() {
             relaying: Relaying { relays, windows, settings: settings.clone(), figures },
             place,
             partition: partition.clone(),
+            gauge: Arc::new(PartitionGauge::new(Epoch(1), Timestamp(0))),
             tag_expression: "*".to_owned(),
             target: InstanceIdentity(6),
             pull_messages: 1024,

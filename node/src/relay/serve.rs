@@ -56,7 +56,7 @@ impl<O: Origins> Server<O> {
         let message = match self.ask(opening).await {
             Ok(Served::Following { source, follow, filter, _place }) => {
                 let (packer, figures) = (Packer::new(follow.compression), Arc::clone(&self.figures));
-                let process = self.process;
+                let (process, _served) = (self.process, self.figures.serves());
                 return Following { source, follow, filter, process, sender, packer, figures }.run().await;
             }
             Ok(Served::Answered(message)) => message,

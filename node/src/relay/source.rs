@@ -26,6 +26,7 @@ use super::wire::{Answer, Answered, Ask, Follow, Piece, Wanted};
 use crate::replicate::budget::Hold;
 use crate::replicate::ports::{Bounds, Queue, Read, Source};
 use crate::replicate::trouble::Trouble;
+use crate::status::ReadPath;
 
 /// What a source is asked.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +63,10 @@ struct Shared<D> {
 struct State {
     way: Way,
     following: Option<Following>,
+    /// A relay has given on something since the last failure.
+    has_relayed: bool,
+    /// What a relay gave on ended with a failure, and no relay has gone on with it yet.
+    is_interrupted: bool,
 }
 
 /// Gives each way to a broker a number.
@@ -101,7 +106,12 @@ impl<D> Clone for RelaySource<D> {
 impl<D: Source> RelaySource<D> {
     /// A source that is read through `relayed`'s relays, and as `direct` without them.
     pub(crate) fn new(direct: D, relayed: RelayedSource) -> Self {
-        let state = Mutex::new(State { way: Way::new(&relayed.relaying.settings), following: None });
+        let state = Mutex::new(State {
+            way: Way::new(&relayed.relaying.settings),
+            following: None,
+            has_relayed: false,
+            is_interrupted: false,
+        });
         let numbers = SyncMutex::default();
         Self { shared: Arc::new(Shared { direct, relayed, state, numbers, leave_slave: AtomicBool::new(false) }) }
     }
@@ -123,11 +133,15 @@ impl<D: Source> Shared<D> {
                 return Ok(None);
             };
             let setback = match self.ask(state, node, question).await {
-                Ok(answer) => return Ok(Some(answer)),
+                Ok(answer) => {
+                    self.relayed.gauge.set_read_path(ReadPath::Relay(node));
+                    return Ok(Some(answer));
+                }
                 Err(setback) => setback,
             };
             // What it had still to give is asked for anew.
             state.following = None;
+            state.is_interrupted |= std::mem::take(&mut state.has_relayed);
             if let Setback::Source(trouble) = &setback
                 && trouble.code == ErrorCode::Malformed
             {
@@ -188,6 +202,9 @@ impl<D: Source> Shared<D> {
     /// What a direct question brought. Where the source cannot be reached directly either, relays are asked again.
     async fn directly<T>(&self, asked: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
         let answered = asked.await;
+        if answered.is_ok() {
+            self.relayed.gauge.set_read_path(ReadPath::Direct);
+        }
         if answered.as_ref().is_err_and(|trouble| trouble.code != ErrorCode::Malformed) {
             self.state.lock().await.way.direct_failed(&self.relayed.relaying.settings);
         }
@@ -249,6 +266,10 @@ impl<D: Source> Shared<D> {
                 state.following = None;
             }
             state.way.worked(settings);
+            state.has_relayed = true;
+            if std::mem::take(&mut state.is_interrupted) {
+                self.relayed.relaying.figures.resumed();
+            }
             return Ok(Read { connection: self.number(answered), ..read });
         }
     }

@@ -11,7 +11,7 @@ use causeway_cluster::StreamServer as _;
 use causeway_cluster::transport::streams::{NotServed, Opening, Stream, StreamSender};
 use causeway_cluster::transport::{Error, Handler, Identity, Peer, PeerAddress, Security, Settings, Transport};
 use causeway_core::error_code::ErrorCode;
-use causeway_core::ids::{ClusterId, InstanceIdentity, NodeId, StreamId};
+use causeway_core::ids::{ClusterId, Epoch, InstanceIdentity, NodeId, StreamId, Timestamp};
 use causeway_core::name::Name;
 use causeway_core::partition::{PartitionId, QueueId};
 use causeway_core::stream::SlaveReads;
@@ -28,6 +28,7 @@ use crate::replicate::ReadAheadBudget;
 use crate::replicate::memory::MemoryQueue;
 use crate::replicate::ports::{Bounds, Queue, Read, Source};
 use crate::replicate::trouble::Trouble;
+use crate::status::PartitionGauge;
 
 pub(crate) const OWNER: NodeId = NodeId(1);
 pub(crate) const RELAY: NodeId = NodeId(2);
@@ -161,6 +162,7 @@ pub(crate) struct Pair {
     refusal: Arc<Mutex<Option<Refusal>>>,
     served: Arc<Figures>,
     read: Arc<Figures>,
+    pub(crate) gauge: Arc<PartitionGauge>,
 }
 
 pub(crate) fn settings() -> RelaySettings {
@@ -183,8 +185,8 @@ impl Pair {
         let server = Server::new(origins, 1, &settings, Arc::clone(&served));
         let relay = node(RELAY, anywhere(), Some(server)).await;
         let windows = Arc::new(ReadAheadBudget::new(settings.node_window_bytes));
-        let read = Arc::default();
-        let pair = Self { queue, direct, relay, windows, settings, owner, peers, refusal, served, read };
+        let (read, gauge) = (Arc::default(), Arc::new(PartitionGauge::new(Epoch(1), Timestamp(0))));
+        let pair = Self { queue, direct, relay, windows, settings, owner, peers, refusal, served, read, gauge };
         pair.reach(&pair.relay.address().to_string());
         pair
     }
@@ -235,6 +237,7 @@ impl Pair {
             },
             partition: PartitionId { stream: StreamId(3), source: place.queue.clone() },
             place,
+            gauge: Arc::clone(&self.gauge),
             tag_expression: tag_expression.to_owned(),
             target: InstanceIdentity(0xb),
             pull_messages: 1024,

@@ -16,6 +16,7 @@ use super::wire::Refusal;
 use crate::replicate::batching::Last;
 use crate::replicate::memory::{MemoryQueue, Message, message};
 use crate::replicate::ports::{Bounds, Queue as _, Read, Source};
+use crate::status::ReadPath;
 
 const PATIENT: Duration = Duration::from_secs(30);
 const WAIT: Duration = Duration::from_millis(300);
@@ -261,9 +262,13 @@ async fn a_relay_that_dies_is_gone_round_until_it_is_there_again() {
     let source = pair.source("*");
     read_all(&source, 0, 100).await;
     assert_eq!(pair.direct_reads(), 0);
+    let path = || pair.gauge.figures().read_path;
+    assert_eq!((path(), pair.served().served_streams), (Some(ReadPath::Relay(RELAY)), 1));
     pair.relay.shutdown().await;
     brought(read_all(&source, 100, 500).await, &pair.queue.records()[100..500]);
     assert!(pair.direct_reads() > 0);
+    assert_eq!((path(), pair.served().served_streams), (Some(ReadPath::Direct), 0));
+    assert_eq!((pair.figures().received_streams, pair.figures().resumes), (0, 0));
     pair.start_relay_again().await;
     let again = async {
         loop {
@@ -277,6 +282,8 @@ async fn a_relay_that_dies_is_gone_round_until_it_is_there_again() {
     };
     timeout(PATIENT, again).await.expect("relayed again");
     brought(read_all(&source, 510, 1_000).await, &pair.queue.records()[510..]);
+    assert_eq!(pair.gauge.figures().read_path, Some(ReadPath::Relay(RELAY)));
+    assert_eq!((pair.figures().received_streams, pair.figures().resumes), (1, 1));
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::relay::{Place, RelayedSource, Relaying};
 use crate::replicate::{
     self, Buffers, InFlight, PartitionExit, PartitionJob, ProgressCell, ReadAheadBudget, ReplicateSettings, StopSignal,
 };
-use crate::status::PartitionGauge;
+use crate::status::{PartitionGauge, ReadPath};
 
 /// What was agreed about a partition when its run began.
 #[derive(Debug, Clone)]
@@ -109,10 +109,14 @@ pub async fn launch(launch: Launch) -> PartitionExit {
             slave_reads: stream.spec.run.slave_reads,
         },
         partition: id.clone(),
+        gauge: Arc::clone(&gauge),
         tag_expression: stream.spec.tag_expression.clone(),
         target: target.identity,
         pull_messages: shared.settings.pull_messages,
     });
+    if relayed.is_none() {
+        gauge.set_read_path(ReadPath::Direct);
+    }
     // On the run as a whole, so that every line that anything below writes tells whose it is.
     let whose = tracing::error_span!("copy", stream = %stream.spec.name, partition = %id, epoch = %partition.epoch);
     let key = StreamKey { cluster, stream: stream.id, generation: partition.generation };

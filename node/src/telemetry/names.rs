@@ -101,6 +101,56 @@ metrics! {
         "The current term of the Raft group.";
     RAFT_APPLIED_INDEX = Gauge "causeway_raft_applied_index", "entries", &[],
         "The last log entry that was applied to the state.";
+    RAFT_APPLY_LAG = Gauge "causeway_raft_apply_lag_entries", "entries", &[],
+        "Log entries that are known to be committed here and are not applied yet.";
+    RAFT_LEADER = Gauge "causeway_raft_leader", "1", &[],
+        "1 while this node leads the Raft group, otherwise 0.";
+    MEMBER_CHANGES = Counter "causeway_member_changes_total", "changes", &[],
+        "Nodes that entered or left the Raft group, or won or lost their vote.";
+    DROPPED_MESSAGES = Counter "causeway_transport_dropped_messages_total", "messages", &["direction"],
+        "Raft messages that were dropped for want of room or of a connection; they are sent again by themselves.";
+    PEER_CONNECTED = Gauge "causeway_peer_connected", "1", &["peer"],
+        "1 while this node has a connection to the other one, otherwise 0.";
+    NODE_LIVENESS = Gauge "causeway_node_liveness", "1", &["peer", "region", "role", "liveness"],
+        "By the leader only: 1 for what it knows of whether a node is up, 0 for the others.";
+    NODE_BEHIND = Gauge "causeway_node_behind_entries", "entries", &["peer"],
+        "By the leader only: log entries that a node lacks.";
+    OWNED_PARTITIONS = Gauge "causeway_owned_partitions", "partitions", &[],
+        "Partitions that this node owns.";
+    LEAVING_PARTITIONS = Gauge "causeway_leaving_partitions", "partitions", &[],
+        "Partitions among them that are on their way to another node.";
+    TAKEOVERS = Counter "causeway_takeovers_total", "partitions", &[],
+        "Partitions that this node was given because their owner was gone.";
+    MOVES_IN = Counter "causeway_moves_in_total", "partitions", &[],
+        "Partitions that their owner handed to this node.";
+    LEASE_HELD = Gauge "causeway_lease_held", "1", &[],
+        "1 while this node may write to targets, otherwise 0.";
+    LEASE_REMAINING = Gauge "causeway_lease_remaining_seconds", "seconds", &[],
+        "What is left of this node's lease; left out where it has none or needs none.";
+    LEASE_LOSSES = Counter "causeway_lease_losses_total", "losses", &[],
+        "Times that this node's lease had ended when the next one was granted.";
+    CERTIFICATE_REMAINING = Gauge "causeway_certificate_remaining_seconds", "seconds", &["certificate"],
+        "How long this node's certificate for other nodes is still valid, and the first of its authorities to end.";
+    RELAY_SERVED_STREAMS = Gauge "causeway_relay_served_streams", "streams", &[],
+        "Partitions of other nodes that this node reads for.";
+    RELAY_RECEIVED_STREAMS = Gauge "causeway_relay_received_streams", "streams", &[],
+        "Partitions of this node that other nodes read for.";
+    RELAY_RAW_BYTES = Counter "causeway_relay_raw_bytes_total", "bytes", &[],
+        "Bytes of records that this node relayed, before compression.";
+    RELAY_SENT_BYTES = Counter "causeway_relay_sent_bytes_total", "bytes", &[],
+        "Bytes that this node sent for them.";
+    RELAY_RECEIVED_BYTES = Counter "causeway_relay_received_bytes_total", "bytes", &[],
+        "Bytes that this node received from relays.";
+    RELAY_LEFT_OUT = Counter "causeway_relay_left_out_messages_total", "messages", &[],
+        "Messages that this node did not relay because the stream's filter leaves them out.";
+    RELAY_CREDIT_WAITS = Counter "causeway_relay_credit_waits_total", "batches", &[],
+        "Batches of this node that waited until their reader had taken enough of the ones before.";
+    RELAY_FAILURES = Counter "causeway_relay_failures_total", "failures", &[],
+        "Times that a relay failed this node: interruptions, refusals, missing answers.";
+    RELAY_RESUMES = Counter "causeway_relay_resumes_total", "resumes", &[],
+        "Times that a relay went on with a source after a failure.";
+    RELAY_FALLBACKS = Counter "causeway_relay_fallbacks_total", "fallbacks", &[],
+        "Times that this node turned to reading a source directly because its relays failed.";
     BARRIER = Histogram "causeway_barrier_seconds", "seconds", &[],
         "How long the disk took to make written entries durable.";
     PROCESS_RESIDENT_MEMORY = Gauge "causeway_process_resident_memory_bytes", "bytes", &[],

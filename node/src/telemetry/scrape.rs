@@ -14,6 +14,7 @@ use causeway_core::state::State;
 use crate::admin::survey::{PartitionSurvey, StreamSurvey, survey};
 use crate::status::{PartitionFigures, RunState, StatusBoard};
 use crate::telemetry::exposition::Page;
+use crate::telemetry::members::{Membership, membership};
 use crate::telemetry::names::{self, Metric, class};
 use crate::telemetry::process;
 use crate::telemetry::rates::{RateHistory, checkpoint_age_seconds, lag_messages, lag_seconds, worst_rpo_seconds};
@@ -32,6 +33,8 @@ pub struct Sources<'a> {
     pub history: &'a RateHistory,
     /// Where the Raft group stands; none where it is not known.
     pub raft: Option<&'a RaftStatus>,
+    /// Its part in its cluster; none where it is not known.
+    pub member: Option<Membership<'a>>,
     /// The time to judge ages by.
     pub now: Timestamp,
 }
@@ -85,7 +88,11 @@ pub fn render(sources: &Sources<'_>, options: ScrapeOptions) -> String {
         page.count(&names::ERRORS, &[("node", node), ("class", class(*code)), ("code", &code.to_string())], count);
     }
     if let Some(raft) = sources.raft {
-        replica(&mut page, &[("node", node)], raft);
+        let dropped = sources.member.map(|member| member.counted.dropped_messages);
+        replica(&mut page, node, raft, dropped);
+    }
+    if let Some(member) = &sources.member {
+        membership(&mut page, node, member, sources.view, sources.now);
     }
     page.add(&names::PROCESS_CPU, &[("node", node)], process::cpu_seconds());
     if let Some(bytes) = process::resident_bytes() {
@@ -94,7 +101,13 @@ pub fn render(sources: &Sources<'_>, options: ScrapeOptions) -> String {
     page.render()
 }
 
-fn replica(page: &mut Page, labels: &[(&str, &str)], raft: &RaftStatus) {
+fn replica(page: &mut Page, node: &str, raft: &RaftStatus, dropped: Option<u64>) {
+    let labels = &[("node", node)];
+    for (direction, dropped) in [("received", Some(raft.dropped_messages)), ("sent", dropped)] {
+        let labels = [("node", node), ("direction", direction)];
+        dropped.into_iter().for_each(|dropped| page.count(&names::DROPPED_MESSAGES, &labels, dropped));
+    }
+    page.count(&names::RAFT_APPLY_LAG, labels, raft.committed.saturating_sub(raft.applied));
     page.count(&names::RAFT_TERM, labels, raft.term);
     page.count(&names::RAFT_APPLIED_INDEX, labels, raft.applied);
     let bounds = BARRIER_BUCKETS_MICROSECONDS.iter().map(|bound| Some(Duration::from_micros(*bound).as_secs_f64()));

@@ -1,14 +1,18 @@
 //! What a scrape answers, compared with a golden text.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use causeway_core::command::{Command, Envelope, NewPartition};
 use causeway_core::fault::Fault;
 use causeway_core::ids::{Epoch, NodeId, StreamId};
+use causeway_core::node::{NodeSpec, ProcessId};
 use causeway_core::partition::{PartitionId, QueueId};
 
 use super::*;
 use crate::status::Condition;
+use crate::status::node::{Known, LeaseState, NodeFigures, NodeLiveness, RelayFigures};
+use crate::telemetry::changes::Counted;
 use crate::telemetry::rates::tests::{apply, name, view as one_stream};
 
 const STREAM: StreamId = StreamId(3);
@@ -36,7 +40,55 @@ fn view() -> State {
         command: Command::RaiseFault { partition, epoch: Epoch(1), fault },
     };
     state.apply(6, &envelope);
+    with_nodes(state)
+}
+
+/// Two nodes besides.
+fn with_nodes(mut state: State) -> State {
+    for (number, text) in [(1, "node-1"), (2, "node-2")] {
+        let spec = NodeSpec { name: name(text), region: name("hohhot"), address: None, supports: 3 };
+        let mut alone = State::default();
+        apply(&mut alone, 1, Command::StartNode { node: NodeId(number), spec, process: ProcessId(1) });
+        state.nodes.append(&mut alone.nodes);
+    }
     state
+}
+
+/// The part of node 1 in its cluster: it leads, and node 2 is down.
+struct Part {
+    figures: NodeFigures,
+    known: BTreeMap<NodeId, Known>,
+    connected: BTreeMap<NodeId, bool>,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        let of = |liveness, behind_entries| Known { liveness: Some(liveness), behind_entries: Some(behind_entries) };
+        let relay = RelayFigures { served_streams: 3, raw_bytes: 5_000, sent_bytes: 1_700, ..RelayFigures::default() };
+        let figures = NodeFigures {
+            leads: true,
+            lease: LeaseState::Held,
+            lease_seconds: Some(2.25),
+            lease_losses: 1,
+            relay,
+            certificate_expires_at: Some(Timestamp(86_460_000)),
+            authorities_expire_at: Some(Timestamp(59_000)),
+            ..NodeFigures::default()
+        };
+        Self {
+            figures,
+            known: BTreeMap::from([(NodeId(1), of(NodeLiveness::Up, 0)), (NodeId(2), of(NodeLiveness::Down, 17))]),
+            connected: BTreeMap::from([(NodeId(2), false)]),
+        }
+    }
+}
+
+impl Part {
+    fn member(&self) -> Membership<'_> {
+        let Self { figures, known, connected } = self;
+        let counted = Counted { takeovers: 4, moves_in: 5, member_changes: 1, dropped_messages: 6 };
+        Membership { me: NodeId(1), figures, known, connected, counted }
+    }
 }
 
 fn scrape(queues: bool) -> String {
@@ -54,13 +106,15 @@ fn scrape(queues: bool) -> String {
     history.sample(&view, &board, Timestamp(59_000));
     history.sample(&view, &board, Timestamp(60_000));
     let node = name("node-1");
-    let raft = RaftStatus { term: 4, applied: 1_204, ..RaftStatus::default() };
+    let raft = RaftStatus { term: 4, applied: 1_204, committed: 1_206, dropped_messages: 2, ..RaftStatus::default() };
+    let part = Part::default();
     let sources = Sources {
         node: &node,
         view: &view,
         board: &board,
         history: &history,
         raft: Some(&raft),
+        member: Some(part.member()),
         now: Timestamp(60_000),
     };
     let steady = |line: &&str| !line.contains("causeway_process_") && !line.contains("causeway_build_info");
@@ -80,7 +134,15 @@ fn golden_scrape_by_queue() {
 #[test]
 fn an_empty_node_answers_what_it_knows() {
     let (view, board, history, node) = (State::default(), StatusBoard::default(), RateHistory::new(), name("n"));
-    let sources = Sources { node: &node, view: &view, board: &board, history: &history, raft: None, now: Timestamp(0) };
+    let sources = Sources {
+        node: &node,
+        view: &view,
+        board: &board,
+        history: &history,
+        raft: None,
+        member: None,
+        now: Timestamp(0),
+    };
     let text = render(&sources, ScrapeOptions::default());
     assert!(text.contains("causeway_build_info{node=\"n\",version=\""), "{text}");
     assert!(!text.contains("causeway_raft_term"), "{text}");
@@ -104,9 +166,11 @@ fn selected(expression: &str) -> Vec<(&str, Vec<&str>)> {
 #[test]
 fn every_series_that_an_alert_counts_is_there_from_the_start() {
     let (view, board, history, node) = (one_stream(), StatusBoard::default(), RateHistory::new(), name("n"));
-    let raft = RaftStatus::default();
+    let (raft, part) = (RaftStatus::default(), Part::default());
+    let view = with_nodes(view);
     let now = Timestamp(0);
-    let sources = Sources { node: &node, view: &view, board: &board, history: &history, raft: Some(&raft), now };
+    let (raft, member) = (Some(&raft), Some(part.member()));
+    let sources = Sources { node: &node, view: &view, board: &board, history: &history, raft, member, now };
     let text = render(&sources, ScrapeOptions::default());
     let series: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     let measured = [names::STREAM_RPO_SECONDS.name, names::STREAM_LAG_MESSAGES.name];
@@ -126,7 +190,8 @@ fn a_stream_that_is_blocked_without_a_partition_shows_it() {
     let (since, code) = (Timestamp(0), Some(ErrorCode::TopicMissing));
     board.set_stream(STREAM, Some(Condition { state: RunState::Blocked, since, why: None, code }));
     history.sample(&view, &board, Timestamp(1_000));
-    let sources = Sources { node: &node, view: &view, board: &board, history: &history, raft: None, now: since };
+    let sources =
+        Sources { node: &node, view: &view, board: &board, history: &history, raft: None, member: None, now: since };
     let text = render(&sources, ScrapeOptions::default());
     let orders = "node=\"n\",stream=\"orders\",source=\"qingdao\",target=\"hohhot\"";
     for line in [

@@ -183,7 +183,7 @@ pub fn markdown(runs: &[CrashReport], command: &str) -> String {
             text,
             "\n## {source} to {target}\n\n\
              {} messages in {queues} queues at {} messages/s, {} kills, {} restarts of the target's broker, {} of the source's, {} \
-             seconds. `schedule.checkpoint_interval_ms = {checkpoint_interval_ms}` (default 100), so that there are tails to find: \
+             seconds. `schedule.checkpoint_interval_ms = {checkpoint_interval_ms}` (default 400), so that there are tails to find: \
              {} restarts found a tail that the killed process had left (at least {wanted_tails} are wanted).\n\n",
             grouped(i64::try_from(*messages).unwrap()),
             grouped(i64::try_from(*rate).unwrap()),

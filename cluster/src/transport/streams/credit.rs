@@ -35,6 +35,11 @@ impl Credit {
         })
     }
 
+    /// Whether a message may be sent now.
+    pub(crate) fn is_left(&self) -> bool {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) > 0
+    }
+
     /// Waits until a message may be sent. For one sender at a time.
     pub(crate) async fn wait_and_take(&self, bytes: usize) {
         while !self.take(bytes) {
@@ -65,8 +70,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_is_sent_without_credit_and_one_message_may_pass_its_end() {
         let credit = Arc::new(Credit::new(10));
-        assert!(credit.take(4) && credit.take(500), "6 were left");
-        assert!(!credit.take(0));
+        assert!(credit.is_left() && credit.take(4) && credit.take(500), "6 were left");
+        assert!(!credit.is_left() && !credit.take(0));
         credit.add(494);
         assert!(timeout(Duration::from_secs(9), credit.wait_and_take(1)).await.is_err(), "exactly nothing is left");
         let waiting = tokio::spawn({

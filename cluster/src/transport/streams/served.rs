@@ -76,6 +76,12 @@ impl StreamSender {
         self.outgoing.send((frame, place)).map_err(|_| SendError::Closed)
     }
 
+    /// Whether the reader has given credit for the next message; without it [`Self::send`] waits.
+    #[must_use]
+    pub fn has_credit(&self) -> bool {
+        self.credit.is_left()
+    }
+
     /// The longest message, in bytes.
     #[must_use]
     pub fn maximum_message_bytes(&self) -> usize {

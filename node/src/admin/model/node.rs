@@ -3,10 +3,13 @@
 use causeway_core::ids::{NodeId, Timestamp};
 use causeway_core::name::Name;
 use causeway_core::node::MemberRole;
+use causeway_core::partition::QueueId;
 use serde::{Deserialize, Serialize};
 
+use crate::status::node::{NodeFigures, NodeLiveness};
+
 /// A node, as the node that answers knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeView {
     /// Its number, never used again.
     pub id: NodeId,
@@ -24,28 +27,50 @@ pub struct NodeView {
     pub leader: bool,
     /// Whether it is the node that answers.
     pub answers: bool,
-    /// `up`, `silent` (it may still hold a lease) or `down`; only the leader knows.
-    pub liveness: Option<String>,
-    /// Log entries that it lacks; only the leader knows.
+    /// `up`, `silent` (it may still hold a lease) or `down`, by the leader's word; none while it is not heard.
+    pub liveness: Option<NodeLiveness>,
+    /// Log entries that it lacks, by the leader's word; none while it is not heard.
     pub behind_entries: Option<u64>,
     /// How the node that answers reaches it: `connected`, or why not. None for that node itself.
     pub connection: Option<String>,
     /// Whether its partitions are to go elsewhere.
     pub draining: bool,
+    /// Whether they are, because its process is about to end.
+    #[serde(default)]
+    pub leaving: bool,
     /// Partitions that it runs.
     pub partitions: usize,
     /// Partitions among them that are on their way to another node.
     pub leaving_partitions: usize,
+    /// Partitions of other nodes that are on their way to it.
+    #[serde(default)]
+    pub arriving_partitions: usize,
     /// The newest version of the command set that its build knows.
     pub command_version: u16,
     /// How often its process has started.
     pub starts: u64,
     /// When it started last; when it was let in before its first start.
     pub started_at: Timestamp,
+    /// What it says of itself; none where it said nothing within the last ten seconds.
+    #[serde(default)]
+    pub figures: Option<NodeFigures>,
+}
+
+/// A partition that is on its way from one living node to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveView {
+    /// The stream.
+    pub stream: Name,
+    /// The source queue.
+    pub source: QueueId,
+    /// Who owns it until it has let go of it.
+    pub from: NodeId,
+    /// Who will own it then.
+    pub to: NodeId,
 }
 
 /// The answer of `GET /v1/nodes`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeList {
     /// The nodes, in the order of their numbers. One whose `member` is none is to be made a member.
     pub items: Vec<NodeView>,

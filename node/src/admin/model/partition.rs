@@ -92,6 +92,13 @@ pub struct PartitionFiguresView {
     pub zombie_writes: u64,
     /// Bytes read ahead and not yet acknowledged by the target.
     pub in_flight_bytes: u64,
+    /// By which path the source is read: `direct`, or `relay` through the node of [`Self::relay`]; none while it is not
+    /// known.
+    #[serde(default)]
+    pub read_path: Option<ReadPathView>,
+    /// The node that reads for the owner; none where the owner reads the source itself.
+    #[serde(default)]
+    pub relay: Option<NodeId>,
     /// The next source offset to read.
     pub source_next: Option<i64>,
     /// One past the newest source message, as last seen.
@@ -110,6 +117,16 @@ pub struct PartitionFiguresView {
     pub caught_up_at: Option<Timestamp>,
     /// When a checkpoint was last committed.
     pub checkpoint_at: Option<Timestamp>,
+}
+
+/// By which path a source is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadPathView {
+    /// The owner asks the broker itself.
+    Direct,
+    /// Another node reads near the source and sends on what it reads.
+    Relay,
 }
 
 /// Query of a decision.

@@ -8,6 +8,7 @@ use causeway_core::stream::DesiredState;
 use serde::{Deserialize, Serialize};
 
 use super::error::help;
+use super::node::NodeView;
 use crate::status::{Condition, RunState};
 
 /// Query of `GET /v1/status`.
@@ -28,6 +29,12 @@ pub struct StatusAnswer {
     pub node: NodeStatus,
     /// What it knows of the Raft group.
     pub raft: RaftStatus,
+    /// The nodes of the cluster, as `GET /v1/nodes` shows them.
+    #[serde(default)]
+    pub nodes: Vec<NodeView>,
+    /// Partitions that are on their way from one living node to another.
+    #[serde(default)]
+    pub moves: usize,
     /// Registered instances, by name.
     pub instances: Vec<InstanceSummary>,
     /// The arrows of the map: one for each pair of regions that a stream connects.
@@ -76,6 +83,9 @@ pub struct RaftStatus {
     pub term: u64,
     /// The last applied log entry.
     pub applied_index: u64,
+    /// Log entries that this node knows to be committed and has not applied.
+    #[serde(default)]
+    pub apply_lag_entries: u64,
     /// How many nodes have started at least once.
     pub nodes: usize,
 }
@@ -189,6 +199,12 @@ pub struct StreamFigures {
     pub zombie_writes: u64,
     /// Bytes read ahead and not yet acknowledged by the target.
     pub in_flight_bytes: u64,
+    /// Partitions whose owner reads the source itself.
+    #[serde(default)]
+    pub direct_partitions: usize,
+    /// Partitions that a node near the source reads for their owner, by the name of that node.
+    #[serde(default)]
+    pub relayed_partitions: BTreeMap<Name, usize>,
     /// Messages read a second, averaged over the last seconds.
     pub read_messages_per_second: Option<f64>,
     /// Messages written a second, averaged over the last seconds.

@@ -75,6 +75,8 @@ pub enum ClusterCommand {
     },
     /// Every node, what it is and what it runs
     Nodes,
+    /// Partitions that are on their way from one living node to another
+    Moves,
     /// Make a learner a voter
     Promote(NodeChange),
     /// Make a voter a learner: it keeps its data and its partitions

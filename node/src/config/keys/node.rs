@@ -93,11 +93,12 @@ pub(super) const KEYS: &[Key] = &[
     ),
     integer(
         "schedule.checkpoint_interval_ms",
-        100,
+        400,
         100,
         60_000,
         "Time between two checkpoints. One checkpoint covers all partitions that made progress and costs one disk \
-         barrier, so shorter means less to read again after a crash and more writes.",
+         barrier on every voter, for each node that copies; so shorter means less to read again after a crash and \
+         more writes.",
     ),
     integer(
         "schedule.discovery_interval_ms",
