@@ -102,8 +102,6 @@ pub(crate) async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use socket2::SockRef;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
@@ -117,8 +115,8 @@ mod tests {
         let (stream, _) = connect(&address, true, &Settings::default()).await.unwrap();
         let socket = SockRef::from(&stream);
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(10)));
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(5));
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Settings::default().dead_after * 2));
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Settings::default().dead_after);
     }
 
     #[tokio::test]
