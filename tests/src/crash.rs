@@ -68,8 +68,8 @@ pub struct CrashPlan {
     pub rate: u64,
     /// Time between two checkpoints. Longer than the default so that tails are long.
     pub checkpoint_interval_ms: u64,
-    /// How long a start waits for what its predecessor sent; the request timeout is half a second less. `None` for the
-    /// defaults.
+    /// How long a start waits for what its predecessor sent; connection.unacknowledged_ms is half a second less. `None`
+    /// for the defaults.
     pub settle_ms: Option<u64>,
     /// The kills, in order.
     pub rounds: Vec<Round>,

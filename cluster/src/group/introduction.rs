@@ -47,7 +47,11 @@ impl Moved {
         let current = known.address.as_ref() == Some(address);
         self.0.send_if_modified(|places| {
             places.retain(|node, place| view.nodes.get(node).is_some_and(|is| is.starts == place.starts));
-            if current || places.get(&node) == Some(&place) {
+            if current {
+                // It is back where the state has it, perhaps before anybody could agree on another place.
+                return places.remove(&node).is_some();
+            }
+            if places.get(&node) == Some(&place) {
                 return false;
             }
             tracing::info!(%node, address = place.address, "a node says that it has moved");

@@ -150,7 +150,9 @@ impl<D: Disk> Replica<D> {
     /// Everything that a turn can answer, and damage when the leader knows that this node confirmed more than its log
     /// holds: what its disk has lost besides, a vote perhaps, nobody can say.
     pub(crate) fn step(&mut self, mut message: Message) -> Result<(), Fatal> {
-        self.verify_confirmed(&message)?;
+        if !self.verify_confirmed(&message)? {
+            return Ok(());
+        }
         // A snapshot and entries behind it cannot be written in one step, and nobody campaigns on what is not on disk.
         if self.node.snap().is_some() || message.get_msg_type() == MessageType::MsgTimeoutNow {
             self.turn()?;
@@ -176,12 +178,16 @@ impl<D: Disk> Replica<D> {
         Ok(())
     }
 
-    /// A heartbeat never names more than its receiver has confirmed to be durable.
-    fn verify_confirmed(&self, message: &Message) -> Result<(), Fatal> {
+    /// A heartbeat never names more than its receiver has confirmed to the leader of that term to be durable. Answers
+    /// whether the message may be taken: one of a node that has no vote proves nothing.
+    fn verify_confirmed(&self, message: &Message) -> Result<bool, Fatal> {
         let last = self.node.raft.raft_log.last_index();
         let is_heartbeat = message.get_msg_type() == MessageType::MsgHeartbeat;
         if !is_heartbeat || message.term < self.node.raft.term || message.commit <= last {
-            return Ok(());
+            return Ok(true);
+        }
+        if !self.node.raft.prs().conf().voters().contains(message.from) {
+            return Ok(false);
         }
         let reason = format!("it ends at entry {last}, and this node confirmed entry {} before", message.commit);
         Err(causeway_storage::Error::Corrupt { place: "the log".to_owned(), reason }.into())

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use causeway_cluster::transport::{LinkState, Tls};
 use causeway_cluster::{Group, RaftStatus};
-use causeway_core::ids::{NodeId, Timestamp};
+use causeway_core::ids::NodeId;
 use tokio::time::MissedTickBehavior;
 
+use crate::clock::timestamp;
 use crate::lease::Lease;
 use crate::relay;
 use crate::status::node::{Known, LeaseState, NodeFigures, NodeReport};
@@ -97,12 +98,6 @@ fn permission(lease: &Lease) -> (LeaseState, Option<Duration>) {
         Duration::ZERO => (LeaseState::None, None),
         remaining => (LeaseState::Held, Some(remaining)),
     }
-}
-
-/// Times before 1970 are shown as 1970.
-fn timestamp(time: SystemTime) -> Timestamp {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ const COLUMNS = [
   ["node", "Node"],
   ["state", "State"],
   ["partitions", "Partitions", "Partitions that it owns"],
-  ["behind", "Behind", "Agreed log entries that it has not applied"],
+  ["behind", "Behind", "Log entries that it lacks, by the leader's word; without one, those that it has not applied"],
   ["lease", "Lease", "How long it may write without asking the leader again"],
   ["relay", "Relay", "For which streams it reads beside their source, and what is read for it"],
   ["up", "Up", "How long its process has run"],

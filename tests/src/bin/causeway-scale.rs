@@ -30,7 +30,7 @@ struct Arguments {
     #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// Milliseconds between two checkpoints of a node in the second run.
-    #[arg(long, default_value_t = 400)]
+    #[arg(long, default_value_t = 100)]
     checkpoint_interval: u64,
     /// The page that the part is written to; it is printed as well.
     #[arg(long)]
@@ -51,7 +51,7 @@ fn main() {
     };
     eprintln!("starting Apache RocketMQ 5.5.0");
     let cluster = Cluster::start(ClusterSettings::new(Version::V5_5_0));
-    let outcomes = [("default", None), ("slower", Some(arguments.checkpoint_interval))].map(|(label, interval)| {
+    let outcomes = [("default", None), ("quicker", Some(arguments.checkpoint_interval))].map(|(label, interval)| {
         let plan = plan(interval);
         let outcome = measure(&cluster, &plan, label, &folder.path().join(label), &|line| eprintln!("{label}: {line}"));
         (plan, outcome)
@@ -87,7 +87,7 @@ fn part(outcomes: &[(Plan, Outcome)]) -> String {
     out += "| `schedule.checkpoint_interval_ms` | node | partitions | resident before | resident at most | disk barriers a second | \
             processor | all run after |\n|---|---|---|---|---|---|---|---|\n";
     for (plan, outcome) in outcomes {
-        let interval = plan.checkpoint_interval.map_or("100 (default)".to_owned(), |interval| interval.to_string());
+        let interval = plan.checkpoint_interval.map_or("400 (default)".to_owned(), |interval| interval.to_string());
         for (place, node) in outcome.nodes.iter().enumerate() {
             let _ = writeln!(
                 out,
@@ -103,7 +103,8 @@ fn part(outcomes: &[(Plan, Outcome)]) -> String {
             );
         }
     }
-    let rows: Vec<_> = outcomes.iter().flat_map(|(plan, outcome)| rows(plan, outcome)).collect();
+    // The other run is there for comparison.
+    let rows: Vec<_> = outcomes.iter().take(1).flat_map(|(_, outcome)| rows(outcome)).collect();
     let _ = write!(
         out,
         "\nEach node reports the progress of all of its partitions at once, and each report is a log entry that every voter makes \
@@ -113,12 +114,11 @@ fn part(outcomes: &[(Plan, Outcome)]) -> String {
     out
 }
 
-fn rows(plan: &Plan, outcome: &Outcome) -> [(&'static str, String, bool); 2] {
+fn rows(outcome: &Outcome) -> [(&'static str, String, bool); 2] {
     let most = |of: fn(&Cost) -> f64| outcome.nodes.iter().map(of).fold(0.0, f64::max);
     let (memory, barriers) = (most(|node| node.peak_mib), most(|node| node.barriers));
-    let interval = plan.checkpoint_interval.map_or("as it comes".to_owned(), |interval| format!("at {interval} ms"));
     [
-        ("at most 256 MiB resident on each node", format!("{memory:.0} MiB, {interval}"), memory <= 256.0),
-        ("at most 10 disk barriers a second on each node", format!("{barriers:.1}, {interval}"), barriers <= 10.0),
+        ("at most 256 MiB resident on each node", format!("{memory:.0} MiB"), memory <= 256.0),
+        ("at most 10 disk barriers a second on each node", format!("{barriers:.1}"), barriers <= 10.0),
     ]
 }

@@ -115,7 +115,9 @@ fn main() -> ExitCode {
             failover::run(&plan, &mut progress)
         });
         failures.extend(runs.iter().flat_map(failover::FailoverReport::failures));
-        publish(&arguments, What::Failover, &failover::report::markdown(&runs, &command(What::Failover)));
+        let options = format!(" --rounds {} --seed {}", arguments.rounds, arguments.seed);
+        let again = command(What::Failover) + &options;
+        publish(&arguments, What::Failover, &failover::report::markdown(&runs, &again));
     }
     if arguments.what.covers(What::Chaos) {
         let Arguments { messages, kills, pauses, cuts, seed, .. } = arguments;

@@ -22,8 +22,8 @@ const LOOK: Duration = Duration::from_millis(200);
 /// What the kernel still has of a dead process has arrived by then.
 const ARRIVED: Duration = Duration::from_millis(300);
 
-/// The shortest time that a node stands still: a lease and its margin.
-const LEASE: Duration = Duration::from_millis(3_000);
+/// The shortest time that a node stands still: longer than a lease and its margin.
+const PAUSE: Duration = Duration::from_secs(3);
 
 /// One blow, measured.
 #[derive(Debug, Clone)]
@@ -110,7 +110,7 @@ impl Course<'_> {
         let struck = Instant::now();
         self.members.pause(place);
         let tails = self.tails(place, before);
-        sleep(LEASE + self.between(0, 6_000));
+        sleep(PAUSE + self.between(0, 6_000));
         self.members.resume(place);
         (name(place), struck.elapsed(), tails)
     }

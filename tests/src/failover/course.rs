@@ -77,7 +77,7 @@ impl<'a> Course<'a> {
         if !self.wait_for_moves() {
             remarks.push(UNEVEN.to_owned());
         }
-        // Leases are renewed twice a second: an event may strike at any point of that.
+        // Leases are renewed every 0.4 s: an event may strike at any point of that.
         sleep(Duration::from_millis(self.random.below(1_000)));
         let struck = self.chosen(event, leader);
         let shown = |place: &usize| format!("{}{}", name(*place), if *place == leader { " (leader)" } else { "" });

@@ -88,7 +88,7 @@ pub struct Member {
     pub leader: bool,
     /// Whether it is the node that answers.
     pub answers: bool,
-    /// `up`, `silent` or `down`; only the leader knows.
+    /// `up`, `silent` or `down`, by the leader's word; none while it is not heard.
     pub liveness: Option<String>,
     /// How the node that answers reaches it: `connected`, or why not. None for that node itself.
     pub connection: Option<String>,

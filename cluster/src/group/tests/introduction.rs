@@ -71,3 +71,19 @@ async fn a_voter_that_moved_is_found_although_nobody_leads_without_its_vote() {
         group.stop().await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_back_where_the_state_has_it_is_looked_for_there() {
+    let (one, at_one) = founded().await;
+    let (two, _) = joined(&one.group, at_one, 2).await;
+    let (node, view) = (two.group.me(), one.group.view());
+    let home = view.nodes[&node].address.clone().unwrap();
+    let moved = Moved::default();
+    moved.note(node, Some(&free_address().to_string()), &view);
+    assert_eq!(moved.watch().borrow().len(), 1);
+    moved.note(node, Some(&home), &view);
+    assert!(moved.watch().borrow().is_empty(), "nobody could agree on the other place");
+    for group in [two.group, one.group] {
+        group.stop().await.unwrap();
+    }
+}

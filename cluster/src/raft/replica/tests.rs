@@ -233,14 +233,16 @@ proptest! {
 #[test]
 fn a_log_that_ends_before_what_was_confirmed_is_damage_and_never_used_again() {
     let directory = tempfile::tempdir().unwrap();
-    let settings = settings(directory.path());
+    let start = Start::Found { voters: vec![NodeId(1), NodeId(2)] };
+    let settings = Settings { start, ..settings(directory.path()) };
     let mut replica = open(&settings).unwrap();
-    let mut heartbeat = Message { from: 2, to: 1, term: replica.status().term + 1, ..Message::default() };
+    let mut heartbeat = Message { from: 2, to: 1, term: replica.status().term + 2, ..Message::default() };
     heartbeat.set_msg_type(MessageType::MsgHeartbeat);
     let known = replica.node.raft.raft_log.last_index();
     replica.step(Message { commit: known, ..heartbeat.clone() }).unwrap();
     let ahead = Message { commit: known + 1, ..heartbeat };
     replica.step(Message { term: 1, ..ahead.clone() }).unwrap();
+    replica.step(Message { from: 3, ..ahead.clone() }).expect("one that has no vote proves nothing");
     let Err(Fatal::Storage(damage)) = replica.step(ahead) else { panic!("the loss was not seen") };
     assert!(damage.is_damage(), "{damage}");
     let aside = replica.quarantine(&damage.to_string());

@@ -91,7 +91,7 @@ pub struct StrangeMember {
     pub member: MemberRole,
     /// Whether it leads.
     pub leader: bool,
-    /// Log entries that it lacks; only the leader knows.
+    /// Log entries that it lacks, by the leader's word; none while it is not heard.
     pub behind_entries: Option<u64>,
     /// How the node that answers reaches it: `connected`, or why not. None where it does not look for it.
     pub connection: Option<String>,
