@@ -9,9 +9,10 @@
 //! Parts: [`Node`]; `assembly` (the order above), `begin` (from a data directory to a member of a cluster), [`enroll`]
 //! (how a new data directory becomes that of a cluster with several nodes), `first_start` (what a new cluster and a
 //! started node propose), `tenancy` (the node's lease), `report` (what it says of itself), `loads` (what the leader is
-//! told), `neighbours` (what the others do), `leaving` (before it ends), `seams` (the cluster as supervision and the HTTP
-//! interface see it), `sampler` (rates, once a second). A node brings a thread with an actor system of its own, so it can be started from
-//! any runtime, several times in one process. Never ends the process, and touches nothing global.
+//! told), `neighbours` (what the others do), `leaving` (before it ends), `seams` (the cluster as supervision and the
+//! HTTP interface see it), `sampler` (rates, once a second). A node brings a thread with an actor system of its own, so
+//! it can be started from any runtime, several times in one process. Never ends the process, and touches nothing
+//! global.
 
 mod assembly;
 mod begin;
