@@ -140,14 +140,13 @@ impl RaftActor {
 /// Closes the data directory. One that is damaged must not be opened again: the node would vote without knowing what it
 /// promised.
 fn set_aside_if_damaged(replica: Replica, reason: Error) -> Error {
-    let damage = match &reason {
-        Error::Fatal(fatal) => match fatal.as_ref() {
-            Fatal::Storage(error) if error.is_damage() => Some(error.to_string()),
-            _ => None,
-        },
-        _ => None,
-    };
-    damage.map_or(reason, |damage| replica.quarantine(&damage).into())
+    if let Error::Fatal(fatal) = &reason
+        && let Fatal::Storage(error) = fatal.as_ref()
+        && error.is_damage()
+    {
+        return replica.quarantine(&error.to_string()).into();
+    }
+    reason
 }
 
 impl Actor for RaftActor {

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::handle::{Handle, WeakHandle};
 use crate::liveness;
 use crate::transport::streams::{NotServed, StreamSender};
-use crate::transport::{Handler, LinkState, Peer, Refusal, RefusalCode};
+use crate::transport::{Handler, Peer, Refusal, RefusalCode};
 
 /// Answers other nodes. Holds nothing that would keep the node alive.
 pub(super) struct GroupHandler {
@@ -125,7 +125,7 @@ impl GroupHandler {
         let Some((id, node)) = view.nodes.iter().find(|(_, node)| node.name == *name) else { return false };
         let connected = || {
             let peers = self.wire.get().map(|wire| wire.transport.peers()).unwrap_or_default();
-            peers.get(id).is_some_and(|peer| matches!(peer.state, LinkState::Connected { .. }))
+            peers.get(id).is_some_and(|peer| peer.state.is_connected())
         };
         let down = || self.leadership.conditions(term, view).nodes.get(id) == Some(&Liveness::Down);
         *id == self.me || connected() || (node.starts > 0 && !down())

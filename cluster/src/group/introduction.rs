@@ -19,7 +19,7 @@ use super::ask::unexpected;
 use super::rpc::{Answer, Request};
 use super::{CATCH_UP, FORWARDING, Group};
 use crate::error::Error;
-use crate::transport::{LinkState, PeerAddress};
+use crate::transport::PeerAddress;
 
 /// Where nodes said that they are, until the state says it.
 #[derive(Debug, Clone)]
@@ -90,9 +90,8 @@ impl Group {
         };
         let request = Request::Introduce { spec, process };
         let limit = self.shared.handle.proposal_timeout().saturating_add(FORWARDING.saturating_mul(2));
-        let connected = |(node, peer): (NodeId, crate::transport::PeerStatus)| {
-            matches!(peer.state, LinkState::Connected { .. }).then_some(node)
-        };
+        let connected =
+            |(node, peer): (NodeId, crate::transport::PeerStatus)| peer.state.is_connected().then_some(node);
         for peer in self.peers().into_iter().filter_map(connected) {
             match self.ask(peer, &request, limit).await {
                 Ok(Answer::Outcome { outcome, applied }) => {

@@ -45,6 +45,14 @@ pub enum LinkState {
     Disconnected(ConnectionError),
 }
 
+impl LinkState {
+    /// Whether there is a connection.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        matches!(self, Self::Connected { .. })
+    }
+}
+
 /// One look at the way to a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerStatus {

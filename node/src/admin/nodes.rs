@@ -220,29 +220,23 @@ fn find<'a>(view: &'a State, name: &str) -> Result<(NodeId, &'a Node), Error> {
     found.map(|(id, node)| (*id, node)).ok_or_else(|| no_such(name))
 }
 
-/// Every node, and every member of the Raft group that is none.
-fn listed(context: &AdminContext) -> NodeList {
-    let (view, leader) = (context.cluster.view(), context.cluster.raft().leader);
-    let reports = context.nodes.all();
-    let known = known(&reports);
-    let members = context.cluster.members().into_iter().filter(|member| !view.nodes.contains_key(&member.node));
-    let strange = |member: Member| {
-        let Member { node: id, role, connection, .. } = member;
-        let behind_entries = known.get(&id).and_then(|known| known.behind_entries);
-        role.map(|member| StrangeMember { id, member, leader: leader == Some(id), behind_entries, connection })
-    };
-    NodeList { items: shown(context), next: None, strange_members: members.filter_map(strange).collect() }
-}
-
 /// Every node, in the order of their numbers.
 pub(super) fn shown(context: &AdminContext) -> Vec<NodeView> {
+    listed(context).items
+}
+
+/// Every node, and every member of the Raft group that is none.
+fn listed(context: &AdminContext) -> NodeList {
     let (view, raft) = (context.cluster.view(), context.cluster.raft());
-    let members: BTreeMap<_, _> = context.cluster.members().into_iter().map(|member| (member.node, member)).collect();
+    let mut members: BTreeMap<_, _> =
+        context.cluster.members().into_iter().map(|member| (member.node, member)).collect();
     let mut reports = context.nodes.all();
     let known = known(&reports);
-    let count = |which: &dyn Fn(&Partition) -> bool| view.partitions.values().filter(|one| which(one)).count();
+    let known = |id: NodeId| known.get(&id).copied().unwrap_or_default();
+    let mut counts = counts(&view);
     let one = |(id, node): (&NodeId, &Node)| {
-        let member = members.get(id).cloned().unwrap_or_else(|| Member::unknown(*id));
+        let member = members.remove(id).unwrap_or_else(|| Member::unknown(*id));
+        let Counts { owned, leaving, arriving } = counts.remove(id).unwrap_or_default();
         NodeView {
             id: *id,
             name: node.name.clone(),
@@ -252,21 +246,58 @@ pub(super) fn shown(context: &AdminContext) -> Vec<NodeView> {
             member: member.role,
             leader: raft.leader == Some(*id),
             answers: context.node.id == *id,
-            liveness: known.get(id).and_then(|known| known.liveness),
-            behind_entries: known.get(id).and_then(|known| known.behind_entries),
+            liveness: known(*id).liveness,
+            behind_entries: known(*id).behind_entries,
             connection: member.connection,
             draining: node.draining,
             leaving: node.leaving,
-            partitions: count(&|partition| partition.owner == Some(*id)),
-            leaving_partitions: count(&|partition| partition.owner == Some(*id) && partition.moving_to.is_some()),
-            arriving_partitions: count(&|partition| partition.moving_to == Some(*id)),
+            partitions: owned,
+            leaving_partitions: leaving,
+            arriving_partitions: arriving,
             command_version: node.supports,
             starts: node.starts,
             started_at: node.started_at,
             figures: reports.remove(id).map(|report| report.figures),
         }
     };
-    view.nodes.iter().map(one).collect()
+    let items = view.nodes.iter().map(one).collect();
+    let strange = |(id, member): (NodeId, Member)| {
+        let (leader, behind_entries) = (raft.leader == Some(id), known(id).behind_entries);
+        member.role.map(|role| StrangeMember {
+            id,
+            member: role,
+            leader,
+            behind_entries,
+            connection: member.connection,
+        })
+    };
+    NodeList { items, next: None, strange_members: members.into_iter().filter_map(strange).collect() }
+}
+
+/// Partitions of one node.
+#[derive(Default)]
+struct Counts {
+    owned: usize,
+    /// Of these, on their way to another node.
+    leaving: usize,
+    arriving: usize,
+}
+
+/// One walk over all partitions, however many nodes there are.
+fn counts(view: &State) -> BTreeMap<NodeId, Counts> {
+    let mut counts: BTreeMap<NodeId, Counts> = BTreeMap::new();
+    for partition in view.partitions.values() {
+        if let Some(owner) = partition.owner {
+            let of_owner = counts.entry(owner).or_default();
+            of_owner.owned = of_owner.owned.saturating_add(1);
+            of_owner.leaving = of_owner.leaving.saturating_add(usize::from(partition.moving_to.is_some()));
+        }
+        if let Some(to) = partition.moving_to {
+            let of_heir = counts.entry(to).or_default();
+            of_heir.arriving = of_heir.arriving.saturating_add(1);
+        }
+    }
+    counts
 }
 
 #[cfg(test)]

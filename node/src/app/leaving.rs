@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use causeway_cluster::Group;
-use causeway_cluster::transport::LinkState;
 use causeway_core::command::Command;
 use causeway_core::node::ProcessId;
 use causeway_core::outcome::Outcome;
@@ -22,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Returns when this node owns nothing any more, when nobody takes what it owns, or when `patience` is over.
 pub(super) async fn leave(cluster: &Group, process: ProcessId, patience: Duration) {
     let node = cluster.me();
-    let somebody = cluster.peers().values().any(|peer| matches!(peer.state, LinkState::Connected { .. }));
+    let somebody = cluster.peers().values().any(|peer| peer.state.is_connected());
     if !somebody {
         return;
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway_cluster::transport::{LinkState, Tls};
+use causeway_cluster::transport::Tls;
 use causeway_cluster::{Group, RaftStatus};
 use causeway_core::ids::NodeId;
 use tokio::time::MissedTickBehavior;
@@ -73,7 +73,7 @@ impl Reporter {
     /// Whether there is a connection to each other node.
     pub(super) fn connected(&self) -> BTreeMap<NodeId, bool> {
         let peers = self.group.peers().into_iter();
-        peers.map(|(node, peer)| (node, matches!(peer.state, LinkState::Connected { .. }))).collect()
+        peers.map(|(node, peer)| (node, peer.state.is_connected())).collect()
     }
 
     /// Counts what changes, until it is dropped.
@@ -84,7 +84,7 @@ impl Reporter {
             ticks.tick().await;
             let members = self.group.status().members.iter().map(|member| (member.node, member.is_voter())).collect();
             let dropped = self.group.peers().into_iter().map(|(node, peer)| (node, peer.buffered.dropped));
-            self.changes.look(&self.group.view(), members, dropped);
+            self.changes.look(self.group.view(), members, dropped);
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use causeway_cluster::Group;
+use causeway_cluster::transport::Error;
 use causeway_cluster::transport::streams::{Opening, Stream};
-use causeway_cluster::transport::{Error, LinkState};
 use causeway_core::ids::NodeId;
 use causeway_core::partition::PartitionId;
 
@@ -33,8 +33,7 @@ impl Relays for Members {
             return Vec::new();
         }
         let peers = self.group.peers();
-        let is_connected =
-            |node: &NodeId| peers.get(node).is_some_and(|peer| matches!(peer.state, LinkState::Connected { .. }));
+        let is_connected = |node: &NodeId| peers.get(node).is_some_and(|peer| peer.state.is_connected());
         let candidates = view.nodes.iter().map(|(node, is)| Candidate {
             node: *node,
             region: is.region.clone(),

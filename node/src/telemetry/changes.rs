@@ -3,11 +3,10 @@
 //! Looked at about once a second: a partition that came and went in between is counted once, by how it came last.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use causeway_core::ids::{Epoch, NodeId};
+use causeway_core::ids::NodeId;
 use causeway_core::node::Predecessor;
-use causeway_core::partition::{Partition, PartitionId};
 use causeway_core::state::State;
 
 /// A member of the Raft group, and whether its word counts.
@@ -35,24 +34,11 @@ pub struct Changes {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Nothing is counted at the first look.
-    before: Option<Look>,
+    /// The state and the members of the last look. Nothing is counted at the first one.
+    before: Option<(Arc<State>, BTreeSet<Member>)>,
     /// By peer: a peer that is set anew counts from zero.
     dropped: BTreeMap<NodeId, u64>,
     counted: Counted,
-}
-
-#[derive(Debug)]
-struct Look {
-    owned: BTreeMap<PartitionId, Held>,
-    members: BTreeSet<Member>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Held {
-    owner: Option<NodeId>,
-    epoch: Epoch,
-    moving_to: Option<NodeId>,
 }
 
 impl Changes {
@@ -63,23 +49,16 @@ impl Changes {
     }
 
     /// Looks once. `dropped` is what each peer has dropped since it was set.
-    pub fn look(&self, view: &State, members: BTreeSet<Member>, dropped: impl IntoIterator<Item = (NodeId, u64)>) {
-        let held = |partition: &Partition| Held {
-            owner: partition.owner,
-            epoch: partition.epoch,
-            moving_to: partition.moving_to,
-        };
-        let owned = view.partitions.iter().map(|(id, partition)| (id.clone(), held(partition))).collect();
-        let look = Look { owned, members };
+    pub fn look(&self, view: Arc<State>, members: BTreeSet<Member>, dropped: impl IntoIterator<Item = (NodeId, u64)>) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = seen.before.take() {
-            let more = self.compare(&before, &look, view);
+            let more = self.compare(&before, &view, &members);
             let counted = &mut seen.counted;
             counted.takeovers = counted.takeovers.saturating_add(more.takeovers);
             counted.moves_in = counted.moves_in.saturating_add(more.moves_in);
             counted.member_changes = counted.member_changes.saturating_add(more.member_changes);
         }
-        seen.before = Some(look);
+        seen.before = Some((view, members));
         let dropped: BTreeMap<NodeId, u64> = dropped.into_iter().collect();
         for (peer, now) in &dropped {
             let known = seen.dropped.get(peer).copied().unwrap_or(0);
@@ -95,13 +74,14 @@ impl Changes {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).counted
     }
 
-    fn compare(&self, before: &Look, now: &Look, view: &State) -> Counted {
+    fn compare(&self, before: &(Arc<State>, BTreeSet<Member>), view: &State, members: &BTreeSet<Member>) -> Counted {
+        let (view_before, members_before) = before;
         // A node whose vote was won or lost is there twice, and is one change.
-        let changed: BTreeSet<_> = before.members.symmetric_difference(&now.members).map(|(node, _)| node).collect();
+        let changed: BTreeSet<_> = members_before.symmetric_difference(members).map(|(node, _)| node).collect();
         let member_changes = u64::try_from(changed.len()).unwrap_or(u64::MAX);
         let mut more = Counted { member_changes, ..Counted::default() };
         for (id, partition) in &view.partitions {
-            let was = before.owned.get(id);
+            let was = view_before.partitions.get(id);
             if partition.owner != Some(self.me) || was.is_some_and(|was| was.epoch == partition.epoch) {
                 continue;
             }
@@ -119,10 +99,10 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use causeway_core::command::{Command, NewPartition};
-    use causeway_core::ids::StreamId;
+    use causeway_core::ids::{Epoch, StreamId};
     use causeway_core::name::Name;
     use causeway_core::node::{NodeSpec, ProcessId};
-    use causeway_core::partition::QueueId;
+    use causeway_core::partition::{PartitionId, QueueId};
 
     use super::*;
     use crate::telemetry::rates::tests::{apply, view as one_stream};
@@ -169,7 +149,7 @@ mod tests {
     #[test]
     fn what_is_taken_and_what_is_handed_over_are_told_apart_and_the_past_is_not_counted() {
         let (changes, mut state) = (Changes::new(ME), view());
-        let look = |state: &State| changes.look(state, BTreeSet::new(), []);
+        let look = |state: &State| changes.look(Arc::new(state.clone()), BTreeSet::new(), []);
         assign(&mut state, 0, ME, 2);
         look(&state);
         assert_eq!(changes.counted(), Counted::default(), "it was so before this process looked");
@@ -196,7 +176,7 @@ mod tests {
     fn members_are_counted_once_for_each_change_and_dropped_messages_never_go_back() {
         let (changes, state) = (Changes::new(ME), State::default());
         let look = |members: &[Member], dropped: &[(NodeId, u64)]| {
-            changes.look(&state, members.iter().copied().collect(), dropped.iter().copied());
+            changes.look(Arc::new(state.clone()), members.iter().copied().collect(), dropped.iter().copied());
             (changes.counted().member_changes, changes.counted().dropped_messages)
         };
         assert_eq!(look(&[(ME, true)], &[(OTHER, 5)]), (0, 5));

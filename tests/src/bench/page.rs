@@ -37,17 +37,6 @@ pub fn machine() -> String {
     format!("{cores} cores, {}", model.map_or("unknown processor", |(_, model)| model))
 }
 
-/// A number with its thousands set apart.
-#[must_use]
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let first = digits.len() % 3;
-    let (head, tail) = digits.split_at(first);
-    let mut parts: Vec<&str> = if head.is_empty() { Vec::new() } else { vec![head] };
-    parts.extend(tail.as_bytes().chunks(3).filter_map(|chunk| std::str::from_utf8(chunk).ok()));
-    parts.join(",")
-}
-
 /// A table of goals: what was aimed at, what was measured, and whether that is enough.
 #[must_use]
 pub fn goals(rows: &[(&str, String, bool)]) -> String {
@@ -72,12 +61,5 @@ mod tests {
             "<!-- begin one -->\n# Third\n\nmore\n<!-- end one -->\n\n<!-- begin other -->\n# Second\n<!-- end other -->\n"
         );
         assert_eq!(with_part(&again, "one", "# Third\n\nmore"), again);
-    }
-
-    #[test]
-    fn thousands_are_set_apart() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
     }
 }

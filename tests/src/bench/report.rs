@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use super::contest::{Contender, Cost};
 use super::latency::Latency;
 use super::memory::Memory;
-use super::page::{self, grouped, machine};
+use super::page::{self, machine};
+use crate::scenario::markdown::grouped;
 
 /// Everything that was measured.
 pub struct Findings {

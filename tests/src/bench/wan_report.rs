@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::page::{goals, grouped, machine};
+use super::page::{goals, machine};
 use super::report::median;
 use super::wan::Run;
+use crate::scenario::markdown::grouped;
 
 /// Who copies, and what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use causeway_tests::bench::page::{goals, grouped, machine, put};
+use causeway_tests::bench::page::{goals, machine, put};
 use causeway_tests::bench::scale::{Cost, Outcome, Plan, measure};
 use causeway_tests::brokers::{Cluster, ClusterSettings, Version};
+use causeway_tests::scenario::markdown::grouped;
 use clap::Parser;
 
 /// Measures memory and disk barriers of nodes with many partitions.

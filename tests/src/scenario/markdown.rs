@@ -105,6 +105,13 @@ mod tests {
     }
 
     #[test]
+    fn thousands_are_set_apart() {
+        for (number, text) in [(0_u64, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
     fn a_table_keeps_its_columns() {
         let mut table = Table::new(&["a", "b"]);
         table.row(&["1|2".to_owned(), "x\ny".to_owned()]);
