@@ -19,8 +19,8 @@ pub mod handle;
 pub mod liveness;
 mod raft;
 pub mod restore;
-#[cfg(test)]
-mod sim;
+#[cfg(any(test, feature = "simulation"))]
+pub mod sim;
 pub mod status;
 pub mod transport;
 

@@ -8,7 +8,7 @@ mod log_store;
 mod logger;
 pub(crate) mod membership;
 pub(crate) mod message;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) mod observe;
 pub(crate) mod outbox;
 pub(crate) mod proposals;

@@ -19,7 +19,14 @@
 //! | S9 | no replica ends but by a failing disk, and no member's message is refused | [`judge`] |
 //! | S10 | when nothing is broken any more, everything goes on, and nothing is missing that was answered | [`judge`] |
 //!
+//! Who lives on the nodes, real partitions in another crate's tests, gets a group by [`residents`].
+//!
 //! `docs/invariants.md` says how to run many seeds.
+
+// What is broken here ends a test, whichever crate's it is.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+// Defects and other means of this crate's own tests.
+#![cfg_attr(not(test), allow(dead_code))]
 
 mod clients;
 mod disk;
@@ -31,11 +38,15 @@ mod leases;
 mod network;
 mod node;
 mod random;
+mod residents;
 #[cfg(test)]
 mod tests;
 mod world;
 
 use std::fmt;
+
+pub use random::Random;
+pub use residents::{Counts, Occurrence, Plan, Simulation};
 
 /// What is wrong on purpose, in the simulated parts, to see that it is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

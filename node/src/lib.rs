@@ -17,6 +17,8 @@ pub mod relay;
 pub mod replicate;
 pub mod secrets;
 pub mod shutdown;
+#[cfg(test)]
+mod simulation;
 pub mod status;
 pub mod supervisor;
 pub mod telemetry;

@@ -33,7 +33,7 @@ mod lease_tests;
 #[cfg(test)]
 pub(crate) mod memory;
 #[cfg(test)]
-mod memory_sink;
+pub(crate) mod memory_sink;
 mod pipeline;
 #[cfg(test)]
 mod pipeline_tests;
@@ -82,9 +82,20 @@ use crate::relay::RelayedSource;
 use crate::relay::source::RelaySource;
 use crate::status::PartitionGauge;
 use pipeline::Run;
+use ports::{Sink, Source};
 use rocketmq::{SourceQueue, TargetQueue};
 
-/// Everything that one run of a partition needs.
+/// The two ends of a run.
+pub struct Ends {
+    /// Reads the source.
+    pub source: Client,
+    /// How the source is read through other nodes where it is far away; none to read it directly always.
+    pub relayed: Option<RelayedSource>,
+    /// Writes to the target. Its reads have to be answered by masters.
+    pub target: Client,
+}
+
+/// Everything that one run of a partition needs, apart from its ends.
 pub struct PartitionJob {
     /// The partition.
     pub id: PartitionId,
@@ -96,12 +107,6 @@ pub struct PartitionJob {
     pub spec: Arc<StreamSpec>,
     /// What was agreed about the partition; its epoch is this ownership's.
     pub partition: Partition,
-    /// Reads the source.
-    pub source: Client,
-    /// How the source is read through other nodes where it is far away; none to read it directly always.
-    pub relayed: Option<RelayedSource>,
-    /// Writes to the target. Its reads have to be answered by masters.
-    pub target: Client,
     /// How provenance names the source.
     pub source_identity: InstanceIdentity,
     /// How provenance names the target.
@@ -133,11 +138,19 @@ pub struct PartitionJob {
 /// Before its first send a partition without a checkpoint waits until its first one is agreed on, so whoever runs it
 /// has to carry [`ProgressCell::take_changed`] on and answer with [`ProgressCell::committed`] meanwhile. Dropping the
 /// future at any await loses nothing that a later run does not find.
-pub async fn run(job: PartitionJob) -> PartitionExit {
+pub async fn run(job: PartitionJob, ends: Ends) -> PartitionExit {
     let from = queue(&job.spec.source.topic, &job.id.source);
     let to = queue(&job.spec.target.topic, &job.partition.target);
-    let source = SourceQueue { client: job.source, queue: from };
-    let target = TargetQueue { client: job.target, queue: to };
+    let source = SourceQueue { client: ends.source, queue: from };
+    let target = TargetQueue { client: ends.target, queue: to };
+    match ends.relayed {
+        None => run_between(job, source, target).await,
+        Some(relayed) => run_between(job, RelaySource::new(source, relayed), target).await,
+    }
+}
+
+/// As [`run`], between any two ends.
+pub(crate) async fn run_between<S: Source, K: Sink>(job: PartitionJob, source: S, target: K) -> PartitionExit {
     let run = Run {
         id: job.id,
         stream: job.stream,
@@ -156,10 +169,7 @@ pub async fn run(job: PartitionJob) -> PartitionExit {
         in_flight: job.in_flight,
         settings: job.settings,
     };
-    match job.relayed {
-        None => pipeline::run(run, source, target).await,
-        Some(relayed) => pipeline::run(run, RelaySource::new(source, relayed), target).await,
-    }
+    pipeline::run(run, source, target).await
 }
 
 fn queue(topic: &str, queue: &QueueId) -> Queue {

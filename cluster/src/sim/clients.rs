@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::duties::{any_change, is_set_up, spec};
 use super::node::{Awaited, Call};
+use super::residents::Asker;
 use super::world::{Happening, World};
 use super::{Defect, Violation};
 use crate::raft::encode_command;
@@ -45,7 +46,9 @@ impl World {
             self.propose(at, Command::SetDraining { node: *node, draining: false });
             return Ok(());
         }
-        let draw = if self.is_calm() { self.random.within(0..75) } else { self.random.within(0..100) };
+        // Whoever lives on the nodes shall get somewhere between two wishes.
+        let wishes = !self.is_calm() && (!self.setup.has_residents || self.random.chance(150));
+        let draw = self.random.within(if wishes { 0..100 } else { 0..75 });
         match draw {
             _ if !is_set_up(&view) => self.propose(at, next_to_set_up(&view)),
             0..50 => {
@@ -88,27 +91,34 @@ impl World {
     pub(super) fn propose(&mut self, at: NodeId, command: Command) {
         let Some((life, _)) = self.life(at) else { return };
         match life.status.leader {
-            Some(leader) if leader != at => self.post(at, leader, Happening::Asked(Box::new(command))),
+            Some(leader) if leader != at => self.post(at, leader, Happening::Asked(Box::new(command), None)),
             // Also where none is known: it is to be refused then.
-            _ => self.propose_here(at, command, None, false),
+            _ => self.propose_here(at, command, None, false, None),
         }
     }
 
     /// Proposes to this replica, in a term or in any; `taking` while a node gets no lease because of it.
-    pub(super) fn propose_here(&mut self, at: NodeId, command: Command, term: Option<u64>, taking: bool) {
+    pub(super) fn propose_here(
+        &mut self,
+        at: NodeId,
+        command: Command,
+        term: Option<u64>,
+        taking: bool,
+        asker: Option<Asker>,
+    ) {
         let request = self.request();
         let time = Timestamp(i64::try_from(self.now).unwrap());
         let envelope = Envelope { version: CURRENT_VERSION, request, at: time, command };
         let data = encode_command(&envelope).unwrap();
         let (reply, answer) = oneshot::channel();
-        self.wait(at, Awaited::Outcome { request, taking, answer });
+        self.wait(at, Awaited::Outcome { request, taking, asker, answer });
         self.arrive(at, Call::Propose(Proposal { data, request, term, reply }));
     }
 
     pub(super) fn change(&mut self, at: NodeId, change: MemberChange) {
         let request = self.request();
         let (reply, answer) = oneshot::channel();
-        self.wait(at, Awaited::Outcome { request, taking: false, answer });
+        self.wait(at, Awaited::Outcome { request, taking: false, asker: None, answer });
         self.arrive(at, Call::Change(ChangeMember { change, request, reply }));
     }
 

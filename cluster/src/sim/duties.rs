@@ -26,7 +26,9 @@ impl World {
         if view.nodes.get(&id).is_some_and(|node| node.process != process) {
             self.propose(id, Command::StartNode { node: id, spec: spec(id), process });
         }
-        for (partition, Assignment { epoch, .. }) in to_let_go(&view, id) {
+        // Residents let go of partitions themselves.
+        let to_let_go = if self.setup.has_residents { Vec::new() } else { to_let_go(&view, id) };
+        for (partition, Assignment { epoch, .. }) in to_let_go {
             if let Some(life) = self.life_mut(id) {
                 life.holder.let_go(&partition, epoch);
             }
@@ -63,7 +65,7 @@ impl World {
         for command in commands {
             let taking = loser(&command).is_some();
             self.stats.takeovers += u64::from(taking);
-            self.propose_here(id, command, Some(term), taking);
+            self.propose_here(id, command, Some(term), taking, None);
         }
     }
 

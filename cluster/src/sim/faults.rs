@@ -7,6 +7,7 @@ use causeway_core::ids::NodeId;
 use super::disk::look;
 use super::network::Letter;
 use super::node::SPEEDS;
+use super::residents::Occurrence;
 use super::world::{Event, World};
 use crate::status::Role;
 
@@ -22,7 +23,9 @@ impl World {
             1 => 3_000,
             _ => 7_000,
         };
-        let next = self.faults.within(20..most);
+        // A partition that is given away has to wait before it is copied on: it shall get that far now and then.
+        let rarer = if self.setup.has_residents { 4 } else { 1 };
+        let next = self.faults.within(20..most * rarer);
         self.schedule(next, Event::Fault);
         let nodes: Vec<NodeId> = self.nodes.keys().copied().collect();
         let leads = |node: &NodeId| self.life(*node).is_some_and(|(life, _)| life.status.role == Role::Leader);
@@ -83,12 +86,13 @@ impl World {
     }
 
     /// The process is stopped as by SIGSTOP; its clock goes on.
-    fn pause(&mut self, id: NodeId, long: u64) {
+    pub(super) fn pause(&mut self, id: NodeId, long: u64) {
         let Some(node) = self.nodes.get_mut(&id).filter(|node| node.life.is_some() && node.stopped.is_none()) else {
             return;
         };
         node.stopped = Some(Vec::new());
         self.stats.pauses += 1;
+        self.occurs(Occurrence::Stopped { node: id });
         self.schedule(long, Event::Continue(id));
     }
 

@@ -30,7 +30,7 @@ impl World {
         Ok(())
     }
 
-    fn goes_on(&self, agreed: u64) -> bool {
+    pub(super) fn goes_on(&self, agreed: u64) -> bool {
         let mut lives = self.nodes.values().filter_map(|node| node.life.as_ref());
         let Some(leader) = lives.find(|life| life.status.ready) else { return false };
         let (members, last) = (&leader.status.members, leader.status.last_index);
@@ -39,10 +39,10 @@ impl World {
             && members.iter().all(|member| up_to_date(&member.node))
             && self.members_are_as_wanted()
             && super::duties::is_set_up(self.history.state())
-            && self.every_partition_is_written(self.history.state())
+            && (self.setup.has_residents || self.every_partition_is_written(self.history.state()))
     }
 
-    fn outline(&self) -> String {
+    pub(super) fn outline(&self) -> String {
         let of = |node: &Node| match &node.life {
             Some(Life { status, holder, .. }) => {
                 let (members, now) = (status.members.iter().map(|member| member.node.0), node.clock.now());
@@ -92,6 +92,7 @@ impl World {
         self.judge(id)?;
         self.settle(id)?;
         self.reconcile(id);
+        self.tell_residents(id);
         self.admit();
         self.judge_writers()
     }
@@ -131,9 +132,13 @@ impl World {
         let mut taken = false;
         for (since, mut awaited) in std::mem::take(&mut life.waiting) {
             let settled = match &mut awaited {
-                Awaited::Outcome { request, taking, answer } => match answer.try_recv() {
+                Awaited::Outcome { request, taking, asker, answer } => match answer.try_recv() {
                     Ok(answer) => {
                         taken |= *taking;
+                        if let Some(asker) = asker {
+                            let answer = answer.as_ref().map_err(ToString::to_string).cloned();
+                            self.send_answer(id, *asker, answer, applied);
+                        }
                         match answer {
                             Ok(outcome) => self.answered(*request, &outcome)?,
                             Err(error) if error.outcome_is_unknown() => {}

@@ -66,13 +66,22 @@ impl Holder {
         }
     }
 
-    /// Begins and ends runs as the view and the lease ask for.
-    pub(super) fn reconcile(&mut self, me: NodeId, process: ProcessId, view: &State, applied: u64, now: u64) {
+    /// Until when it may write, by the node's own clock.
+    pub(super) fn until(&self) -> u64 {
+        self.until
+    }
+
+    /// A lease behind a break begins when everything is applied that it waits for.
+    fn catch_up(&mut self, applied: u64, now: u64) {
         if let Some((until, _)) = self.behind_a_break.take_if(|(_, at_least)| *at_least <= applied)
             && until > now
         {
             (self.until, self.tenure) = (until, self.tenure + 1);
         }
+    }
+
+    /// Begins and ends runs as the view and the lease ask for.
+    fn reconcile(&mut self, me: NodeId, process: ProcessId, view: &State, now: u64) {
         let valid = self.until > now;
         let own = view.nodes.get(&me).is_some_and(|node| node.process == process);
         let mine = |id: &PartitionId| {
@@ -167,7 +176,8 @@ impl World {
     pub(super) fn grant(&mut self, id: NodeId, to: Question, term: u64, confirmed: u64) -> Result<(), Violation> {
         let Some((life, _)) = self.life(id) else { return Ok(()) };
         let still = life.status.ready && life.status.term == term;
-        if !still || !life.replica.state().nodes.contains_key(&to.from) {
+        let latest = life.replica.state().nodes.get(&to.from).map(|node| node.process);
+        if !still || latest != Some(to.process) {
             return Ok(());
         }
         let applied_at_least = confirmed.max(life.status.applied);
@@ -197,6 +207,7 @@ impl World {
         let catches_up = defect != Some(Defect::LeaseWithoutCatchingUp);
         life.holder.granted(from + length, if catches_up { granted.applied_at_least } else { 0 }, now);
         self.reconcile(id);
+        self.tell_residents(id);
         self.judge_writers()
     }
 
@@ -206,7 +217,11 @@ impl World {
         let now = node.clock.now();
         let Some(life) = node.life.as_mut() else { return };
         let (process, view, applied) = (life.process(), life.replica.state(), life.status.applied);
-        life.holder.reconcile(id, process, &view, applied, now);
+        life.holder.catch_up(applied, now);
+        // Residents run partitions themselves, and the judge is what arrives at their targets.
+        if !self.setup.has_residents {
+            life.holder.reconcile(id, process, &view, now);
+        }
     }
 
     /// Looks at everybody who may write now.

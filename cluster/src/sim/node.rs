@@ -13,6 +13,7 @@ use super::disk::{Medium, SharedMedium, SimulatedDisk, look};
 use super::leases::{Holder, Question};
 use super::network::Mouth;
 use super::random::Random;
+use super::residents::{Answered, Asker};
 use super::world::Happening;
 use super::{Defect, world::Setup};
 use crate::clock::{BootClock, BootInstant};
@@ -52,7 +53,7 @@ impl Clock {
         (own * 1000 / self.per_mille).max(1)
     }
 
-    fn shown(&self) -> BootClock {
+    pub(super) fn shown(&self) -> BootClock {
         let own = Arc::clone(&self.own);
         BootClock::driven_by(move || BootInstant::from_nanos(own.load(Ordering::Relaxed)))
     }
@@ -75,6 +76,8 @@ pub(super) enum Awaited {
     Outcome {
         request: u128,
         taking: bool,
+        /// Who gets the answer.
+        asker: Option<Asker>,
         answer: Receiver<Result<Outcome, Error>>,
     },
     /// `floor` is what had been answered when it was asked; a lease hangs on it, or nothing.
@@ -97,6 +100,10 @@ pub(super) struct Life {
     pub(super) arrived: Vec<Call>,
     pub(super) waiting: Vec<(u64, Awaited)>,
     pub(super) holder: Holder,
+    /// Answers that wait until their effect is visible here.
+    pub(super) answered: Vec<Answered>,
+    /// What its residents know: the index that is applied, and the end of the lease.
+    pub(super) told: (u64, u64),
     /// What was applied when it was last judged.
     pub(super) judged: u64,
     /// The newest term that it was seen to lead.
@@ -162,6 +169,8 @@ impl Node {
             arrived: Vec::new(),
             waiting: Vec::new(),
             holder: Holder::default(),
+            answered: Vec::new(),
+            told: (0, 0),
             judged: 0,
             led: 0,
         });

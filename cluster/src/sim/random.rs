@@ -6,19 +6,23 @@ use std::ops::Range;
 
 /// A stream of random numbers.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    /// The stream of a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// Another stream, which does not depend on how much is taken from this one.
-    pub(super) fn split(&mut self) -> Self {
+    #[must_use]
+    pub fn split(&mut self) -> Self {
         Self(self.draw())
     }
 
-    pub(super) fn draw(&mut self) -> u64 {
+    /// The next number.
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -27,18 +31,18 @@ impl Random {
     }
 
     /// A number of the range; its beginning when it is empty.
-    pub(super) fn within(&mut self, range: Range<u64>) -> u64 {
+    pub fn within(&mut self, range: Range<u64>) -> u64 {
         let length = range.end.saturating_sub(range.start).max(1);
         range.start.saturating_add(self.draw() % length)
     }
 
     /// Whether something happens that happens so many times out of a thousand.
-    pub(super) fn chance(&mut self, per_mille: u64) -> bool {
+    pub fn chance(&mut self, per_mille: u64) -> bool {
         self.within(0..1000) < per_mille
     }
 
     /// One of them.
-    pub(super) fn pick<T: Copy>(&mut self, items: &[T]) -> Option<T> {
+    pub fn pick<T: Copy>(&mut self, items: &[T]) -> Option<T> {
         let length = u64::try_from(items.len()).ok()?;
         items.get(usize::try_from(self.within(0..length)).ok()?).copied()
     }

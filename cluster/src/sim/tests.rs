@@ -24,7 +24,7 @@ const SEEDS_OF_A_DEFECT: u64 = 400;
 
 fn setup(seed: u64) -> Setup {
     let seconds = number("CAUSEWAY_SIMULATION_SECONDS", SECONDS);
-    Setup { seed, seconds, defect: None, judges_promises: true }
+    Setup { seed, seconds, defect: None, judges_promises: true, has_residents: false }
 }
 
 fn number(variable: &str, default: u64) -> u64 {

@@ -12,6 +12,7 @@ use super::leases::{Granted, Question, Writers};
 use super::network::{Fate, Letter, Network};
 use super::node::{Awaited, Call, Life, Node};
 use super::random::Random;
+use super::residents::{Answered, Asker, Occurrence};
 use super::{Defect, Violation};
 use crate::raft::message::{MessageKind, decode};
 use crate::raft::replica::Replica;
@@ -31,6 +32,8 @@ pub(super) struct Setup {
     pub(super) defect: Option<Defect>,
     /// Whether S7 is judged; otherwise only what follows from a broken promise is.
     pub(super) judges_promises: bool,
+    /// Whether nodes run their partitions themselves; see [`super::residents`].
+    pub(super) has_residents: bool,
 }
 
 impl Setup {
@@ -76,7 +79,8 @@ pub(super) enum Happening {
     Letter(Box<Letter>),
     SnapshotSent(NodeId, bool),
     Unreachable(NodeId),
-    Asked(Box<Command>),
+    Asked(Box<Command>, Option<Asker>),
+    Answered(Answered),
     LeaseAsked(Question),
     LeaseGranted(u64, Granted),
 }
@@ -104,6 +108,7 @@ pub(super) struct World {
     pub(super) random: Random,
     pub(super) faults: Random,
     pub(super) stats: Stats,
+    pub(super) occurrences: Vec<Occurrence>,
     founders: BTreeSet<NodeId>,
     agenda: BTreeMap<(u64, u64), Event>,
     scheduled: u64,
@@ -129,6 +134,7 @@ impl World {
             faults: random.split(),
             random,
             stats: Stats::default(),
+            occurrences: Vec::new(),
             founders,
             agenda: BTreeMap::new(),
             scheduled: 0,
@@ -161,10 +167,7 @@ impl World {
 
     pub(super) fn step(&mut self) -> Result<(), Violation> {
         let Some(((at, number), event)) = self.agenda.pop_first() else { return Ok(()) };
-        for node in self.nodes.values() {
-            node.pass(at - self.now);
-        }
-        self.now = at;
+        self.pass(at);
         self.stats.steps += 1;
         self.stats.fingerprint = Random::new(self.stats.fingerprint ^ at ^ (number << 32)).draw();
         self.note(|| format!("{at:>7} {event:?}"));
@@ -187,6 +190,18 @@ impl World {
             }
         }?;
         self.judge_writers()
+    }
+
+    /// When the next thing happens.
+    pub(super) fn next(&self) -> Option<u64> {
+        self.agenda.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Time passes, and nothing happens.
+    pub(super) fn pass(&mut self, to: u64) {
+        let passed = to.saturating_sub(self.now);
+        self.nodes.values().for_each(|node| node.pass(passed));
+        self.now += passed;
     }
 
     /// Something happens to a process, now or when it goes on.
@@ -226,8 +241,12 @@ impl World {
                 self.arrive(id, Call::Unreachable(to));
                 Ok(())
             }
-            Happening::Asked(command) => {
-                self.propose_here(id, *command, None, false);
+            Happening::Asked(command, asker) => {
+                self.propose_here(id, *command, None, false, asker);
+                Ok(())
+            }
+            Happening::Answered(answered) => {
+                self.answer_arrived(id, answered);
                 Ok(())
             }
             Happening::LeaseAsked(question) => self.lease_asked(id, question),
@@ -237,6 +256,9 @@ impl World {
 
     fn go_on(&mut self, id: NodeId) -> Result<(), Violation> {
         let stopped = self.nodes.get_mut(&id).and_then(|node| node.stopped.take());
+        if stopped.is_some() {
+            self.occurs(Occurrence::WentOn { node: id });
+        }
         for happening in stopped.unwrap_or_default() {
             // The process may have ended meanwhile.
             let life = self.life(id).map(|(life, _)| life.number);
@@ -359,6 +381,7 @@ impl World {
         let started = ended.is_ok();
         self.after_call(id, ended)?;
         if started {
+            self.moves_in(id);
             let phase = self.weather.within(1..if setup.campaigns_meet() { 6 } else { TICK });
             let delay = TICK - self.now % TICK + phase;
             self.schedule(delay, Event::Node(id, Some(number), Happening::Tick));
@@ -370,8 +393,12 @@ impl World {
     /// The machine loses its power, and gets it back after a while.
     pub(super) fn crash(&mut self, id: NodeId, restart: u64) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        self.stats.crashes += u64::from(node.life.is_some());
+        let was_running = node.life.is_some();
+        self.stats.crashes += u64::from(was_running);
         self.stats.forgotten += node.crash(&mut self.faults);
+        if was_running {
+            self.occurs(Occurrence::Ended { node: id });
+        }
         self.schedule(restart, Event::Start(id));
     }
 
@@ -396,7 +423,7 @@ impl World {
     }
 
     /// From now on nothing breaks, and what is broken is mended.
-    fn calm_down(&mut self) {
+    pub(super) fn calm_down(&mut self) {
         self.calm = true;
         self.network.calm();
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {

@@ -207,7 +207,8 @@ impl MemorySink {
     }
 }
 
-fn unpack(message: &OutgoingBatch) -> Vec<Message> {
+/// The messages of a send.
+pub(crate) fn unpack(message: &OutgoingBatch) -> Vec<Message> {
     let one = |flag, body, properties| Message {
         flag,
         body,

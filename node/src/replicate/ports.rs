@@ -87,7 +87,7 @@ pub(crate) trait Source: Queue {
 }
 
 /// The queue that copies go to. Reads of it are answered by its master only.
-pub(super) trait Sink: Queue {
+pub(crate) trait Sink: Queue {
     /// Makes sure that there is a connection for sends and returns its number. A new connection or another master has
     /// another number, and then the end of the queue has to be looked at before the next send.
     fn connect(&self) -> impl Future<Output = Result<u64, Trouble>> + Send;

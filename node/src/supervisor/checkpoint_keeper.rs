@@ -68,6 +68,7 @@ pub async fn keep<P: Proposer>(keeping: Keeping<P>, mut stop: watch::Receiver<bo
             sleep_until(next_proposal).await;
         };
         tokio::select! {
+            biased;
             () = sleep_until(next_look) => {}
             () = awaited => {}
             changed = stop.changed() => {

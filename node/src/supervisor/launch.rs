@@ -18,7 +18,8 @@ use crate::connect::{Instances, Purpose};
 use crate::lease::Tenure;
 use crate::relay::{Place, RelayedSource, Relaying};
 use crate::replicate::{
-    self, Buffers, InFlight, PartitionExit, PartitionJob, ProgressCell, ReadAheadBudget, ReplicateSettings, StopSignal,
+    self, Buffers, Ends, InFlight, PartitionExit, PartitionJob, ProgressCell, ReadAheadBudget, ReplicateSettings,
+    StopSignal,
 };
 use crate::status::{PartitionGauge, ReadPath};
 
@@ -88,8 +89,8 @@ pub struct Launch {
 
 /// Connects and copies until the end.
 pub async fn launch(launch: Launch) -> PartitionExit {
-    let Launch { agreed, shared, gauge, progress, target_lock, stop, lease, in_flight } = launch;
-    let Agreed { cluster, id, partition, stream, source, target } = agreed;
+    let Agreed { id, partition, stream, source, target, .. } = &launch.agreed;
+    let shared = &launch.shared;
     let reads = Purpose::Source(stream.spec.run.slave_reads);
     let source_client = match shared.instances.connect(&source.spec.name, reads).await {
         Ok(client) => client,
@@ -99,7 +100,7 @@ pub async fn launch(launch: Launch) -> PartitionExit {
         Ok(client) => client,
         Err(error) => return PartitionExit::SinkLost { code: error.code(), why: error.to_string() },
     };
-    let relayed = shared.relaying.map(|relaying| RelayedSource {
+    let relayed = shared.relaying.clone().map(|relaying| RelayedSource {
         relaying,
         place: Place {
             instance: source.spec.name.clone(),
@@ -109,26 +110,30 @@ pub async fn launch(launch: Launch) -> PartitionExit {
             slave_reads: stream.spec.run.slave_reads,
         },
         partition: id.clone(),
-        gauge: Arc::clone(&gauge),
+        gauge: Arc::clone(&launch.gauge),
         tag_expression: stream.spec.tag_expression.clone(),
         target: target.identity,
         pull_messages: shared.settings.pull_messages,
     });
     if relayed.is_none() {
-        gauge.set_read_path(ReadPath::Direct);
+        launch.gauge.set_read_path(ReadPath::Direct);
     }
     // On the run as a whole, so that every line that anything below writes tells whose it is.
     let whose = tracing::error_span!("copy", stream = %stream.spec.name, partition = %id, epoch = %partition.epoch);
-    let key = StreamKey { cluster, stream: stream.id, generation: partition.generation };
-    replicate::run(PartitionJob {
+    let ends = Ends { source: source_client, relayed, target: target_client };
+    replicate::run(job(launch), ends).instrument(whose).await
+}
+
+/// What a launch asks of the data path.
+pub(crate) fn job(launch: Launch) -> PartitionJob {
+    let Launch { agreed, shared, gauge, progress, target_lock, stop, lease, in_flight } = launch;
+    let Agreed { cluster, id, partition, stream, source, target } = agreed;
+    PartitionJob {
         id,
-        stream: key,
+        stream: StreamKey { cluster, stream: stream.id, generation: partition.generation },
         rule_version: stream.rule_version,
         spec: Arc::new(stream.spec),
         partition,
-        source: source_client,
-        relayed,
-        target: target_client,
         source_identity: source.identity,
         target_identity: target.identity,
         gauge,
@@ -140,7 +145,5 @@ pub async fn launch(launch: Launch) -> PartitionExit {
         lease,
         in_flight,
         settings: shared.settings,
-    })
-    .instrument(whose)
-    .await
+    }
 }

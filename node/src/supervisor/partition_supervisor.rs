@@ -15,6 +15,7 @@
 mod hand_over;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -327,7 +328,7 @@ impl<P: Proposer> PartitionSupervisor<P> {
         self.equipment.forget_refused(id, &exit);
         let Verdict { propose, shown, rest } = judge(exit, &place, &mut memory.strikes);
         if rest {
-            let pause = memory.back_off.next(getrandom::u32().unwrap_or(u32::MAX / 2));
+            let pause = memory.back_off.next(spread(self.equipment.me, id));
             // A rewind makes the next epoch; the rest has to hold for it too.
             let rewinds = matches!(propose, Some(Command::Rewind { .. }));
             let epoch = if rewinds { run.terms.epoch.next() } else { run.terms.epoch };
@@ -427,6 +428,14 @@ impl<P: Proposer> PartitionSupervisor<P> {
         self.next_arbiter = self.next_arbiter.wrapping_add(1);
         self.equipment.arbiters.get(place).cloned()
     }
+}
+
+/// Moves the rests of a partition apart from those of others: always the same for it, so that a simulation is the same
+/// run again.
+fn spread(me: NodeId, id: &PartitionId) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    (me, id).hash(&mut hasher);
+    u32::try_from(hasher.finish() >> 32).unwrap_or(u32::MAX)
 }
 
 impl<P: Proposer> Actor for PartitionSupervisor<P> {

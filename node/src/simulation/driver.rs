@@ -1,0 +1,267 @@
+//! Lets a simulated group, what lives on its nodes and the brokers go on together, and judges what comes of it.
+//!
+//! One thread and one clock, tokio's, which is paused: it moves on when nothing can run any more. The group's events
+//! happen at its milliseconds; between two of them residents run in the order of their nodes. So one seed is one run.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use causeway_cluster::sim::{self, Occurrence, Random, Simulation};
+use causeway_core::command::Command;
+use causeway_core::ids::NodeId;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::broker::{self, Brokers, Hardship};
+use super::judge::Judge;
+use super::resident::{Home, Resident};
+use crate::replicate::ReplicateSettings;
+
+/// Queues of the simulated stream.
+const QUEUES: usize = 6;
+/// When nothing is hurt any more, everything is copied within so long: rests after failures are up to 75 s long.
+const RECOVERY: Duration = Duration::from_secs(240);
+/// Behind that, whoever watches a target looks once more.
+const LAST_LOOKS: Duration = Duration::from_secs(25);
+/// How much later than it was sent a spoiled report arrives.
+const LATE: Duration = Duration::from_secs(4);
+
+/// What is wrong on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Defect {
+    /// A new owner does not wait for what may be on its way.
+    NoSettling,
+    /// A new owner does not see what stands behind the checkpoint.
+    NoTailRead,
+    /// Progress of an ownership that is over is taken for that of the present one.
+    OldCheckpoint,
+    /// Disks make nothing durable.
+    NoBarrier,
+}
+
+/// One simulation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Setup {
+    pub(super) seed: u64,
+    pub(super) seconds: u64,
+    pub(super) defect: Option<Defect>,
+}
+
+impl Setup {
+    /// Every other seed has brokers that stand still and senders that are stopped in the worst moment: only then may
+    /// anything be copied twice.
+    pub(super) fn allows_zombies(self) -> bool {
+        self.seed.is_multiple_of(2)
+    }
+
+    fn hardship(self) -> Hardship {
+        let zombies = self.allows_zombies();
+        let stalled = if zombies { 15 } else { 0 };
+        match self.seed % 3 {
+            0 => Hardship { slow: 60, late: 60, lost: 20, stalled, freezes: zombies },
+            1 => Hardship { slow: 300, late: 500, lost: 10, stalled, freezes: zombies },
+            _ => Hardship { slow: 20, late: 100, lost: 60, stalled, freezes: zombies },
+        }
+    }
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Report {
+    pub(super) group: sim::Counts,
+    pub(super) brokers: broker::Counts,
+    pub(super) messages: u64,
+    pub(super) rewinds: u64,
+    pub(super) duplicates: u64,
+    pub(super) reported: u64,
+    /// From the end of all faults until everything was copied, in milliseconds.
+    pub(super) recovery: u64,
+}
+
+/// Everything.
+pub(super) struct Driver {
+    setup: Setup,
+    simulation: Simulation,
+    residents: BTreeMap<NodeId, Resident>,
+    home: Home,
+    judge: Judge,
+    random: Random,
+    began: Instant,
+    timer: Pin<Box<Sleep>>,
+    /// Reports that a defect keeps back.
+    kept_back: Vec<(Instant, NodeId, Command)>,
+}
+
+impl Driver {
+    pub(super) fn new(setup: Setup, traced: bool) -> Self {
+        let skips_barriers = setup.defect == Some(Defect::NoBarrier);
+        let plan = sim::Plan { seed: setup.seed, seconds: setup.seconds, skips_barriers };
+        let mut random = Random::new(setup.seed ^ 0x005e_ed0f_b40c_e125);
+        let brokers = Arc::new(Brokers::new(QUEUES, random.split(), setup.hardship()));
+        let mut settings = ReplicateSettings::default();
+        if setup.defect == Some(Defect::NoSettling) {
+            settings.settle = Duration::ZERO;
+        }
+        Self {
+            setup,
+            simulation: Simulation::new(plan, traced),
+            residents: BTreeMap::new(),
+            home: Home::new(brokers, settings, setup.defect == Some(Defect::NoTailRead)),
+            judge: Judge::default(),
+            random,
+            began: Instant::now(),
+            timer: Box::pin(sleep(Duration::ZERO)),
+            kept_back: Vec::new(),
+        }
+    }
+
+    /// Lets everything happen.
+    pub(super) async fn run(&mut self) -> Result<Report, String> {
+        let brokers = Arc::clone(&self.home.brokers);
+        tokio::spawn(Arc::clone(&brokers).produce());
+        tokio::spawn(Arc::clone(&brokers).suffer());
+        let end = Duration::from_secs(self.setup.seconds);
+        self.until(end, |_| false).await?;
+        self.simulation.calm_down();
+        brokers.calm();
+        let recovers_within = end + RECOVERY;
+        self.until(recovers_within, |driver| {
+            driver.simulation.is_whole() && driver.judge.everything_is_copied(&driver.home.brokers)
+        })
+        .await?;
+        let recovered = self.began.elapsed();
+        if recovered >= recovers_within {
+            let left = self.judge.left(&self.home.brokers, self.simulation.agreed());
+            return Err(format!("P6: after {RECOVERY:?}: {left}\n{}", self.simulation.outline()));
+        }
+        self.until(recovered + LAST_LOOKS, |_| false).await?;
+        let allows = self.setup.allows_zombies();
+        let (messages, duplicates) = self.judge.at_the_end(&self.home, allows)?;
+        Ok(Report {
+            group: self.simulation.counts(),
+            brokers: brokers.counts(),
+            messages,
+            rewinds: self.simulation.agreed().partitions.values().map(|partition| partition.rewinds).sum(),
+            duplicates,
+            reported: (0..QUEUES).map(|number| self.home.reported(number)).sum(),
+            recovery: u64::try_from((recovered - end).as_millis()).unwrap(),
+        })
+    }
+
+    pub(super) fn trace(&self) -> String {
+        self.simulation.trace()
+    }
+
+    /// Goes on until a time since the beginning, or until something is so.
+    async fn until(&mut self, end: Duration, is_so: impl Fn(&Self) -> bool) -> Result<(), String> {
+        poll_fn(|context| self.go_on(context, end, &is_so)).await
+    }
+
+    fn go_on(
+        &mut self,
+        context: &mut Context<'_>,
+        end: Duration,
+        is_so: &impl Fn(&Self) -> bool,
+    ) -> Poll<Result<(), String>> {
+        loop {
+            let now = self.began.elapsed();
+            let mut goes_on = false;
+            while self.simulation.next().is_some_and(|next| next <= now) {
+                self.simulation.step()?;
+                self.spread();
+            }
+            self.simulation.pass(now);
+            for resident in self.residents.values_mut() {
+                resident.run(context);
+            }
+            for node in self.residents.keys().copied().collect::<Vec<_>>() {
+                goes_on |= self.ask_for(node);
+            }
+            for node in self.home.brokers.take_stalls() {
+                let long = Duration::from_millis(self.random.within(2_000..20_000));
+                self.simulation.pause(node, long);
+            }
+            self.hand_in_what_was_kept_back();
+            self.spread();
+            self.judge.look(&self.home.brokers, self.simulation.agreed())?;
+            if now >= end || is_so(self) {
+                return Poll::Ready(Ok(()));
+            }
+            if goes_on {
+                continue;
+            }
+            let next = self.simulation.next().unwrap_or(end).min(end);
+            self.timer.as_mut().reset(self.began + next);
+            if self.timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Passes on what happened to nodes.
+    fn spread(&mut self) {
+        for occurrence in self.simulation.take_occurrences() {
+            let known = match &occurrence {
+                Occurrence::Began { node, clock, view } => {
+                    let resident = Resident::begin(*node, clock.clone(), Arc::clone(view), &self.home);
+                    self.residents.insert(*node, resident);
+                    continue;
+                }
+                Occurrence::Ended { node } => {
+                    self.residents.remove(node);
+                    continue;
+                }
+                Occurrence::Stopped { node }
+                | Occurrence::WentOn { node }
+                | Occurrence::Agreed { node, .. }
+                | Occurrence::Leased { node, .. }
+                | Occurrence::Answered { node, .. } => self.residents.get_mut(node),
+            };
+            let Some(resident) = known else { continue };
+            match occurrence {
+                Occurrence::Stopped { .. } => resident.stands_still = true,
+                Occurrence::WentOn { .. } => resident.stands_still = false,
+                Occurrence::Agreed { view, .. } => resident.agreed(view),
+                Occurrence::Leased { until, .. } => resident.leased(until),
+                Occurrence::Answered { ticket, answer, .. } => resident.answered(ticket, answer),
+                Occurrence::Began { .. } | Occurrence::Ended { .. } => {}
+            }
+        }
+    }
+
+    /// Asks the group what a resident asks.
+    fn ask_for(&mut self, node: NodeId) -> bool {
+        let Some(resident) = self.residents.get_mut(&node) else { return false };
+        let (simulation, kept_back) = (&mut self.simulation, &mut self.kept_back);
+        let spoils = self.setup.defect == Some(Defect::OldCheckpoint);
+        resident.ask(|command| {
+            if spoils && matches!(command, Command::RecordProgress { .. }) {
+                kept_back.push((Instant::now() + LATE, node, command.clone()));
+            }
+            simulation.propose(node, command)
+        })
+    }
+
+    /// A defect: reports come again, later, and count as the present owners'.
+    fn hand_in_what_was_kept_back(&mut self) {
+        let now = Instant::now();
+        let due = self.kept_back.iter().take_while(|(at, ..)| *at <= now).count();
+        for (_, at, command) in self.kept_back.drain(..due) {
+            let Command::RecordProgress { progress, .. } = command else { continue };
+            for mut report in progress {
+                let agreed = self.simulation.agreed().partitions.get(&report.partition);
+                let Some((owner, epoch)) = agreed.and_then(|agreed| Some((agreed.owner?, agreed.epoch))) else {
+                    continue;
+                };
+                if report.checkpoint.epoch < epoch {
+                    report.checkpoint.epoch = epoch;
+                    let command = Command::RecordProgress { node: owner, progress: vec![report] };
+                    self.simulation.propose(at, command);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What lives on one node of the simulated group: the partition supervisor, its runs and the keeper of progress, as the
+//! product starts them, in a task set of their own. A set that is not polled is a process that stands still; one that is
+//! dropped is a process that was killed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::task::Context;
+use std::time::Duration;
+
+use actix::Actor as _;
+use causeway_core::command::Command;
+use causeway_core::ids::NodeId;
+use causeway_core::outcome::Outcome;
+use causeway_core::state::State;
+use futures::FutureExt as _;
+use tokio::sync::{oneshot, watch};
+use tokio::task::LocalSet;
+
+use super::broker::{Brokers, Link, TargetQueue};
+use crate::clock::{BootClock, BootInstant};
+use crate::config::NodeConfig;
+use crate::connect::Instances;
+use crate::lease::LeaseKeeper;
+use crate::replicate::{self, PartitionExit, ReadAheadBudget, ReplicateSettings};
+use crate::secrets::SecretStore;
+use crate::status::{PartitionGauge, StatusBoard};
+use crate::supervisor::checkpoint_keeper::{Keeping, keep};
+use crate::supervisor::launch::{Launch, Shared, job};
+use crate::supervisor::lifeline::Lifeline;
+use crate::supervisor::partition_supervisor::{Equipment, PartitionSupervisor};
+use crate::supervisor::progress_board::ProgressBoard;
+use crate::supervisor::proposer::Proposer;
+
+/// As in the product.
+const MARGIN: Duration = Duration::from_millis(200);
+const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(400);
+
+/// A question to the group, and where its answer goes.
+type Question = (Command, oneshot::Sender<Result<Outcome, String>>);
+
+/// What the group shows and is asked, on one node.
+#[derive(Debug, Clone)]
+struct Window {
+    view: watch::Receiver<Arc<State>>,
+    questions: Arc<Mutex<Vec<Question>>>,
+}
+
+impl Proposer for Window {
+    type Error = String;
+
+    async fn propose(&self, command: Command) -> Result<Outcome, Self::Error> {
+        let (reply, answer) = oneshot::channel();
+        self.questions.lock().unwrap().push((command, reply));
+        answer.await.unwrap_or_else(|_| Err("nobody answers".to_owned()))
+    }
+
+    fn view(&self) -> Arc<State> {
+        Arc::clone(&self.view.borrow())
+    }
+
+    fn watch(&self) -> watch::Receiver<Arc<State>> {
+        self.view.clone()
+    }
+}
+
+/// Gauges of runs, each with the number of its queue.
+type Gauges = Arc<Mutex<Vec<(usize, Arc<PartitionGauge>)>>>;
+
+/// What all processes of a simulation have in common.
+pub(super) struct Home {
+    pub(super) brokers: Arc<Brokers>,
+    pub(super) settings: Arc<ReplicateSettings>,
+    /// On purpose: the tail is not shown to whoever starts.
+    pub(super) hides_tails: bool,
+    /// Of every run that there ever was.
+    gauges: Gauges,
+    config: NodeConfig,
+    secrets: Arc<SecretStore>,
+    _directory: tempfile::TempDir,
+}
+
+impl Home {
+    pub(super) fn new(brokers: Arc<Brokers>, settings: ReplicateSettings, hides_tails: bool) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self {
+            brokers,
+            settings: Arc::new(settings),
+            hides_tails,
+            gauges: Arc::default(),
+            config: NodeConfig::with_data_directory(directory.path()).unwrap(),
+            secrets: Arc::new(SecretStore::open(directory.path()).unwrap()),
+            _directory: directory,
+        }
+    }
+
+    /// How many late copies were reported in a queue.
+    pub(super) fn reported(&self, number: usize) -> u64 {
+        let gauges = self.gauges.lock().unwrap();
+        let mut of_queue: Vec<_> =
+            gauges.iter().filter(|(queue, _)| *queue == number).map(|(_, gauge)| gauge).collect();
+        of_queue.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        of_queue.into_iter().map(|gauge| gauge.figures().zombie_writes).sum()
+    }
+}
+
+/// One process.
+pub(super) struct Resident {
+    tasks: LocalSet,
+    view: watch::Sender<Arc<State>>,
+    keeper: LeaseKeeper,
+    questions: Arc<Mutex<Vec<Question>>>,
+    waiting: BTreeMap<u64, oneshot::Sender<Result<Outcome, String>>>,
+    pub(super) stands_still: bool,
+    _running: watch::Sender<bool>,
+}
+
+impl Resident {
+    /// Starts a process.
+    pub(super) fn begin(node: NodeId, clock: BootClock, view: Arc<State>, home: &Home) -> Self {
+        let keeper = LeaseKeeper::new(clock, MARGIN);
+        let (view, shown) = watch::channel(view);
+        let questions = Arc::default();
+        let window = Window { view: shown, questions: Arc::clone(&questions) };
+        let progress = Arc::new(ProgressBoard::default());
+        let (ending, _) = watch::channel(None);
+        let (running, stop) = watch::channel(false);
+        let (link, gauges) = (Link::new(node, Arc::clone(&home.brokers)), Arc::clone(&home.gauges));
+        let hides_tails = home.hides_tails;
+        let equipment = Equipment {
+            me: node,
+            proposer: window.clone(),
+            shared: Shared {
+                instances: Arc::new(Instances::new(window.watch(), Arc::clone(&home.secrets), home.config.connection)),
+                buffers: Arc::default(),
+                budget: Arc::new(ReadAheadBudget::new(home.settings.node_read_ahead_bytes)),
+                settings: Arc::clone(&home.settings),
+                relaying: None,
+            },
+            lease: keeper.lease(),
+            board: Arc::new(StatusBoard::default()),
+            progress: Arc::clone(&progress),
+            arbiters: Vec::new(),
+            launcher: Arc::new(move |launch| {
+                let number = usize::try_from(launch.agreed.id.source.queue).unwrap();
+                gauges.lock().unwrap().push((number, Arc::clone(&launch.gauge)));
+                copy(launch, link.clone(), number, hides_tails).boxed_local()
+            }),
+            lifeline: Lifeline::new("supervisor", &ending),
+        };
+        let keeping = Keeping { me: node, proposer: window, progress, interval: CHECKPOINT_INTERVAL };
+        let tasks = LocalSet::new();
+        tasks.spawn_local(async move {
+            PartitionSupervisor::new(equipment).start();
+            keep(keeping, stop).await;
+        });
+        let waiting = BTreeMap::new();
+        Self { tasks, view, keeper, questions, waiting, stands_still: false, _running: running }
+    }
+
+    /// Lets everything run that can, unless the process stands still.
+    pub(super) fn run(&mut self, context: &mut Context<'_>) {
+        if !self.stands_still {
+            let _ended = self.tasks.poll_unpin(context);
+        }
+    }
+
+    /// What it asks the group; `ask` numbers the questions.
+    pub(super) fn ask(&mut self, mut ask: impl FnMut(Command) -> u64) -> bool {
+        let questions = std::mem::take(&mut *self.questions.lock().unwrap());
+        let asked = !questions.is_empty();
+        self.waiting.extend(questions.into_iter().map(|(command, reply)| (ask(command), reply)));
+        asked
+    }
+
+    pub(super) fn answered(&mut self, ticket: u64, answer: Result<Outcome, String>) {
+        if let Some(reply) = self.waiting.remove(&ticket) {
+            // Whoever asked may have given up.
+            let _heard = reply.send(answer);
+        }
+    }
+
+    pub(super) fn agreed(&self, view: Arc<State>) {
+        self.view.send_replace(view);
+    }
+
+    pub(super) fn leased(&mut self, until: BootInstant) {
+        self.keeper.renew(until);
+    }
+}
+
+/// One run, from the real launch to the real pipeline.
+async fn copy(launch: Launch, link: Link, number: usize, hides_tail: bool) -> PartitionExit {
+    let source = link.brokers.sources[number].clone();
+    let checkpoint = launch.agreed.partition.checkpoint.as_ref().map(|checkpoint| checkpoint.target_next);
+    let hides_from = Arc::new(Mutex::new(checkpoint.filter(|_| hides_tail)));
+    replicate::run_between(job(launch), source, TargetQueue { link, number, hides_from }).await
+}
