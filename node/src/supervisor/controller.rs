@@ -21,7 +21,7 @@ use causeway_core::command::{CURRENT_VERSION, Command};
 use causeway_core::ids::NodeId;
 use causeway_core::node::MemberRole;
 use causeway_core::outcome::Outcome;
-use causeway_core::plan::{Conditions, Limits, Liveness, next_member_change, plan};
+use causeway_core::plan::{Conditions, Limits, Liveness, Members, next_member_change, plan};
 use causeway_core::state::State;
 use futures::StreamExt;
 use futures::future::join_all;
@@ -92,7 +92,7 @@ impl PartialEq for ByIdentity {
 /// One look. Answers whether everything that it found to do was agreed on or refused.
 async fn look<A: Authority>(authority: &A, memory: &mut Memory) -> bool {
     let Some((term, conditions)) = authority.conditions() else {
-        memory.reluctance.over();
+        memory.reluctance.forget();
         return true;
     };
     if memory.unsettled == Some(term) {
@@ -196,24 +196,34 @@ async fn reconcile_members<A: Authority>(authority: &A, reluctance: &mut Relucta
     if let Some(change) = next_member_change(&view, &members) {
         match timeout(PATIENCE, authority.change_member(change)).await {
             Ok(Ok(())) => {
-                reluctance.over();
+                reluctance.done(Step::Change(change));
                 tracing::info!(?change, "member changed");
             }
-            Ok(Err(error)) => reluctance.refused(Step::Change(change), &error, Instant::now()),
+            Ok(Err(error)) => reluctance.refused(Step::Change(change), &error),
             Err(_) => tracing::warn!(?change, "a change of members was not answered in time"),
         }
-    } else if !view.nodes.is_empty()
-        && members.voters.len() > 1
-        && view.nodes.get(&members.leader).map(|node| node.role) != Some(MemberRole::Voter)
-    {
+    } else if is_to_hand_over(&view, &members) {
         match timeout(PATIENCE, authority.hand_over()).await {
-            Ok(Ok(())) => tracing::info!("leadership handed over: this node is to be no voter"),
-            Ok(Err(error)) => reluctance.refused(Step::HandOver, &error, Instant::now()),
+            Ok(Ok(())) => {
+                reluctance.done(Step::HandOver);
+                tracing::info!("leadership handed over: this node is to be no voter");
+            }
+            Ok(Err(error)) => reluctance.refused(Step::HandOver, &error),
             Err(_) => tracing::warn!("leadership was not handed over in time"),
         }
     } else {
-        reluctance.over();
+        reluctance.rests(|step| match step {
+            Step::Change(change) => members.changing || change.is_wanted(&view, &members),
+            Step::HandOver => false,
+        });
     }
+}
+
+/// Whether another node has to lead before this one is the member that it was asked to be.
+fn is_to_hand_over(view: &State, members: &Members) -> bool {
+    !view.nodes.is_empty()
+        && members.voters.len() > 1
+        && view.nodes.get(&members.leader).map(|node| node.role) != Some(MemberRole::Voter)
 }
 
 /// Lets newer commands be proposed once every node knows them.
@@ -281,7 +291,12 @@ mod tests {
         assert!(told.len() == 1 && told[0].contains("only 1 of the 2 voters"), "{told:?}");
         cluster.refuse_members(None);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(lines.about("change again").len(), 1);
+        assert_eq!(lines.about("that was refused is made").len(), 1);
+        cluster.refuse_members(Some("too few were heard from lately"));
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        cluster.lead(false);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!((lines.about("WARN").len(), lines.about("that was refused is made").len()), (2, 1));
         assert!(!controlling.is_finished());
     }
 

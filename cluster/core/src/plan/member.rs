@@ -30,6 +30,20 @@ impl MemberChange {
         let (Self::AddLearner(node) | Self::Promote(node) | Self::Demote(node) | Self::Remove(node)) = self;
         node
     }
+
+    /// Whether the state asks for it still, though perhaps not yet or not next.
+    #[must_use]
+    pub fn is_wanted(self, view: &State, members: &Members) -> bool {
+        let node = self.node();
+        let (votes, learns) = (members.voters.contains(&node), members.learners.contains(&node));
+        let wanted = view.nodes.get(&node).map(|node| node.role);
+        match self {
+            Self::AddLearner(_) => wanted.is_some() && !votes && !learns,
+            Self::Promote(_) => learns && wanted == Some(MemberRole::Voter),
+            Self::Demote(_) => votes && wanted == Some(MemberRole::Learner),
+            Self::Remove(_) => (votes || learns) && wanted.is_none(),
+        }
+    }
 }
 
 /// Raft's membership as its leader sees it.

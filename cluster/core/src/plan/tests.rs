@@ -296,12 +296,14 @@ fn the_membership_follows_the_wish_one_step_at_a_time() {
     let mut steps = Vec::new();
     let mut follow = |cluster: &Cluster, members: &mut Members| {
         while let Some(change) = next_member_change(&cluster.state, members) {
+            assert!(change.is_wanted(&cluster.state, members), "{change:?}");
             match change {
                 MemberChange::AddLearner(node) => members.learners.insert(node),
                 MemberChange::Promote(node) => members.learners.remove(&node) && members.voters.insert(node),
                 MemberChange::Demote(node) => members.voters.remove(&node) && members.learners.insert(node),
                 MemberChange::Remove(node) => members.voters.remove(&node) || members.learners.remove(&node),
             };
+            assert!(!change.is_wanted(&cluster.state, members), "{change:?} was made");
             steps.push(change);
             assert!(steps.len() < 50, "{steps:?}");
         }
