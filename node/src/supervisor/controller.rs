@@ -17,11 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use causeway_cluster::liveness::Signs;
 use causeway_core::command::{CURRENT_VERSION, Command};
 use causeway_core::ids::NodeId;
 use causeway_core::node::MemberRole;
 use causeway_core::outcome::Outcome;
-use causeway_core::plan::{Conditions, Limits, Liveness, Members, next_member_change, plan};
+use causeway_core::plan::{Limits, Liveness, Members, next_member_change, plan};
 use causeway_core::state::State;
 use futures::StreamExt;
 use futures::future::join_all;
@@ -71,12 +72,13 @@ struct Memory {
     at_rest: Option<Grounds>,
 }
 
-/// What a plan is made from. The same again gives the same plan.
+/// What tells whether a plan would be made from the same as before: then it would be the same. Looked at far more often
+/// than a plan is made, so it holds no loads, only whether they are those of before.
 #[derive(PartialEq)]
 struct Grounds {
     term: u64,
     view: ByIdentity,
-    conditions: Conditions,
+    signs: Signs,
     limits: Limits,
 }
 
@@ -91,7 +93,7 @@ impl PartialEq for ByIdentity {
 
 /// One look. Answers whether everything that it found to do was agreed on or refused.
 async fn look<A: Authority>(authority: &A, memory: &mut Memory) -> bool {
-    let Some((term, conditions)) = authority.conditions() else {
+    let Some((term, signs)) = authority.signs() else {
         memory.reluctance.forget();
         return true;
     };
@@ -103,11 +105,11 @@ async fn look<A: Authority>(authority: &A, memory: &mut Memory) -> bool {
     }
     memory.unsettled = None;
     let view = authority.view();
-    let balances = memory.calm.look(term, &view, &conditions, Instant::now());
+    let balances = memory.calm.look(term, &view, &signs.nodes, Instant::now());
     let limits = Limits { balances, ..Limits::default() };
-    let grounds = Grounds { term, view: ByIdentity(view), conditions, limits };
-    let done =
-        if memory.at_rest.as_ref() == Some(&grounds) { Placing::Rests } else { place(authority, &grounds).await };
+    let mut grounds = Grounds { term, view: ByIdentity(view), signs, limits };
+    let rests = memory.at_rest.as_ref() == Some(&grounds);
+    let done = if rests { Placing::Rests } else { place(authority, &mut grounds).await };
     memory.at_rest = (done == Placing::Rests).then_some(grounds);
     if done == Placing::Unsettled {
         memory.unsettled = Some(term);
@@ -130,10 +132,14 @@ enum Placing {
     Unsettled,
 }
 
-/// Proposes one plan.
-async fn place<A: Authority>(authority: &A, grounds: &Grounds) -> Placing {
-    let &Grounds { term, view: ByIdentity(ref view), ref conditions, limits } = grounds;
-    let commands = plan(view, conditions, limits);
+/// Makes one plan and proposes it.
+async fn place<A: Authority>(authority: &A, grounds: &mut Grounds) -> Placing {
+    let &mut Grounds { term, view: ByIdentity(ref view), ref mut signs, limits } = grounds;
+    // Another term is another look.
+    let Some((_, conditions)) = authority.conditions().filter(|(now, _)| *now == term) else { return Placing::Done };
+    // What the plan is made from; the loads are these or newer ones.
+    signs.nodes.clone_from(&conditions.nodes);
+    let commands = plan(view, &conditions, limits);
     if commands.is_empty() {
         return Placing::Rests;
     }
@@ -142,8 +148,8 @@ async fn place<A: Authority>(authority: &A, grounds: &Grounds) -> Placing {
         return if carry_out(authority, term, commands).await { Placing::Done } else { Placing::Failed };
     }
     authority.begin_taking(term, losers.iter().copied().collect());
-    let still_down = authority.conditions().is_some_and(|(now, conditions)| {
-        now == term && losers.iter().all(|node| conditions.nodes.get(node) == Some(&Liveness::Down))
+    let still_down = authority.signs().is_some_and(|(now, signs)| {
+        now == term && losers.iter().all(|node| signs.nodes.get(node) == Some(&Liveness::Down))
     });
     if still_down && !carry_out(authority, term, commands).await {
         return Placing::Unsettled;
@@ -317,8 +323,11 @@ mod tests {
         assert_eq!(view.partitions.len(), 300);
         assert!(view.partitions.values().all(|partition| partition.owner == Some(ME)));
         let calm = cluster.proposals().len();
+        tokio::time::sleep(CALM).await;
+        let copies = cluster.copies();
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!(cluster.proposals().len(), calm, "nothing is proposed when nothing changes");
+        assert_eq!(cluster.copies(), copies, "nor looked at closely");
         assert!(!controlling.is_finished());
     }
 
