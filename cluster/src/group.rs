@@ -47,7 +47,7 @@ use tokio::time::timeout;
 use crate::clock::{BootClock, BootInstant};
 use crate::error::Error;
 use crate::handle::{Handle, WeakHandle, start_with};
-use crate::liveness::LeaseTerms;
+use crate::liveness::{LeaseTerms, Signs};
 use crate::raft::settings::Settings;
 use crate::status::{RaftStatus, Role};
 use crate::transport::{self, Identity, PeerAddress, PeerStatus, Security, Transport, TurnedAway};
@@ -254,6 +254,14 @@ impl Group {
     }
 
     /// What may be assumed of every node, with the term that it was learned in; none while this node does not lead.
+    #[must_use]
+    pub fn signs(&self) -> Option<(u64, Signs)> {
+        let status = self.shared.handle.status();
+        let view = self.view();
+        status.ready.then(|| (status.term, self.shared.leadership.signs(status.term, &view)))
+    }
+
+    /// The same with the loads of all partitions, which are copied.
     #[must_use]
     pub fn conditions(&self) -> Option<(u64, Conditions)> {
         let status = self.shared.handle.status();

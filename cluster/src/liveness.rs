@@ -100,6 +100,16 @@ struct Grant {
     process: ProcessId,
 }
 
+/// Tells whether what a leader knows besides the agreed state is what it was, without its loads. Compared within one
+/// term.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signs {
+    /// What may be assumed of every node, and of whoever else owns something.
+    pub nodes: BTreeMap<NodeId, plan::Liveness>,
+    /// Rises when a node tells loads other than before.
+    pub loads: u64,
+}
+
 /// One leader's knowledge during one term.
 #[derive(Debug, Clone)]
 pub struct Liveness {

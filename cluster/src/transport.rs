@@ -28,6 +28,7 @@ mod outbound;
 mod peer_link;
 mod pem;
 mod pieces;
+mod private;
 mod refusal;
 mod registry;
 mod server;

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connect;
+mod lasting;
 pub mod lease;
 pub mod relay;
 pub mod replicate;

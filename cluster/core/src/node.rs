@@ -7,8 +7,8 @@
 //!                                        +------- RemoveNode -----+-----> gone; its id is never given out again
 //! ```
 //!
-//! The state says what the operator wants of a node; Raft's own membership follows it one step at a time
-//! ([`crate::plan::next_member_change`]).
+//! The state says what the operator wants of a node; Raft's own membership follows it one step at a time, from the
+//! first start on ([`crate::plan::next_member_change`]).
 
 use std::fmt;
 

@@ -127,7 +127,7 @@ impl GroupHandler {
             let peers = self.wire.get().map(|wire| wire.transport.peers()).unwrap_or_default();
             peers.get(id).is_some_and(|peer| peer.state.is_connected())
         };
-        let down = || self.leadership.conditions(term, view).nodes.get(id) == Some(&Liveness::Down);
+        let down = || self.leadership.signs(term, view).nodes.get(id) == Some(&Liveness::Down);
         *id == self.me || connected() || (node.starts > 0 && !down())
     }
 

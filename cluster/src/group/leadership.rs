@@ -6,11 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use causeway_core::ids::NodeId;
 use causeway_core::node::ProcessId;
 use causeway_core::partition::PartitionId;
-use causeway_core::plan::Conditions;
+use causeway_core::plan::{self, Conditions};
 use causeway_core::state::State;
 
 use crate::clock::BootClock;
-use crate::liveness::{Answer, LeaseTerms, Liveness};
+use crate::liveness::{Answer, LeaseTerms, Liveness, Signs};
 
 /// Knowledge of the present term.
 pub(crate) struct Leadership {
@@ -23,6 +23,19 @@ struct Term {
     number: u64,
     liveness: Liveness,
     loads: BTreeMap<NodeId, Vec<(PartitionId, u64)>>,
+    /// How often they changed.
+    loads_changed: u64,
+}
+
+impl Term {
+    fn nodes(&self, view: &State, now: u64) -> BTreeMap<NodeId, plan::Liveness> {
+        let owners = view.partitions.values().filter_map(|partition| partition.owner);
+        let mut nodes = BTreeMap::new();
+        for node in view.nodes.keys().copied().chain(owners) {
+            nodes.entry(node).or_insert_with(|| self.liveness.of(node, now));
+        }
+        nodes
+    }
 }
 
 impl Leadership {
@@ -47,21 +60,31 @@ impl Leadership {
 
     pub(crate) fn loads(&self, term: u64, node: NodeId, loads: Vec<(PartitionId, u64)>) {
         self.with(term, |known| {
-            known.loads.insert(node, loads);
+            if known.loads.get(&node) != Some(&loads) {
+                known.loads.insert(node, loads);
+                known.loads_changed = known.loads_changed.saturating_add(1);
+            }
         });
     }
 
-    /// What may be assumed of the nodes and of whoever else owns something.
+    /// What may be assumed of the nodes, and whether the loads are those of before.
+    pub(crate) fn signs(&self, term: u64, view: &State) -> Signs {
+        let now = self.clock.now().as_nanos();
+        self.with(term, |known| Signs { nodes: known.nodes(view, now), loads: known.loads_changed })
+    }
+
+    /// What may be assumed of the nodes and of whoever else owns something. Copies the loads of all partitions.
     pub(crate) fn conditions(&self, term: u64, view: &State) -> Conditions {
         let now = self.clock.now().as_nanos();
         self.with(term, |known| {
-            let owners = view.partitions.values().filter_map(|partition| partition.owner);
-            let nodes = view.nodes.keys().copied().chain(owners).map(|node| (node, known.liveness.of(node, now)));
             let loads = known.loads.iter().flat_map(|(node, loads)| loads.iter().map(move |load| (node, load)));
             let of_owner = loads.filter(|(node, (id, _))| {
                 view.partitions.get(id).is_some_and(|partition| partition.owner == Some(**node))
             });
-            Conditions { nodes: nodes.collect(), bytes_per_second: of_owner.map(|(_, load)| load.clone()).collect() }
+            Conditions {
+                nodes: known.nodes(view, now),
+                bytes_per_second: of_owner.map(|(_, load)| load.clone()).collect(),
+            }
         })
     }
 
@@ -80,7 +103,8 @@ impl Leadership {
     fn with<T>(&self, number: u64, look: impl FnOnce(&mut Term) -> T) -> T {
         let mut term = self.lock();
         let now = self.clock.now().as_nanos();
-        let fresh = || Term { number, liveness: Liveness::new(self.terms, now), loads: BTreeMap::new() };
+        let liveness = || Liveness::new(self.terms, now);
+        let fresh = || Term { number, liveness: liveness(), loads: BTreeMap::new(), loads_changed: 0 };
         match term.as_mut() {
             Some(known) if known.number == number => look(known),
             Some(known) if known.number > number => look(&mut fresh()),
@@ -96,6 +120,9 @@ impl Leadership {
 
 #[cfg(test)]
 mod tests {
+    use causeway_core::ids::StreamId;
+    use causeway_core::partition::QueueId;
+
     use super::*;
 
     #[test]
@@ -108,5 +135,19 @@ mod tests {
         leadership.end_taking(3);
         assert_eq!(leadership.ask(5, node, process, 9), Answer::NotNow);
         assert!(matches!(leadership.ask(6, node, process, 9), Answer::Granted { applied_at_least: 9 }));
+    }
+
+    #[test]
+    fn signs_change_with_the_loads_and_not_when_the_same_are_told_again() {
+        let leadership = Leadership::new(LeaseTerms::default(), BootClock::system());
+        let (view, node) = (State::default(), NodeId(2));
+        let source = QueueId { broker: "b".to_owned(), queue: 0 };
+        let told = |load| vec![(PartitionId { stream: StreamId(1), source: source.clone() }, load)];
+        let mut seen = vec![leadership.signs(5, &view)];
+        for load in [7, 7, 8] {
+            leadership.loads(5, node, told(load));
+            seen.push(leadership.signs(5, &view));
+        }
+        assert!(seen[0] != seen[1] && seen[1] == seen[2] && seen[2] != seen[3], "{seen:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! Several members in one process, over loopback.
 
+mod admission;
 mod introduction;
 mod trust;
 

@@ -1,8 +1,8 @@
 //! Reads certificates and keys from PEM files.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem::PemObject as _;
@@ -10,11 +10,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use super::certificate::CertificateProblem;
+use super::private::is_private;
 
 /// The largest file that is read, in bytes.
 const MAXIMUM_FILE_BYTES: u64 = 1024 * 1024;
-/// What nobody but the owner of a key may do with its file.
-const OTHERS: u32 = 0o077;
 
 /// Why certificates and key cannot be used. Names the file.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +32,7 @@ pub enum TlsFileError {
         /// The file.
         path: PathBuf,
     },
-    /// Others than the owner may read or change the key.
+    /// Others than the owner, or this process's user whom an access list names, may read or change the key.
     #[error("{path}: the key's permissions are {mode:04o}; nobody but the owner may have any (0600)", path = path.display())]
     KeyPermissions {
         /// The file.
@@ -81,7 +80,7 @@ impl TlsFileError {
 
 /// The certificates in a file; at least one.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
-    let text = read(path, |_| Ok(()))?;
+    let text = read(path, |_, _| Ok(()))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match found {
         Ok(found) if found.is_empty() => Err(TlsFileError::malformed(path, "holds no certificate")),
@@ -90,20 +89,23 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-/// The key in a file that only its owner may read.
+/// The key in a file that is for this process's user alone.
 pub(crate) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
-    let text = Zeroizing::new(read(path, |mode| match mode & OTHERS {
-        0 => Ok(()),
-        _ => Err(TlsFileError::KeyPermissions { path: path.to_owned(), mode }),
-    })?);
+    let refused =
+        |about: &Metadata| TlsFileError::KeyPermissions { path: path.to_owned(), mode: about.mode() & 0o7777 };
+    let allowed = |file: &File, about: &Metadata| if is_private(file, about) { Ok(()) } else { Err(refused(about)) };
+    let text = Zeroizing::new(read(path, allowed)?);
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| TlsFileError::malformed(path, error))
 }
 
-fn read(path: &Path, allowed: impl FnOnce(u32) -> Result<(), TlsFileError>) -> Result<Vec<u8>, TlsFileError> {
+fn read(
+    path: &Path,
+    allowed: impl FnOnce(&File, &Metadata) -> Result<(), TlsFileError>,
+) -> Result<Vec<u8>, TlsFileError> {
     let unreadable = |source| TlsFileError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     let about = file.metadata().map_err(unreadable)?;
-    allowed(about.permissions().mode() & 0o7777)?;
+    allowed(&file, &about)?;
     // Room for all of it at once, so that growing leaves no copy of a key behind.
     let size = about.len().min(MAXIMUM_FILE_BYTES);
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default().saturating_add(1));

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::admin::auth::{draw_token, token_hash};
 use crate::app::{Error, random};
 use crate::config::{ClusterSection, InstanceConfig, NodeConfig, NodeSection};
+use crate::lasting::Lasting;
 
 /// The name of the token that a new cluster gets.
 const FIRST_TOKEN: &str = "admin";
@@ -122,8 +123,8 @@ async fn until_agreed(
     patience: Option<Duration>,
     propose: impl AsyncFn() -> Result<Outcome, causeway_cluster::Error>,
 ) -> Result<Outcome, Proposal> {
-    let (begun, mut told) = (Instant::now(), false);
-    let deadline = patience.map(|patience| begun + patience);
+    let mut lasting = Lasting::from_now();
+    let deadline = patience.map(|patience| Instant::now() + patience);
     loop {
         match propose().await {
             Ok(Outcome::Refused(refusal)) => return Err(Proposal::Refused(action, refusal)),
@@ -133,8 +134,7 @@ async fn until_agreed(
                 if !error.is_temporary() || too_late {
                     return Err(Proposal::Failed(error));
                 }
-                if !told && begun.elapsed() >= LONG {
-                    told = true;
+                if lasting.goes_on(LONG) {
                     tracing::warn!(
                         code = %error.code(), %error, action,
                         "the cluster has not agreed on what this node began with; it is tried again. A majority of the \

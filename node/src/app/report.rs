@@ -55,8 +55,8 @@ impl Reporter {
 
     /// What a leader knows of everybody; nothing elsewhere.
     fn known(&self, status: &RaftStatus) -> BTreeMap<NodeId, Known> {
-        let Some((_, conditions)) = self.group.conditions() else { return BTreeMap::new() };
-        let mut known: BTreeMap<NodeId, Known> = conditions
+        let Some((_, signs)) = self.group.signs() else { return BTreeMap::new() };
+        let mut known: BTreeMap<NodeId, Known> = signs
             .nodes
             .into_iter()
             .map(|(node, liveness)| (node, Known { liveness: Some(liveness.into()), behind_entries: None }))

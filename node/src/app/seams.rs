@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use causeway_cluster::liveness::Signs;
 use causeway_cluster::transport::{LinkState, PeerStatus};
 use causeway_cluster::{Backup, Error, Group, MemberStatus, Role};
 use causeway_core::command::Command;
@@ -36,6 +37,10 @@ impl Proposer for Group {
 }
 
 impl Authority for Group {
+    fn signs(&self) -> Option<(u64, Signs)> {
+        Group::signs(self)
+    }
+
     fn conditions(&self) -> Option<(u64, Conditions)> {
         Group::conditions(self)
     }

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::clock::BootClock;
+use crate::lasting::Lasting;
 use crate::lease::{Lease, LeaseKeeper};
 use crate::supervisor::lifeline::Lifeline;
 
@@ -127,26 +128,21 @@ async fn renew(group: &Group, keeper: &mut LeaseKeeper) {
     }
 }
 
-/// Since when no lease is granted; told once when it lasts longer than a lease.
+/// No lease is granted; told once when that lasts longer than a lease.
 #[derive(Default)]
-struct Trouble {
-    since: Option<Instant>,
-    told: bool,
-}
+struct Trouble(Lasting);
 
 impl Trouble {
     fn go_on(&mut self, error: &Error, patience: Duration) {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        if self.told || since.elapsed() < patience {
+        if self.0.goes_on(patience) {
+            tracing::warn!(%error, "no lease is granted: this node copies nothing until one is");
+        } else {
             tracing::debug!(%error, "no lease yet");
-            return;
         }
-        self.told = true;
-        tracing::warn!(%error, "no lease is granted: this node copies nothing until one is");
     }
 
     fn over(&mut self, held: bool) {
-        if held && std::mem::take(self).told {
+        if held && self.0.is_over() {
             tracing::info!("a lease is granted again");
         }
     }

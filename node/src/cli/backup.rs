@@ -1,10 +1,13 @@
 //! `causeway cluster backup`: what is agreed on, as a file, and how new it is.
 
-use std::io::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use causeway_core::ids::Timestamp;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use serde_json::json;
 use ureq::http::HeaderMap;
 
@@ -46,17 +49,18 @@ impl Age {
     }
 }
 
-/// Writes the file.
+/// Writes the file: it has its name when it is whole and durable.
 ///
 /// # Errors
 /// [`Failure`]; also when the file exists.
 pub fn backup(session: &mut Session, path: &Path, stale: bool) -> Result<Exit, Failure> {
+    let unwritable = |error: io::Error| Failure::usage(format!("{} cannot be written: {error}", path.display()));
+    // Before anything is asked for; looked at again when the file gets its name.
+    verify_absent(path).map_err(unwritable)?;
     let query = if stale { "?stale=true" } else { "" };
     let (head, content) = session.api.download(&format!("/v1/cluster/backup{query}"))?;
     let age = Age::read(&head);
-    let written = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let written = written.and_then(|mut file| file.write_all(&content).and_then(|()| file.sync_all()));
-    written.map_err(|error| Failure::usage(format!("{} cannot be written: {error}", path.display())))?;
+    write(path, &content).map_err(unwritable)?;
     if session.format == Format::Json {
         session.screen.json(&json!({
             "file": path, "bytes": content.len(), "applied_index": age.applied_index, "taken_at": age.taken_at,
@@ -71,9 +75,72 @@ pub fn backup(session: &mut Session, path: &Path, stale: bool) -> Result<Exit, F
     Ok(Exit::Done)
 }
 
+/// Writes a new file beside its place, makes it durable, and gives it its name, which nothing may have.
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let unfinished = path.with_file_name(format!(".{name}.{}.unfinished", std::process::id()));
+    // Left behind by a crash of a process that had the same number.
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| rename(&unfinished, path));
+    if written.is_err() {
+        // It has a name of its own: where it cannot be removed it is in nobody's way.
+        let _ = fs::remove_file(&unfinished);
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    written.and_then(|()| File::open(parent)?.sync_all())
+}
+
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // The file system cannot refuse by itself.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            verify_absent(to)?;
+            fs::rename(from, to)
+        }
+        renamed => Ok(renamed?),
+    }
+}
+
+/// A link that leads nowhere is something, too.
+fn verify_absent(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Err(Errno::EXIST.into()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
     use super::*;
+
+    #[test]
+    fn a_file_gets_its_name_whole_and_takes_the_place_of_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let listed =
+            || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+        let path = folder.path().join("backup");
+        let left = folder.path().join(format!(".backup.{}.unfinished", std::process::id()));
+        fs::write(left, "of a crash").unwrap();
+        write(&path, b"whole").unwrap();
+        assert_eq!((fs::read(&path).unwrap(), listed()), (b"whole".to_vec(), vec!["backup".into()]));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let dangling = folder.path().join("dangling");
+        symlink("nowhere", &dangling).unwrap();
+        for taken in [&path, &dangling] {
+            assert_eq!(verify_absent(taken).unwrap_err().kind(), ErrorKind::AlreadyExists);
+            assert_eq!(write(taken, b"another").unwrap_err().kind(), ErrorKind::AlreadyExists);
+        }
+        assert_eq!((fs::read(&path).unwrap(), listed().len()), (b"whole".to_vec(), 2), "nothing is left behind");
+        let nowhere = folder.path().join("missing/backup");
+        assert_eq!(write(&nowhere, b"").unwrap_err().kind(), ErrorKind::NotFound);
+    }
 
     fn head(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()

@@ -43,7 +43,12 @@ pub fn table(list: &NodeList, wide: bool, now: Timestamp) -> Table {
     for node in &list.items {
         table.row(cells(node, wide, now));
         if node.member.is_none() {
-            table.note("no member of the Raft group: the leader makes it one", Tone::Busy);
+            let note = if node.starts == 0 {
+                "let in, not started: the leader makes it a member of the Raft group when it has"
+            } else {
+                "no member of the Raft group: the leader makes it one"
+            };
+            table.note(note, Tone::Busy);
         }
         if let Some(line) = remarks(node.connection.as_deref()) {
             table.note(line, Tone::Bad);

@@ -148,6 +148,11 @@ impl<D: Source> Shared<D> {
                 // A record that cannot be read is no failure of whoever tried.
                 return Err(trouble.clone());
             }
+            if setback == Setback::Ended(StreamEnd::NotServed) {
+                state.way.serves_nobody(Instant::now(), settings);
+                tracing::debug!(%node, "a node relays for nobody");
+                continue;
+            }
             let is_direct = state.way.failed(Instant::now(), weight(&setback), settings);
             relaying.figures.failed(is_direct);
             tracing::debug!(%node, %setback, is_direct, "a relay failed");
@@ -206,7 +211,8 @@ impl<D: Source> Shared<D> {
             self.relayed.gauge.set_read_path(ReadPath::Direct);
         }
         if answered.as_ref().is_err_and(|trouble| trouble.code != ErrorCode::Malformed) {
-            self.state.lock().await.way.direct_failed(&self.relayed.relaying.settings);
+            let mut state = self.state.lock().await;
+            state.way.direct_failed(Instant::now(), &self.relayed.relaying.settings);
         }
         answered
     }

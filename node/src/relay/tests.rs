@@ -257,6 +257,39 @@ async fn a_relay_that_refuses_is_gone_round_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_node_that_relays_for_nobody_is_no_relay_until_it_does() {
+    let mut pair = Pair::new(queue(100), settings()).await;
+    pair.replace_relay().await;
+    let connected = async {
+        loop {
+            let failures = pair.figures().failures;
+            pair.source("*").bounds().await.unwrap();
+            if pair.figures().failures == failures {
+                return;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENT, connected).await.expect("it says that it serves nothing");
+    let (source, before, began) = (pair.source("*"), pair.figures(), Instant::now());
+    while began.elapsed() < 3 * pair.settings.direct_longest {
+        read_all(&source, 0, 100).await;
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(pair.figures(), before, "that it is asked now and then is no failure");
+    assert_eq!(pair.gauge.figures().read_path, Some(ReadPath::Direct));
+    pair.relay.shutdown().await;
+    pair.start_relay_again().await;
+    let relayed = async {
+        while pair.gauge.figures().read_path != Some(ReadPath::Relay(RELAY)) {
+            read_all(&source, 0, 100).await;
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENT, relayed).await.expect("it is noticed");
+}
+
+#[tokio::test]
 async fn a_relay_that_dies_is_gone_round_until_it_is_there_again() {
     let mut pair = Pair::new(queue(1_000), settings()).await;
     let source = pair.source("*");

@@ -6,8 +6,12 @@
 //!     '-------------------------------------------------------------------------------------------'
 //! ```
 //!
+//! A node that says that it relays for nobody is no relay: it is left out, and asked again after a while. Where there
+//! is no other, the source is read directly as where there is no node at all.
+//!
 //! Pure: whoever holds it says what the time is and what became of each attempt.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use causeway_core::ids::NodeId;
@@ -34,6 +38,16 @@ pub(crate) struct Way {
     direct_until: Option<Instant>,
     /// How long the next direct time is.
     rest: Duration,
+    /// Nodes that relay for nobody.
+    absent: BTreeMap<NodeId, Absence>,
+}
+
+/// A node is left out for a while.
+#[derive(Debug, Clone, Copy)]
+struct Absence {
+    until: Instant,
+    /// How long the next such time is.
+    rest: Duration,
 }
 
 /// How bad a failure is.
@@ -47,7 +61,8 @@ pub(crate) enum Failure {
 
 impl Way {
     pub(crate) fn new(settings: &RelaySettings) -> Self {
-        Self { current: None, relays: 0, failures: 0, turn: 0, direct_until: None, rest: settings.direct_first }
+        let (rest, absent) = (settings.direct_first, BTreeMap::new());
+        Self { current: None, relays: 0, failures: 0, turn: 0, direct_until: None, rest, absent }
     }
 
     /// The relay to ask now; none to read directly.
@@ -56,7 +71,10 @@ impl Way {
             return None;
         }
         if self.current.is_none() {
-            let relays = relays();
+            let mut relays = relays();
+            // One that was gone meanwhile may be another process that relays.
+            self.absent.retain(|node, _| relays.contains(node));
+            relays.retain(|node| self.absent.get(node).is_none_or(|absence| absence.until <= now));
             self.relays = relays.len();
             self.current = self.turn.checked_rem(relays.len()).and_then(|turn| relays.get(turn)).copied();
         }
@@ -68,6 +86,17 @@ impl Way {
     pub(crate) fn worked(&mut self, settings: &RelaySettings) {
         self.failures = 0;
         self.rest = settings.direct_first;
+        if let Some(node) = self.current {
+            self.absent.remove(&node);
+        }
+    }
+
+    /// The node that was asked relays for nobody: that is no failure.
+    pub(crate) fn serves_nobody(&mut self, now: Instant, settings: &RelaySettings) {
+        let Some(node) = self.current.take() else { return };
+        let rest = self.absent.get(&node).map_or(settings.direct_first, |absence| absence.rest);
+        let next = rest.saturating_mul(2).min(settings.direct_longest);
+        self.absent.insert(node, Absence { until: now + rest, rest: next });
     }
 
     /// The relay failed. Answers whether the source is read directly from now on.
@@ -92,11 +121,15 @@ impl Way {
     }
 
     /// Reading directly failed, so relays are asked again at once: the source may be in reach of nobody else.
-    pub(crate) fn direct_failed(&mut self, settings: &RelaySettings) {
+    pub(crate) fn direct_failed(&mut self, now: Instant, settings: &RelaySettings) {
         // Where no node can relay, asking again soon costs more than it brings.
         if self.relays > 0 {
             self.direct_until = None;
             self.rest = settings.direct_first;
+        }
+        for absence in self.absent.values_mut() {
+            let soon = Absence { until: now + settings.direct_first, rest: settings.direct_first };
+            *absence = Absence { until: absence.until.min(soon.until), ..soon };
         }
     }
 
@@ -157,15 +190,51 @@ mod tests {
         let mut way = Way::new(&settings);
         assert!(way.relay(now, || nodes(1)).is_some() && way.failed(now, Failure::Lasting, &settings));
         assert_eq!(way.relay(now, || nodes(1)), None);
-        way.direct_failed(&settings);
+        way.direct_failed(now, &settings);
         assert_eq!(way.relay(now, || nodes(1)), Some(NodeId(1)));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_relays_for_nobody_is_left_out_and_asked_again_ever_more_seldom() {
+        let (settings, now) = (RelaySettings::default(), Instant::now());
+        let mut way = Way::new(&settings);
+        assert_eq!(way.relay(now, || nodes(2)), Some(NodeId(1)));
+        way.serves_nobody(now, &settings);
+        assert_eq!(way.relay(now, || nodes(2)), Some(NodeId(2)), "the other one is asked at once");
+        assert!(way.failed(now, Failure::Lasting, &settings) || way.failed(now, Failure::Passing, &settings));
+        let mut way = Way::new(&settings);
+        let (mut at, mut rest) = (now, settings.direct_first);
+        for _ in 0..8 {
+            assert_eq!(way.relay(at, || nodes(1)), Some(NodeId(1)));
+            way.serves_nobody(at, &settings);
+            assert_eq!(way.relay(at, || nodes(1)), None);
+            let last = at + rest - Duration::from_millis(1);
+            assert_eq!(way.relay(last, || nodes(1)), None, "not before {rest:?}");
+            at = last + NOBODY;
+            rest = (2 * rest).min(settings.direct_longest);
+        }
+        assert_eq!(rest, settings.direct_longest);
+        assert!(way.relay(at, || nodes(1)).is_some());
+        way.serves_nobody(at, &settings);
+        assert_eq!(way.relay(at, || nodes(1)), None);
+        way.direct_failed(at, &settings);
+        at += settings.direct_first;
+        assert_eq!(way.relay(at, || nodes(1)), Some(NodeId(1)), "it may be the only way");
+        way.worked(&settings);
+        assert!(way.failed(at, Failure::Lasting, &settings), "it relays, so its failures count again");
+        assert!(way.absent.is_empty());
+        let mut way = Way::new(&settings);
+        assert!(way.relay(now, || nodes(1)).is_some());
+        way.serves_nobody(now, &settings);
+        assert_eq!(way.relay(now, || nodes(0)), None, "it is gone");
+        assert_eq!(way.relay(now + NOBODY, || nodes(1)), Some(NodeId(1)), "and may have been started anew");
     }
 
     proptest! {
         /// However attempts end, a read tries at most [`TRIES`] relays before it goes directly, and the direct time is
         /// never longer than the longest.
         #[test]
-        fn tries_and_direct_times_are_bounded(outcomes in prop::collection::vec(0_u8..3, 1..200), relays in 1_u64..5) {
+        fn tries_and_direct_times_are_bounded(outcomes in prop::collection::vec(0_u8..4, 1..200), relays in 1_u64..5) {
             let settings = RelaySettings::default();
             let mut now = Instant::now();
             let mut way = Way::new(&settings);
@@ -181,6 +250,7 @@ mod tests {
                         way.worked(&settings);
                         in_a_row = 0;
                     }
+                    3 => way.serves_nobody(now, &settings),
                     bad => {
                         in_a_row += 1;
                         let failure = if bad == 1 { Failure::Passing } else { Failure::Lasting };

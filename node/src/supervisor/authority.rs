@@ -4,6 +4,7 @@
 
 use std::future::Future;
 
+use causeway_cluster::liveness::Signs;
 use causeway_core::command::Command;
 use causeway_core::ids::NodeId;
 use causeway_core::outcome::Outcome;
@@ -14,6 +15,9 @@ use crate::supervisor::proposer::Proposer;
 /// A node that leads, or does not.
 pub trait Authority: Proposer {
     /// What may be assumed of every node, with the term that it was learned in; none while this node does not lead.
+    fn signs(&self) -> Option<(u64, Signs)>;
+
+    /// The same with the loads of all partitions, which are copied.
     fn conditions(&self) -> Option<(u64, Conditions)>;
 
     /// From now on it is being agreed that these nodes lose partitions: until [`Self::end_taking`] they get no lease.

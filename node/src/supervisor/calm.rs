@@ -5,11 +5,11 @@
 //! leads (a new leader knows no loads), of who is up, and of who owns what: until its new owner has told it nobody
 //! knows the load of a partition, and at first a backlog that is caught up passes for one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use causeway_core::ids::NodeId;
-use causeway_core::plan::{Conditions, Liveness};
+use causeway_core::plan::Liveness;
 use causeway_core::state::State;
 use tokio::time::Instant;
 
@@ -33,8 +33,8 @@ struct Seen {
 
 impl Calm {
     /// One look. Answers whether nothing has changed for [`CALM`] and no partition is on its way.
-    pub fn look(&mut self, term: u64, view: &State, conditions: &Conditions, now: Instant) -> bool {
-        let up = conditions.nodes.iter().filter(|(_, liveness)| **liveness == Liveness::Up).map(|(node, _)| *node);
+    pub fn look(&mut self, term: u64, view: &State, nodes: &BTreeMap<NodeId, Liveness>, now: Instant) -> bool {
+        let up = nodes.iter().filter(|(_, liveness)| **liveness == Liveness::Up).map(|(node, _)| *node);
         let epochs = view.partitions.values().map(|partition| partition.epoch.0);
         let seen = Seen {
             term,
@@ -58,8 +58,8 @@ mod tests {
     use super::*;
     use crate::supervisor::testing::{ME, OTHER, Replica};
 
-    fn conditions(up: &[NodeId]) -> Conditions {
-        Conditions { nodes: up.iter().map(|node| (*node, Liveness::Up)).collect(), ..Conditions::default() }
+    fn nodes(up: &[NodeId]) -> BTreeMap<NodeId, Liveness> {
+        up.iter().map(|node| (*node, Liveness::Up)).collect()
     }
 
     #[test]
@@ -68,11 +68,11 @@ mod tests {
         let mut calm = Calm::default();
         let mut now = Instant::now();
         let mut waits_anew = |what: &str, term: u64, state: &State, up: &[NodeId]| {
-            assert!(!calm.look(term, state, &conditions(up), now), "{what}");
+            assert!(!calm.look(term, state, &nodes(up), now), "{what}");
             now += CALM - Duration::from_millis(1);
-            assert!(!calm.look(term, state, &conditions(up), now), "{what}");
+            assert!(!calm.look(term, state, &nodes(up), now), "{what}");
             now += Duration::from_millis(1);
-            assert!(calm.look(term, state, &conditions(up), now), "{what}");
+            assert!(calm.look(term, state, &nodes(up), now), "{what}");
         };
         waits_anew("the first look", 1, &replica.state, &[ME]);
         waits_anew("another leader", 2, &replica.state, &[ME]);

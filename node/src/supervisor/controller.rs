@@ -17,11 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use causeway_cluster::liveness::Signs;
 use causeway_core::command::{CURRENT_VERSION, Command};
 use causeway_core::ids::NodeId;
 use causeway_core::node::MemberRole;
 use causeway_core::outcome::Outcome;
-use causeway_core::plan::{Conditions, Limits, Liveness, next_member_change, plan};
+use causeway_core::plan::{Limits, Liveness, Members, next_member_change, plan};
 use causeway_core::state::State;
 use futures::StreamExt;
 use futures::future::join_all;
@@ -71,12 +72,13 @@ struct Memory {
     at_rest: Option<Grounds>,
 }
 
-/// What a plan is made from. The same again gives the same plan.
+/// What tells whether a plan would be made from the same as before: then it would be the same. Looked at far more often
+/// than a plan is made, so it holds no loads, only whether they are those of before.
 #[derive(PartialEq)]
 struct Grounds {
     term: u64,
     view: ByIdentity,
-    conditions: Conditions,
+    signs: Signs,
     limits: Limits,
 }
 
@@ -91,8 +93,8 @@ impl PartialEq for ByIdentity {
 
 /// One look. Answers whether everything that it found to do was agreed on or refused.
 async fn look<A: Authority>(authority: &A, memory: &mut Memory) -> bool {
-    let Some((term, conditions)) = authority.conditions() else {
-        memory.reluctance.over();
+    let Some((term, signs)) = authority.signs() else {
+        memory.reluctance.forget();
         return true;
     };
     if memory.unsettled == Some(term) {
@@ -103,11 +105,11 @@ async fn look<A: Authority>(authority: &A, memory: &mut Memory) -> bool {
     }
     memory.unsettled = None;
     let view = authority.view();
-    let balances = memory.calm.look(term, &view, &conditions, Instant::now());
+    let balances = memory.calm.look(term, &view, &signs.nodes, Instant::now());
     let limits = Limits { balances, ..Limits::default() };
-    let grounds = Grounds { term, view: ByIdentity(view), conditions, limits };
-    let done =
-        if memory.at_rest.as_ref() == Some(&grounds) { Placing::Rests } else { place(authority, &grounds).await };
+    let mut grounds = Grounds { term, view: ByIdentity(view), signs, limits };
+    let rests = memory.at_rest.as_ref() == Some(&grounds);
+    let done = if rests { Placing::Rests } else { place(authority, &mut grounds).await };
     memory.at_rest = (done == Placing::Rests).then_some(grounds);
     if done == Placing::Unsettled {
         memory.unsettled = Some(term);
@@ -130,10 +132,14 @@ enum Placing {
     Unsettled,
 }
 
-/// Proposes one plan.
-async fn place<A: Authority>(authority: &A, grounds: &Grounds) -> Placing {
-    let &Grounds { term, view: ByIdentity(ref view), ref conditions, limits } = grounds;
-    let commands = plan(view, conditions, limits);
+/// Makes one plan and proposes it.
+async fn place<A: Authority>(authority: &A, grounds: &mut Grounds) -> Placing {
+    let &mut Grounds { term, view: ByIdentity(ref view), ref mut signs, limits } = grounds;
+    // Another term is another look.
+    let Some((_, conditions)) = authority.conditions().filter(|(now, _)| *now == term) else { return Placing::Done };
+    // What the plan is made from; the loads are these or newer ones.
+    signs.nodes.clone_from(&conditions.nodes);
+    let commands = plan(view, &conditions, limits);
     if commands.is_empty() {
         return Placing::Rests;
     }
@@ -142,8 +148,8 @@ async fn place<A: Authority>(authority: &A, grounds: &Grounds) -> Placing {
         return if carry_out(authority, term, commands).await { Placing::Done } else { Placing::Failed };
     }
     authority.begin_taking(term, losers.iter().copied().collect());
-    let still_down = authority.conditions().is_some_and(|(now, conditions)| {
-        now == term && losers.iter().all(|node| conditions.nodes.get(node) == Some(&Liveness::Down))
+    let still_down = authority.signs().is_some_and(|(now, signs)| {
+        now == term && losers.iter().all(|node| signs.nodes.get(node) == Some(&Liveness::Down))
     });
     if still_down && !carry_out(authority, term, commands).await {
         return Placing::Unsettled;
@@ -190,29 +196,40 @@ async fn barrier<A: Authority>(authority: &A, term: u64) -> bool {
 
 /// One step towards the members that the state asks for.
 async fn reconcile_members<A: Authority>(authority: &A, reluctance: &mut Reluctance) {
-    let Some(members) = authority.members() else { return };
+    let Some(mut members) = authority.members() else { return };
     let view = authority.view();
+    members.hold_back(&view);
     if let Some(change) = next_member_change(&view, &members) {
         match timeout(PATIENCE, authority.change_member(change)).await {
             Ok(Ok(())) => {
-                reluctance.over();
+                reluctance.done(Step::Change(change));
                 tracing::info!(?change, "member changed");
             }
-            Ok(Err(error)) => reluctance.refused(Step::Change(change), &error, Instant::now()),
+            Ok(Err(error)) => reluctance.refused(Step::Change(change), &error),
             Err(_) => tracing::warn!(?change, "a change of members was not answered in time"),
         }
-    } else if !view.nodes.is_empty()
-        && members.voters.len() > 1
-        && view.nodes.get(&members.leader).map(|node| node.role) != Some(MemberRole::Voter)
-    {
+    } else if is_to_hand_over(&view, &members) {
         match timeout(PATIENCE, authority.hand_over()).await {
-            Ok(Ok(())) => tracing::info!("leadership handed over: this node is to be no voter"),
-            Ok(Err(error)) => reluctance.refused(Step::HandOver, &error, Instant::now()),
+            Ok(Ok(())) => {
+                reluctance.done(Step::HandOver);
+                tracing::info!("leadership handed over: this node is to be no voter");
+            }
+            Ok(Err(error)) => reluctance.refused(Step::HandOver, &error),
             Err(_) => tracing::warn!("leadership was not handed over in time"),
         }
     } else {
-        reluctance.over();
+        reluctance.rests(|step| match step {
+            Step::Change(change) => members.changing || change.is_wanted(&view, &members),
+            Step::HandOver => false,
+        });
     }
+}
+
+/// Whether another node has to lead before this one is the member that it was asked to be.
+fn is_to_hand_over(view: &State, members: &Members) -> bool {
+    !view.nodes.is_empty()
+        && members.voters.len() > 1
+        && view.nodes.get(&members.leader).map(|node| node.role) != Some(MemberRole::Voter)
 }
 
 /// Lets newer commands be proposed once every node knows them.
@@ -280,7 +297,12 @@ mod tests {
         assert!(told.len() == 1 && told[0].contains("only 1 of the 2 voters"), "{told:?}");
         cluster.refuse_members(None);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(lines.about("change again").len(), 1);
+        assert_eq!(lines.about("that was refused is made").len(), 1);
+        cluster.refuse_members(Some("too few were heard from lately"));
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        cluster.lead(false);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!((lines.about("WARN").len(), lines.about("that was refused is made").len()), (2, 1));
         assert!(!controlling.is_finished());
     }
 
@@ -301,8 +323,11 @@ mod tests {
         assert_eq!(view.partitions.len(), 300);
         assert!(view.partitions.values().all(|partition| partition.owner == Some(ME)));
         let calm = cluster.proposals().len();
+        tokio::time::sleep(CALM).await;
+        let copies = cluster.copies();
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!(cluster.proposals().len(), calm, "nothing is proposed when nothing changes");
+        assert_eq!(cluster.copies(), copies, "nor looked at closely");
         assert!(!controlling.is_finished());
     }
 

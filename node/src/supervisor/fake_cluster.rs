@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use causeway_cluster::liveness::Signs;
 use causeway_core::command::Command;
 use causeway_core::ids::NodeId;
 use causeway_core::outcome::Outcome;
@@ -55,6 +56,8 @@ struct Inner {
     /// It asks for a lease right before its partitions are taken.
     revives: Option<NodeId>,
     up: BTreeSet<NodeId>,
+    /// How often loads were copied.
+    copies: usize,
     /// Why no member is changed; then only this node is one.
     refuses_members: Option<&'static str>,
 }
@@ -73,6 +76,7 @@ impl FakeCluster {
             taking: Vec::new(),
             revives: None,
             up: BTreeSet::from([ME]),
+            copies: 0,
             refuses_members: None,
         };
         Self { inner: Arc::new(Mutex::new(inner)), view }
@@ -137,6 +141,11 @@ impl FakeCluster {
         self.inner.lock().unwrap().taking.clone()
     }
 
+    /// How often the loads of all partitions were copied.
+    pub(crate) fn copies(&self) -> usize {
+        self.inner.lock().unwrap().copies
+    }
+
     /// Everything that was proposed, with the time.
     pub(crate) fn proposals(&self) -> Vec<(Instant, Command)> {
         self.inner.lock().unwrap().proposals.clone()
@@ -178,12 +187,18 @@ impl Proposer for FakeCluster {
 }
 
 impl Authority for FakeCluster {
-    fn conditions(&self) -> Option<(u64, Conditions)> {
+    fn signs(&self) -> Option<(u64, Signs)> {
         let inner = self.inner.lock().unwrap();
         let owners = inner.replica.state.partitions.values().filter_map(|partition| partition.owner);
         let mut nodes: BTreeMap<_, _> = owners.map(|owner| (owner, Liveness::Down)).collect();
         nodes.extend(inner.up.iter().map(|node| (*node, Liveness::Up)));
-        inner.leads.then(|| (TERM, Conditions { nodes, bytes_per_second: BTreeMap::new() }))
+        inner.leads.then_some((TERM, Signs { nodes, loads: 0 }))
+    }
+
+    fn conditions(&self) -> Option<(u64, Conditions)> {
+        self.inner.lock().unwrap().copies += 1;
+        let (term, Signs { nodes, .. }) = self.signs()?;
+        Some((term, Conditions { nodes, bytes_per_second: BTreeMap::new() }))
     }
 
     fn begin_taking(&self, term: u64, nodes: Vec<NodeId>) {

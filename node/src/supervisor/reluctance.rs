@@ -4,7 +4,8 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use causeway_core::plan::MemberChange;
-use tokio::time::Instant;
+
+use crate::lasting::Lasting;
 
 /// How long a step is refused until it is told. A learner that catches up, an election and a change before are over by
 /// then.
@@ -19,21 +20,20 @@ pub enum Step {
     HandOver,
 }
 
-/// The step that is refused, since when, and whether that was told.
+/// The step that is refused, and for how long.
 #[derive(Debug, Default)]
-pub struct Reluctance(Option<(Step, Instant, bool)>);
+pub struct Reluctance(Option<(Step, Lasting)>);
 
 impl Reluctance {
     /// A step was refused.
-    pub fn refused(&mut self, step: Step, reason: &dyn Display, now: Instant) {
-        let (_, since, told) = match &mut self.0 {
+    pub fn refused(&mut self, step: Step, reason: &dyn Display) {
+        let (_, lasting) = match &mut self.0 {
             Some(known) if known.0 == step => known,
-            other => other.insert((step, now, false)),
+            other => other.insert((step, Lasting::default())),
         };
-        if *told || now.saturating_duration_since(*since) < PATIENCE {
+        if !lasting.goes_on(PATIENCE) {
             return tracing::debug!(?step, %reason, "members are not changed yet");
         }
-        *told = true;
         tracing::warn!(
             ?step, %reason,
             "the members of the Raft group are not what the nodes were asked to be, and a change has been refused for {} s; it \
@@ -42,11 +42,30 @@ impl Reluctance {
         );
     }
 
-    /// A step was made, or there is none to make.
-    pub fn over(&mut self) {
-        if let Some((step, _, true)) = self.0.take() {
+    /// A step was made.
+    pub fn done(&mut self, step: Step) {
+        if let Some((step, mut lasting)) = self.0.take_if(|(refused, _)| *refused == step)
+            && lasting.is_over()
+        {
             tracing::info!(?step, "the members of the Raft group change again");
         }
+    }
+
+    /// There is no step to make now. What was refused is over when it is not wanted any more.
+    pub fn rests(&mut self, is_wanted: impl FnOnce(Step) -> bool) {
+        if let Some((step, mut lasting)) = self.0.take_if(|(step, _)| !is_wanted(*step))
+            && lasting.is_over()
+        {
+            tracing::info!(
+                ?step,
+                "a change of the members of the Raft group that was refused is made, or not wanted any more"
+            );
+        }
+    }
+
+    /// Somebody else makes the steps from now on, and tells what becomes of them.
+    pub fn forget(&mut self) {
+        self.0 = None;
     }
 }
 
@@ -57,25 +76,50 @@ mod tests {
     use super::*;
     use crate::telemetry::captured::Lines;
 
+    const PROMOTION: Step = Step::Change(MemberChange::Promote(NodeId(2)));
+
+    async fn refused_for(reluctance: &mut Reluctance, step: Step, seconds: u64) {
+        for _ in 0..seconds {
+            reluctance.refused(step, &"it is far behind");
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_step_that_stays_refused_is_told_once_and_another_one_by_itself() {
-        let (lines, start) = (Lines::default(), Instant::now());
+        let lines = Lines::default();
         let _listening = lines.listen();
         let mut reluctance = Reluctance::default();
-        let steps = [Step::Change(MemberChange::Promote(NodeId(2))), Step::HandOver];
-        for step in steps {
-            for second in 0..100 {
-                reluctance.refused(step, &"it is far behind", start + Duration::from_secs(second));
-                assert!(
-                    second >= PATIENCE.as_secs()
-                        || !lines.about("WARN").iter().any(|line| line.contains(&format!("{step:?}")))
-                );
-            }
+        for (step, before) in [(PROMOTION, 0), (Step::HandOver, 1)] {
+            refused_for(&mut reluctance, step, PATIENCE.as_secs()).await;
+            assert_eq!(lines.about("WARN").len(), before);
+            refused_for(&mut reluctance, step, 70).await;
         }
         let told = lines.about("WARN");
         assert!(told.len() == 2 && told.iter().all(|line| line.contains("it is far behind")), "{told:?}");
-        reluctance.over();
-        reluctance.over();
+        reluctance.done(PROMOTION);
+        assert!(lines.about("change again").is_empty(), "what is refused still was not done");
+        reluctance.done(Step::HandOver);
+        reluctance.done(Step::HandOver);
         assert_eq!(lines.about("change again").len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_told_is_over_only_when_it_was_done_or_nobody_wants_it() {
+        let lines = Lines::default();
+        let _listening = lines.listen();
+        let mut reluctance = Reluctance::default();
+        refused_for(&mut reluctance, PROMOTION, 40).await;
+        reluctance.rests(|step| step == PROMOTION);
+        refused_for(&mut reluctance, PROMOTION, 40).await;
+        assert_eq!(lines.about("WARN").len(), 1, "it is the same trouble");
+        assert!(lines.about("INFO").is_empty(), "{:?}", lines.about("INFO"));
+        reluctance.rests(|_| false);
+        reluctance.done(PROMOTION);
+        assert!(lines.about("INFO").len() == 1 && lines.about("not wanted any more").len() == 1);
+        refused_for(&mut reluctance, PROMOTION, 40).await;
+        reluctance.forget();
+        reluctance.done(PROMOTION);
+        assert_eq!((lines.about("WARN").len(), lines.about("INFO").len()), (2, 1), "another node leads");
     }
 }

@@ -28,6 +28,29 @@ fn with_part(page: &str, part: &str, text: &str) -> String {
     }
 }
 
+/// The command that measured: this process's own, [`std::env::args`], behind the build of what it starts. Where its
+/// page goes is no part of it.
+#[must_use]
+pub fn command(arguments: impl IntoIterator<Item = String>) -> String {
+    let mut arguments = arguments.into_iter();
+    let program = arguments.next().unwrap_or_default();
+    let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy();
+    let mut out = format!(
+        "cargo build --release -p causeway -p causeway-tests && cargo run --release -p causeway-tests --bin {program}"
+    );
+    let mut separator = " -- ";
+    while let Some(argument) = arguments.next() {
+        if argument == "--report" {
+            arguments.next();
+        } else if !argument.starts_with("--report=") {
+            out += separator;
+            out += &argument;
+            separator = " ";
+        }
+    }
+    out
+}
+
 /// The machine, in words.
 #[must_use]
 pub fn machine() -> String {
@@ -50,6 +73,21 @@ pub fn goals(rows: &[(&str, String, bool)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_names_the_program_and_the_options_that_it_ran_with() {
+        let build =
+            "cargo build --release -p causeway -p causeway-tests && cargo run --release -p causeway-tests --bin ";
+        let of = |line: &str| command(line.split(' ').map(str::to_owned));
+        for (ran, told) in [
+            ("/build/causeway-wan", "causeway-wan"),
+            ("causeway-wan --report page.md", "causeway-wan"),
+            ("causeway-wan --rounds 5 --report page.md --window=8", "causeway-wan -- --rounds 5 --window=8"),
+            ("causeway-wan --report=page.md --brief", "causeway-wan -- --brief"),
+        ] {
+            assert_eq!(of(ran), format!("{build}{told}"));
+        }
+    }
 
     #[test]
     fn a_part_is_replaced_in_place_and_the_others_stay() {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use causeway_tests::bench::contest::{Arena, Contender, SOURCE, beside};
-use causeway_tests::bench::page::put;
+use causeway_tests::bench::page::{command, put};
 use causeway_tests::bench::report::{Findings, page};
 use causeway_tests::bench::{latency, memory};
 use causeway_tests::brokers::{Cluster, ClusterSettings, Version};
@@ -78,9 +78,6 @@ fn main() {
     eprintln!("memory");
     fill(&arena, "bench-memory", 100, 100_000);
     let memory = memory::measure(&cluster, folder.path(), "bench-memory", 100, 100_000);
-    let command = "cargo build --release -p causeway -p causeway-tests && cargo run --release -p causeway-tests --bin \
-                   causeway-bench"
-        .to_owned();
     let findings = Findings {
         costs,
         latency: (latency, arguments.latency_rate),
@@ -88,7 +85,7 @@ fn main() {
         messages: arguments.messages,
         body: BODY,
         queues: QUEUES,
-        command,
+        command: command(std::env::args()),
     };
     let page = page(&findings);
     println!("{page}");

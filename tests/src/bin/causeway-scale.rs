@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use causeway_tests::bench::page::{goals, machine, put};
+use causeway_tests::bench::page::{command, goals, machine, put};
 use causeway_tests::bench::scale::{Cost, Outcome, Plan, measure};
 use causeway_tests::brokers::{Cluster, ClusterSettings, Version};
 use causeway_tests::scenario::markdown::grouped;
@@ -65,10 +65,7 @@ fn main() {
 }
 
 fn part(outcomes: &[(Plan, Outcome)]) -> String {
-    let mut out =
-        "## Many partitions\n\n`cargo build --release -p causeway -p causeway-tests && cargo run --release -p \
-                   causeway-tests --bin causeway-scale`\n\n"
-            .to_owned();
+    let mut out = format!("## Many partitions\n\n`{}`\n\n", command(std::env::args()));
     if let Some((plan, _)) = outcomes.first() {
         let _ = write!(
             out,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use causeway_tests::bench::bodies::Content;
-use causeway_tests::bench::page::put;
+use causeway_tests::bench::page::{command, put};
 use causeway_tests::bench::wan::{Load, Relay, Run, Wan};
 use causeway_tests::bench::wan_report::{Contender, Findings, part};
 use causeway_tests::scenario::node::NodeSettings;
@@ -92,8 +92,7 @@ fn main() {
         body: BODY,
         window: arguments.window << 20,
         one_way,
-        command: "cargo build --release -p causeway -p causeway-tests && cargo run --release -p causeway-tests --bin causeway-wan"
-            .to_owned(),
+        command: command(std::env::args()),
     });
     println!("{part}");
     if let Some(path) = arguments.report {

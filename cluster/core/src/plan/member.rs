@@ -1,7 +1,8 @@
 //! The next change of Raft's membership: one step at a time, until it is what the state asks for.
 //!
-//! A node that was admitted becomes a learner first; a learner that shall vote is promoted when it has caught up,
-//! because a voter that lacks most of the log makes the group wait for it.
+//! A node that was admitted becomes a learner first, once its start was agreed on ([`Members::hold_back`]); a learner
+//! that shall vote is promoted when it has caught up, because a voter that lacks most of the log makes the group wait
+//! for it.
 
 use std::collections::BTreeSet;
 
@@ -29,6 +30,20 @@ impl MemberChange {
         let (Self::AddLearner(node) | Self::Promote(node) | Self::Demote(node) | Self::Remove(node)) = self;
         node
     }
+
+    /// Whether the state asks for it still, though perhaps not yet or not next.
+    #[must_use]
+    pub fn is_wanted(self, view: &State, members: &Members) -> bool {
+        let node = self.node();
+        let (votes, learns) = (members.voters.contains(&node), members.learners.contains(&node));
+        let wanted = view.nodes.get(&node).map(|node| node.role);
+        match self {
+            Self::AddLearner(_) => wanted.is_some() && !votes && !learns,
+            Self::Promote(_) => learns && wanted == Some(MemberRole::Voter),
+            Self::Demote(_) => votes && wanted == Some(MemberRole::Learner),
+            Self::Remove(_) => (votes || learns) && wanted.is_none(),
+        }
+    }
 }
 
 /// Raft's membership as its leader sees it.
@@ -44,6 +59,18 @@ pub struct Members {
     pub changing: bool,
     /// Who leads: it hands over before it is demoted or removed.
     pub leader: NodeId,
+}
+
+impl Members {
+    /// Keeps nodes out that were admitted and whose first start was not agreed on yet: each counts as a learner that
+    /// has nothing, which is how it stays.
+    ///
+    /// Until then the token that let a node in lets it in again under the same number, with an empty disk. A leader
+    /// that remembers what this number confirmed as a member would have the node believe that its disk lost it.
+    pub fn hold_back(&mut self, view: &State) {
+        let waiting = view.nodes.iter().filter(|(id, node)| node.starts == 0 && !self.voters.contains(id));
+        self.learners.extend(waiting.map(|(id, _)| *id));
+    }
 }
 
 /// The change to make now; none when there is nothing to do, or nothing yet.

@@ -296,12 +296,14 @@ fn the_membership_follows_the_wish_one_step_at_a_time() {
     let mut steps = Vec::new();
     let mut follow = |cluster: &Cluster, members: &mut Members| {
         while let Some(change) = next_member_change(&cluster.state, members) {
+            assert!(change.is_wanted(&cluster.state, members), "{change:?}");
             match change {
                 MemberChange::AddLearner(node) => members.learners.insert(node),
                 MemberChange::Promote(node) => members.learners.remove(&node) && members.voters.insert(node),
                 MemberChange::Demote(node) => members.voters.remove(&node) && members.learners.insert(node),
                 MemberChange::Remove(node) => members.voters.remove(&node) || members.learners.remove(&node),
             };
+            assert!(!change.is_wanted(&cluster.state, members), "{change:?} was made");
             steps.push(change);
             assert!(steps.len() < 50, "{steps:?}");
         }
@@ -318,4 +320,29 @@ fn the_membership_follows_the_wish_one_step_at_a_time() {
     assert_eq!(follow(&cluster, &mut members), [MemberChange::Remove(NodeId(2))], "the leader does not demote itself");
     members.leader = NodeId(3);
     assert_eq!(follow(&cluster, &mut members), [MemberChange::Demote(NodeId(1))]);
+}
+
+#[test]
+fn a_node_becomes_a_member_when_its_first_start_is_agreed_on_and_holds_up_nobody_before() {
+    let mut cluster = Cluster::new(&[0, 0]);
+    let hash = [3; 32];
+    let token = JoinToken { role: MemberRole::Voter, expires_at: Timestamp(i64::MAX) };
+    cluster.apply(Command::IssueJoinToken { hash, token });
+    let (region, address) = (name(REGIONS[0]), Some("10.0.0.3:7501".to_owned()));
+    let spec = NodeSpec { name: name("late"), region, address, supports: CURRENT_VERSION };
+    let admitted = cluster.apply(Command::AdmitNode { token: hash, spec: spec.clone() });
+    let Outcome::NodeAdmitted(late) = admitted else { panic!("{admitted:?}") };
+    cluster.apply(Command::RemoveNode { node: NodeId(2) });
+    let next = |cluster: &Cluster| {
+        let [leader, removed] = [1, 2].map(NodeId);
+        let mut members = Members { voters: BTreeSet::from([leader, removed]), leader, ..Members::default() };
+        members.caught_up.insert(leader);
+        members.hold_back(&cluster.state);
+        next_member_change(&cluster.state, &members)
+    };
+    assert_eq!(next(&cluster), Some(MemberChange::Remove(NodeId(2))));
+    let again = cluster.apply(Command::AdmitNode { token: hash, spec: spec.clone() });
+    assert_eq!(again, Outcome::NodeAdmitted(late), "its data were lost, and it joins again");
+    cluster.apply(Command::StartNode { node: late, spec, process: ProcessId(7) });
+    assert_eq!(next(&cluster), Some(MemberChange::AddLearner(late)));
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Introduces a node until it is agreed on.
-async fn introduced(group: &Group, text: &str, address: SocketAddr) {
+pub(super) async fn introduced(group: &Group, text: &str, address: SocketAddr) {
     let trying = async {
         while let Err(error) = group.introduce(spec(text, address)).await {
             tracing::debug!(%error, "again");
