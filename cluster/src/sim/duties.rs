@@ -12,7 +12,7 @@ use causeway_core::state::State;
 
 use super::clients::{NODES, name};
 use super::node::{Awaited, Life};
-use super::world::World;
+use super::world::{Happening, World};
 use super::{Defect, Violation};
 use crate::raft::membership::MemberChange;
 use crate::status::MemberStatus;
@@ -23,8 +23,11 @@ impl World {
         self.ask_for_lease(id)?;
         let Some((life, _)) = self.life(id) else { return Ok(()) };
         let (view, process, leads) = (life.replica.state(), life.process(), life.status.ready);
-        if view.nodes.get(&id).is_some_and(|node| node.process != process) {
-            self.propose(id, Command::StartNode { node: id, spec: spec(id), process });
+        let start = Command::StartNode { node: id, spec: spec(id), process };
+        match view.nodes.get(&id).map(|node| node.process) {
+            Some(latest) if latest == process => {}
+            Some(_) => self.propose(id, start),
+            None => self.introduce(id, start),
         }
         // Residents let go of partitions themselves.
         let to_let_go = if self.setup.has_residents { Vec::new() } else { to_let_go(&view, id) };
@@ -44,6 +47,17 @@ impl World {
             self.follow_wishes(id, &view);
         }
         Ok(())
+    }
+
+    /// A node that nobody sends anything to yet has whoever it reaches pass its start on to the leader.
+    fn introduce(&mut self, id: NodeId, start: Command) {
+        let others: Vec<NodeId> = self.nodes.keys().copied().filter(|other| *other != id).collect();
+        let through = self.random.pick(&others).and_then(|other| self.life(other));
+        if let Some(leader) = through.and_then(|(life, _)| life.status.leader)
+            && self.history.state().nodes.contains_key(&id)
+        {
+            self.post(id, leader, Happening::Asked(Box::new(start), None));
+        }
     }
 
     /// Proposes what the planner says. A node that loses something gets no lease before it is known what came of that.
@@ -78,7 +92,8 @@ impl World {
     /// One step towards the members that the state asks for.
     fn follow_wishes(&mut self, id: NodeId, view: &State) {
         let Some((life, _)) = self.life(id) else { return };
-        let members = members(life);
+        let mut members = members(life);
+        members.hold_back(view);
         if let Some(change) = next_member_change(view, &members) {
             self.change(id, change);
         } else if wanted(view, id) != Some(MemberRole::Voter)
