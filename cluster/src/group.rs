@@ -184,7 +184,8 @@ impl Group {
     /// Agrees on a command, wherever the leader is, and waits until its effect is visible in [`Group::view`].
     ///
     /// # Errors
-    /// Those of [`Handle::propose`]; [`Error::NotLeader`] also while the leader cannot be reached.
+    /// Those of [`Handle::propose`]; [`Error::NotLeader`] also while the leader cannot be reached, and
+    /// [`Error::Timeout`] also when its effect is not visible here in time: then it was agreed on.
     pub async fn propose(&self, command: Command) -> Result<Outcome, Error> {
         let leader = match self.shared.handle.propose(command.clone()).await {
             Err(Error::NotLeader { leader: Some(leader) }) if leader != self.shared.me => leader,
@@ -193,8 +194,12 @@ impl Group {
         let limit = self.shared.handle.proposal_timeout().saturating_add(FORWARDING);
         match self.ask_who_leads(leader, &Request::Propose(command), limit).await? {
             Answer::Outcome { outcome, applied } => {
-                self.wait_for(applied, CATCH_UP).await;
-                Ok(outcome)
+                // Whoever proposed looks at the view next, and takes what is not there for not agreed on.
+                if self.wait_for(applied, CATCH_UP).await {
+                    Ok(outcome)
+                } else {
+                    Err(Error::Timeout { waited: CATCH_UP })
+                }
             }
             other => Err(unexpected(other)),
         }

@@ -100,8 +100,8 @@ struct Grant {
     process: ProcessId,
 }
 
-/// Tells whether what a leader knows besides the agreed state is what it was, without its loads. Compared within one
-/// term.
+/// What a leader assumes of nodes, and a number that changes with their loads: two that are equal, of one term, say
+/// that there is nothing new to plan for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signs {
     /// What may be assumed of every node, and of whoever else owns something.

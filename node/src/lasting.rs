@@ -18,7 +18,7 @@ impl Lasting {
     }
 
     /// It is there. Answers whether it is to be told: once, when it has lasted for `patience`.
-    pub(crate) fn goes_on(&mut self, patience: Duration) -> bool {
+    pub(crate) fn see(&mut self, patience: Duration) -> bool {
         let since = *self.since.get_or_insert_with(Instant::now);
         let due = !self.told && since.elapsed() >= patience;
         self.told |= due;
@@ -26,7 +26,7 @@ impl Lasting {
     }
 
     /// It is not there. Answers whether it was told before.
-    pub(crate) fn is_over(&mut self) -> bool {
+    pub(crate) fn end(&mut self) -> bool {
         std::mem::take(self).told
     }
 }
@@ -47,16 +47,16 @@ mod tests {
             advance(Duration::from_secs(before)).await;
             let mut told = Vec::new();
             for second in before..30 {
-                if lasting.goes_on(PATIENCE) {
+                if lasting.see(PATIENCE) {
                     told.push(second);
                 }
                 advance(Duration::from_secs(1)).await;
             }
             assert_eq!(told, [10]);
-            assert!(lasting.is_over() && !lasting.is_over());
-            assert!(!lasting.goes_on(PATIENCE), "another time begins with it");
+            assert!(lasting.end() && !lasting.end());
+            assert!(!lasting.see(PATIENCE), "another time begins with it");
             advance(PATIENCE - Duration::from_secs(1)).await;
-            assert!(!lasting.goes_on(PATIENCE) && !lasting.is_over(), "it was short");
+            assert!(!lasting.see(PATIENCE) && !lasting.end(), "it was short");
         }
     }
 }

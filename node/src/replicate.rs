@@ -12,6 +12,8 @@ mod boundary;
 pub(crate) mod budget;
 mod buffers;
 mod condition;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]

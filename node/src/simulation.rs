@@ -2,25 +2,29 @@
 //! whatever is found is found again.
 //!
 //! Real are the replica, the state machine, the planner, what a leader knows of leases (all in the cluster's own
-//! simulation, [`causeway_cluster::sim`]), the supervisor with its reconciler, the lease, the keeper of progress and the
-//! pipeline. Simulated are disks, network and clocks of the group, and [`broker`]s. A [`resident`] is one process;
-//! [`driver`] lets everything happen; [`judge`] looks at what came of it:
+//! simulation, [`causeway_cluster::sim`]), the supervisor with its reconciler, the lease, the keeper of progress and
+//! the pipeline. Simulated are disks, network and clocks of the group, [`broker`]s, and the [`link`]s to them. A
+//! [`resident`] is one process; [`driver`] lets everything happen; [`judge`] looks at what came of it:
 //!
 //! | id | invariant |
 //! |---|---|
 //! | S1 to S7, S9 | the group's own, see [`causeway_cluster::sim`] |
 //! | P1 | no message is lost, and the first copies stand in the order of the source |
-//! | P2 | nothing is copied twice, unless a broker stood still or a sender was stopped right before it wrote |
+//! | P2 | nothing is copied twice but by senders stopped right before they wrote and brokers that had stood still |
 //! | P3 | whatever stands there twice then was reported |
-//! | P4 | no batch is handed over under an ownership after somebody sent under a later one, but by such a sender |
+//! | P4 | no batch is handed over when a later ownership is agreed on, but by such a sender |
 //! | P5 | agreed progress never claims more than what stood at the target |
-//! | P6 | when nothing is hurt any more, everything is copied |
+//! | P6 | when nothing is hurt any more, everything is copied, and that is agreed on |
 //! | P7 | nothing that happens to brokers, nodes or links is taken for a fault of the source |
+//!
+//! Not simulated: a process that is asked to end (it is killed), settling and watching by clocks that run apart (only
+//! leases count by those), relays, and `takeover = "strict"`.
 //!
 //! `docs/invariants.md` says how to run many seeds.
 
 mod broker;
 mod driver;
 mod judge;
+mod link;
 mod resident;
 mod tests;

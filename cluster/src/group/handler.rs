@@ -224,9 +224,12 @@ impl Handler for GroupHandler {
     }
 
     async fn serve_stream(&self, from: Arc<Peer>, opening: Bytes, sender: StreamSender) -> Result<(), NotServed> {
-        match self.streams.get().filter(|_| self.belongs(&from)) {
+        if !self.belongs(&from) {
+            return Err(NotServed::Stranger);
+        }
+        match self.streams.get() {
             Some(server) => server.serve(from, opening, sender).await,
-            None => Err(NotServed),
+            None => Err(NotServed::Anybody),
         }
     }
 

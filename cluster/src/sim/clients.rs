@@ -27,7 +27,6 @@ use crate::raft::transfer::Transfer;
 pub(super) const NODES: u64 = 5;
 /// The most that are admitted at all; clients remove some.
 const MOST_NODES: u64 = 7;
-const PARTITIONS: u32 = 6;
 
 pub(super) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -50,7 +49,7 @@ impl World {
         let wishes = !self.is_calm() && (!self.setup.has_residents || self.random.chance(150));
         let draw = self.random.within(if wishes { 0..100 } else { 0..75 });
         match draw {
-            _ if !is_set_up(&view) => self.propose(at, next_to_set_up(&view)),
+            _ if !is_set_up(&view) => self.propose(at, next_to_set_up(&view, self.setup.partitions)),
             0..50 => {
                 let number = self.random.within(0..40);
                 self.propose(at, Command::PutToken { name: name(&format!("token-{number}")), hash: [7; 32] });
@@ -89,11 +88,16 @@ impl World {
 
     /// Proposes where the node believes the leader to be.
     pub(super) fn propose(&mut self, at: NodeId, command: Command) {
+        self.propose_for(at, command, None);
+    }
+
+    /// The same for whoever waits for the answer.
+    pub(super) fn propose_for(&mut self, at: NodeId, command: Command, asker: Option<Asker>) {
         let Some((life, _)) = self.life(at) else { return };
         match life.status.leader {
-            Some(leader) if leader != at => self.post(at, leader, Happening::Asked(Box::new(command), None)),
+            Some(leader) if leader != at => self.post(at, leader, Happening::Asked(Box::new(command), asker)),
             // Also where none is known: it is to be refused then.
-            _ => self.propose_here(at, command, None, false, None),
+            _ => self.propose_here(at, command, None, false, asker),
         }
     }
 
@@ -150,7 +154,7 @@ impl World {
 }
 
 /// The next thing that a cluster needs before it can work.
-fn next_to_set_up(view: &State) -> Command {
+fn next_to_set_up(view: &State, partitions: u32) -> Command {
     let stream = view.streams.values().next();
     if view.cluster.is_none() {
         Command::Initialise { cluster: ClusterId(1) }
@@ -163,7 +167,7 @@ fn next_to_set_up(view: &State) -> Command {
     } else if let Some(stream) = stream {
         let queue = |queue| QueueId { broker: "broker".to_owned(), queue };
         let partition = |number| NewPartition { source: queue(number), target: queue(number) };
-        Command::AddPartitions { stream: stream.id, partitions: (0..PARTITIONS).map(partition).collect() }
+        Command::AddPartitions { stream: stream.id, partitions: (0..partitions).map(partition).collect() }
     } else {
         let end = |instance: &str| Endpoint { instance: name(instance), topic: "orders".to_owned() };
         let (source, target) = (end("one"), end("two"));

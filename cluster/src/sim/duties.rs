@@ -92,8 +92,7 @@ impl World {
     /// One step towards the members that the state asks for.
     fn follow_wishes(&mut self, id: NodeId, view: &State) {
         let Some((life, _)) = self.life(id) else { return };
-        let mut members = members(life);
-        members.hold_back(view);
+        let members = members(life);
         if let Some(change) = next_member_change(view, &members) {
             self.change(id, change);
         } else if wanted(view, id) != Some(MemberRole::Voter)

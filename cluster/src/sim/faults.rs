@@ -7,7 +7,7 @@ use causeway_core::ids::NodeId;
 use super::disk::look;
 use super::network::Letter;
 use super::node::SPEEDS;
-use super::residents::Occurrence;
+use super::residents::News;
 use super::world::{Event, World};
 use crate::status::Role;
 
@@ -92,7 +92,7 @@ impl World {
         };
         node.stopped = Some(Vec::new());
         self.stats.pauses += 1;
-        self.occurs(Occurrence::Stopped { node: id });
+        self.occurs(News::Stopped { node: id });
         self.schedule(long, Event::Continue(id));
     }
 

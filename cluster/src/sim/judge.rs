@@ -76,9 +76,11 @@ impl World {
     }
 
     pub(super) fn after_call(&mut self, id: NodeId, ended: Result<(), Fatal>) -> Result<(), Violation> {
+        // Before its last words leave, behind which it may crash in another way.
+        let has_failed = self.nodes.get(&id).is_some_and(|node| look(&node.medium).has_failed());
         self.carry_letters(id)?;
         if let Err(fatal) = ended {
-            if self.nodes.get(&id).is_some_and(|node| look(&node.medium).has_failed()) {
+            if has_failed {
                 let restart = self.faults.within(20..3_000);
                 self.crash(id, restart);
                 return Ok(());

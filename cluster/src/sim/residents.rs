@@ -1,7 +1,7 @@
 //! The simulated group for whoever lives on its nodes: real partitions, in tests of the crate that runs them.
 //!
 //! ```text
-//! step, pass --> Simulation --occurrences--> whoever runs a node's partitions: began, leased, agreed, stopped, ended
+//! step, pass --> Simulation --news--> whoever runs a node's partitions: began, leased, agreed, stopped, ended
 //!                    ^                                   |
 //!                    +------------- propose -------------+
 //! ```
@@ -22,6 +22,9 @@ use super::world::{Event, Happening, Setup, World};
 use super::{Defect, Violation};
 use crate::clock::{BootClock, BootInstant};
 
+/// How long a node waits until the effect of an answer is visible, in milliseconds; as `Group::propose` does.
+const CATCH_UP: u64 = 5_000;
+
 /// Who gets the answer to a proposal.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asker {
@@ -36,11 +39,13 @@ pub(super) struct Answered {
     asker: Asker,
     answer: Result<Outcome, String>,
     applied_at_least: u64,
+    /// Then it is given up that its effect becomes visible; set when it arrives.
+    until: u64,
 }
 
 /// Something that residents have to know.
 #[derive(Debug, Clone)]
-pub enum Occurrence {
+pub enum News {
     /// A process began on a node. Nothing of the one before is left.
     Began {
         /// The node.
@@ -90,15 +95,26 @@ pub enum Occurrence {
     },
 }
 
+/// What the group's side of a simulation does wrong, on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// Disks make nothing durable.
+    SkippedBarriers,
+    /// A lease counts from when it arrived.
+    LeaseFromArrival,
+}
+
 /// What is simulated.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan {
+pub struct Settings {
     /// Everything follows from it.
     pub seed: u64,
     /// How long nodes, links and clocks are hurt, in simulated seconds.
     pub seconds: u64,
-    /// On purpose: disks that make nothing durable.
-    pub skips_barriers: bool,
+    /// How many queues the stream has.
+    pub partitions: u32,
+    /// What is wrong on purpose.
+    pub flaw: Option<Flaw>,
 }
 
 /// How often things happened.
@@ -122,6 +138,8 @@ pub struct Counts {
     pub takeovers: u64,
     /// Leases that were granted.
     pub leases: u64,
+    /// Of everything that happened, and when: two runs of one seed have the same.
+    pub fingerprint: u64,
 }
 
 /// A simulated group.
@@ -135,13 +153,17 @@ pub struct Simulation {
 impl Simulation {
     /// A group that is about to begin; `traced` keeps the newest events for [`Self::trace`].
     #[must_use]
-    pub fn new(plan: Plan, traced: bool) -> Self {
+    pub fn new(settings: Settings, traced: bool) -> Self {
         let setup = Setup {
-            seed: plan.seed,
-            seconds: plan.seconds,
-            defect: plan.skips_barriers.then_some(Defect::SkippedBarrier),
+            seed: settings.seed,
+            seconds: settings.seconds,
+            defect: settings.flaw.map(|flaw| match flaw {
+                Flaw::SkippedBarriers => Defect::SkippedBarrier,
+                Flaw::LeaseFromArrival => Defect::LeaseFromArrival,
+            }),
+            partitions: settings.partitions,
             // A disk that breaks promises is to be found by what comes of it.
-            judges_promises: !plan.skips_barriers,
+            judges_promises: settings.flaw.is_none(),
             has_residents: true,
         };
         Self { world: World::new(setup, traced), tickets: 0, agreed_by_then: None }
@@ -167,23 +189,16 @@ impl Simulation {
     }
 
     /// What happened that residents have to know, in order.
-    pub fn take_occurrences(&mut self) -> Vec<Occurrence> {
-        std::mem::take(&mut self.world.occurrences)
+    pub fn take_news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.world.news)
     }
 
     /// Proposes for the process that runs on a node, as `Group::propose` does; answers the number of the question.
     pub fn propose(&mut self, node: NodeId, command: Command) -> u64 {
         self.tickets += 1;
         let ticket = self.tickets;
-        if let Some((life, _)) = self.world.life(node) {
-            let asker = Asker { node, life: life.number, ticket };
-            match life.status.leader {
-                Some(leader) if leader != node => {
-                    self.world.post(node, leader, Happening::Asked(Box::new(command), Some(asker)));
-                }
-                _ => self.world.propose_here(node, command, None, false, Some(asker)),
-            }
-        }
+        let asker = self.world.life(node).map(|(life, _)| Asker { node, life: life.number, ticket });
+        self.world.propose_for(node, command, asker);
         ticket
     }
 
@@ -237,14 +252,15 @@ impl Simulation {
             snapshots: stats.snapshots,
             takeovers: stats.takeovers,
             leases: stats.leases,
+            fingerprint: stats.fingerprint,
         }
     }
 }
 
 impl World {
-    pub(super) fn occurs(&mut self, occurrence: Occurrence) {
+    pub(super) fn occurs(&mut self, occurrence: News) {
         if self.setup.has_residents {
-            self.occurrences.push(occurrence);
+            self.news.push(occurrence);
         }
     }
 
@@ -252,12 +268,12 @@ impl World {
         let Some(is) = self.nodes.get(&node) else { return };
         let (clock, Some(life)) = (is.clock.shown(), is.life.as_ref()) else { return };
         let view = life.replica.state();
-        self.occurs(Occurrence::Began { node, clock, view });
+        self.occurs(News::Began { node, clock, view });
     }
 
     /// A leader has an answer for whoever asked.
     pub(super) fn send_answer(&mut self, at: NodeId, asker: Asker, answer: Result<Outcome, String>, applied: u64) {
-        let answered = Answered { asker, answer, applied_at_least: applied };
+        let answered = Answered { asker, answer, applied_at_least: applied, until: u64::MAX };
         if asker.node == at {
             self.schedule(0, Event::Node(at, Some(asker.life), Happening::Answered(answered)));
         } else {
@@ -266,8 +282,9 @@ impl World {
     }
 
     pub(super) fn answer_arrived(&mut self, id: NodeId, answered: Answered) {
+        let until = self.now + CATCH_UP;
         if let Some(life) = self.life_mut(id).filter(|life| life.number == answered.asker.life) {
-            life.answered.push(answered);
+            life.answered.push(Answered { until, ..answered });
         }
         self.tell_residents(id);
     }
@@ -277,23 +294,26 @@ impl World {
         if !self.setup.has_residents {
             return;
         }
+        let now = self.now;
         let Some(life) = self.life_mut(id) else { return };
         let applied = life.status.applied;
         let (view, until) = (life.replica.state(), life.holder.until());
         let news = std::mem::replace(&mut life.told, (applied, until));
         let (visible, later) = std::mem::take(&mut life.answered)
             .into_iter()
-            .partition::<Vec<_>, _>(|answered| answered.applied_at_least <= applied);
+            .partition::<Vec<_>, _>(|answered| answered.applied_at_least <= applied || answered.until <= now);
         life.answered = later;
         if news.0 != applied {
-            self.occurs(Occurrence::Agreed { node: id, view });
+            self.occurs(News::Agreed { node: id, view });
         }
         // Behind the view: a lease begins on what was agreed when it was granted.
         if news.1 != until {
-            self.occurs(Occurrence::Leased { node: id, until: BootInstant::from_nanos(until) });
+            self.occurs(News::Leased { node: id, until: BootInstant::from_nanos(until) });
         }
-        for Answered { asker, answer, .. } in visible {
-            self.occurs(Occurrence::Answered { node: id, ticket: asker.ticket, answer });
+        for Answered { asker, answer, applied_at_least, .. } in visible {
+            let is_visible = applied_at_least <= applied;
+            let answer = if is_visible { answer } else { Err("its effect is not visible in time".to_owned()) };
+            self.occurs(News::Answered { node: id, ticket: asker.ticket, answer });
         }
     }
 }

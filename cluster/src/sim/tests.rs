@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use causeway_core::ids::NodeId;
 use tokio::sync::oneshot;
@@ -10,25 +11,24 @@ use super::disk::{Medium, SharedMedium, SimulatedDisk, look};
 use super::network::Mouth;
 use super::random::Random;
 use super::world::{Setup, Stats, World};
-use super::{Defect, Violation};
+use super::{Defect, Violation, number, seeds};
 use crate::raft::membership::{ChangeMember, MemberChange};
 use crate::raft::replica::Replica;
 use crate::raft::settings::Settings;
 use crate::status::Role;
 
-/// Seeds of one test run, and simulated seconds of faults in each.
+/// At least so many seeds in one test run, and more for so much processor time; simulated seconds of faults in each.
 const SEEDS: u64 = 24;
+const BUDGET: Duration = Duration::from_secs(180);
 const SECONDS: u64 = 45;
+const PARTITIONS: u64 = 6;
 /// Seeds within which every defect is found; most are by one of the first ten.
 const SEEDS_OF_A_DEFECT: u64 = 400;
 
 fn setup(seed: u64) -> Setup {
     let seconds = number("CAUSEWAY_SIMULATION_SECONDS", SECONDS);
-    Setup { seed, seconds, defect: None, judges_promises: true, has_residents: false }
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number")))
+    let partitions = number("CAUSEWAY_SIMULATION_PARTITIONS", PARTITIONS).try_into().unwrap();
+    Setup { seed, seconds, defect: None, partitions, judges_promises: true, has_residents: false }
 }
 
 /// What was found, and what had happened until then. A panic is raft-rs's word for a broken promise.
@@ -65,10 +65,8 @@ fn add(sum: &mut Stats, one: Stats) {
 
 #[test]
 fn nothing_breaks_an_invariant() {
-    let first = number("CAUSEWAY_SIMULATION_FIRST", 1);
-    let seeds = number("CAUSEWAY_SIMULATION_SEEDS", SEEDS);
-    let mut sum = Stats::default();
-    for seed in first..first + seeds {
+    let (mut sum, mut done) = (Stats::default(), 0);
+    for seed in seeds(SEEDS, BUDGET) {
         let (found, world) = run(setup(seed), false);
         if let Err(violation) = found {
             let trace = run(setup(seed), true).1.trace();
@@ -78,12 +76,13 @@ fn nothing_breaks_an_invariant() {
             );
         }
         add(&mut sum, world.stats());
-        if (seed - first + 1).is_multiple_of(100) {
-            println!("{} seeds: {sum:?}", seed - first + 1);
+        done += 1;
+        if u64::is_multiple_of(done, 100) {
+            println!("{done} seeds: {sum:?}");
         }
     }
-    println!("{seeds} seeds: {sum:?}");
-    if seeds >= SEEDS {
+    println!("{done} seeds: {sum:?}");
+    if done >= SEEDS {
         // What never happens is not tested.
         let kinds = [sum.crashes, sum.forgotten, sum.pauses, sum.cuts, sum.member_changes, sum.transfers];
         let more = [sum.snapshots, sum.reads, sum.leases, sum.leases_refused, sum.takeovers, sum.writer_changes];

@@ -12,7 +12,7 @@ use super::leases::{Granted, Question, Writers};
 use super::network::{Fate, Letter, Network};
 use super::node::{Awaited, Call, Life, Node};
 use super::random::Random;
-use super::residents::{Answered, Asker, Occurrence};
+use super::residents::{Answered, Asker, News};
 use super::{Defect, Violation};
 use crate::raft::message::{MessageKind, decode};
 use crate::raft::replica::Replica;
@@ -30,6 +30,7 @@ pub(super) struct Setup {
     /// How long things get broken, in simulated seconds.
     pub(super) seconds: u64,
     pub(super) defect: Option<Defect>,
+    pub(super) partitions: u32,
     /// Whether S7 is judged; otherwise only what follows from a broken promise is.
     pub(super) judges_promises: bool,
     /// Whether nodes run their partitions themselves; see [`super::residents`].
@@ -108,7 +109,7 @@ pub(super) struct World {
     pub(super) random: Random,
     pub(super) faults: Random,
     pub(super) stats: Stats,
-    pub(super) occurrences: Vec<Occurrence>,
+    pub(super) news: Vec<News>,
     founders: BTreeSet<NodeId>,
     agenda: BTreeMap<(u64, u64), Event>,
     scheduled: u64,
@@ -134,7 +135,7 @@ impl World {
             faults: random.split(),
             random,
             stats: Stats::default(),
-            occurrences: Vec::new(),
+            news: Vec::new(),
             founders,
             agenda: BTreeMap::new(),
             scheduled: 0,
@@ -257,7 +258,7 @@ impl World {
     fn go_on(&mut self, id: NodeId) -> Result<(), Violation> {
         let stopped = self.nodes.get_mut(&id).and_then(|node| node.stopped.take());
         if stopped.is_some() {
-            self.occurs(Occurrence::WentOn { node: id });
+            self.occurs(News::WentOn { node: id });
         }
         for happening in stopped.unwrap_or_default() {
             // The process may have ended meanwhile.
@@ -394,10 +395,13 @@ impl World {
     pub(super) fn crash(&mut self, id: NodeId, restart: u64) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let was_running = node.life.is_some();
+        let unheard = node.stopped.take().unwrap_or_default();
         self.stats.crashes += u64::from(was_running);
         self.stats.forgotten += node.crash(&mut self.faults);
+        // Its connections end with what had not been taken from them.
+        unheard.iter().for_each(|happening| self.missed(id, happening));
         if was_running {
-            self.occurs(Occurrence::Ended { node: id });
+            self.occurs(News::Ended { node: id });
         }
         self.schedule(restart, Event::Start(id));
     }

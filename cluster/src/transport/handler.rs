@@ -33,7 +33,7 @@ pub trait Handler: Send + Sync + 'static {
         sender: StreamSender,
     ) -> impl Future<Output = Result<(), NotServed>> + Send {
         drop((from, opening, sender));
-        ready(Err(NotServed))
+        ready(Err(NotServed::Anybody))
     }
 
     /// Hears that a peer is out of reach: a connection to it ended or could not be made. Must not block.

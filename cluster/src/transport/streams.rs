@@ -58,6 +58,9 @@ pub enum StreamEnd {
     /// The other side serves no such streams.
     #[error("the other side serves no such streams")]
     NotServed,
+    /// The other side does not know this node as one of its cluster, or does not know it yet.
+    #[error("the other side does not know this node")]
+    Stranger,
     /// The other side serves as many streams as it may on one connection.
     #[error("the other side serves too many streams")]
     Busy,
@@ -83,6 +86,7 @@ impl StreamEnd {
             Self::NotServed => 2,
             Self::Busy => 3,
             Self::Failed => 4,
+            Self::Stranger => 5,
             Self::Unknown(number) => *number,
             Self::Interrupted(_) | Self::Stopped => return None,
         })
@@ -94,14 +98,20 @@ impl StreamEnd {
             2 => Self::NotServed,
             3 => Self::Busy,
             4 => Self::Failed,
+            5 => Self::Stranger,
             other => Self::Unknown(other),
         }
     }
 }
 
-/// This node serves no such streams.
+/// Why a stream is not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotServed;
+pub enum NotServed {
+    /// This node serves no such streams to anybody.
+    Anybody,
+    /// Whoever asks is no node of the cluster, as far as this node knows.
+    Stranger,
+}
 
 /// A stream that this node opened. Dropping it tells the other side to stop.
 pub struct Stream {

@@ -69,7 +69,7 @@ impl Handler for Memory {
         self.serving.fetch_add(1, Ordering::Relaxed);
         let _serving = Serving(&self.serving);
         match &opening[..] {
-            b"unknown" => return Err(NotServed),
+            b"unknown" => return Err(NotServed::Anybody),
             b"panic" => panic!("asked for"),
             b"never" => std::future::pending().await,
             _ => {}

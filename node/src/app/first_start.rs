@@ -134,7 +134,7 @@ async fn until_agreed(
                 if !error.is_temporary() || too_late {
                     return Err(Proposal::Failed(error));
                 }
-                if lasting.goes_on(LONG) {
+                if lasting.see(LONG) {
                     tracing::warn!(
                         code = %error.code(), %error, action,
                         "the cluster has not agreed on what this node began with; it is tried again. A majority of the \

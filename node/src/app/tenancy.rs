@@ -134,7 +134,7 @@ struct Trouble(Lasting);
 
 impl Trouble {
     fn go_on(&mut self, error: &Error, patience: Duration) {
-        if self.0.goes_on(patience) {
+        if self.0.see(patience) {
             tracing::warn!(%error, "no lease is granted: this node copies nothing until one is");
         } else {
             tracing::debug!(%error, "no lease yet");
@@ -142,7 +142,7 @@ impl Trouble {
     }
 
     fn over(&mut self, held: bool) {
-        if held && self.0.is_over() {
+        if held && self.0.end() {
             tracing::info!("a lease is granted again");
         }
     }

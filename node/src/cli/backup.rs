@@ -78,12 +78,9 @@ pub fn backup(session: &mut Session, path: &Path, stale: bool) -> Result<Exit, F
 /// Writes a new file beside its place, makes it durable, and gives it its name, which nothing may have.
 fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let unfinished = path.with_file_name(format!(".{name}.{}.unfinished", std::process::id()));
-    // Left behind by a crash of a process that had the same number.
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    // Another container may have the same process number.
+    let random = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+    let unfinished = path.with_file_name(format!(".{name}.{random:016x}.unfinished"));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
     let written = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| rename(&unfinished, path));
     if written.is_err() {
@@ -96,10 +93,10 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // The file system cannot refuse by itself.
+        // A file system that cannot refuse to replace when it renames can when it links.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            verify_absent(to)?;
-            fs::rename(from, to)
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
         }
         renamed => Ok(renamed?),
     }

@@ -106,7 +106,7 @@ impl Handler for Serving {
     async fn serve_stream(&self, from: Arc<Peer>, opening: Bytes, sender: StreamSender) -> Result<(), NotServed> {
         match &self.0 {
             Some(server) => server.serve(from, opening, sender).await,
-            None => Err(NotServed),
+            None => Err(NotServed::Anybody),
         }
     }
 

@@ -126,7 +126,8 @@ impl MemoryQueue {
 
     /// Answers nothing for a while.
     pub(crate) fn freeze(&self, wait: Duration) {
-        self.inner.lock().unwrap().frozen_until = Some(Instant::now() + wait);
+        let (mut inner, until) = (self.inner.lock().unwrap(), Instant::now() + wait);
+        inner.frozen_until = inner.frozen_until.max(Some(until));
     }
 
     pub(crate) fn answers(&self) -> Result<(), Trouble> {

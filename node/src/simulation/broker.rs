@@ -1,35 +1,25 @@
 //! Brokers that do their worst: the ends of every partition, shared by all nodes.
 //!
-//! What a target stores follows from what reaches it, and that is more than what living owners send: a batch that was
-//! handed over travels on by itself, whatever becomes of its sender. It is executed when the broker gets to it, which
-//! is late where the broker stood still, and never where its connection ended with the broker. A restart may take the
-//! newest messages with it, as a promoted slave does that lacks them.
+//! What a target stores follows from what reaches it ([`super::link`]), and that is more than what living owners send.
+//! A restart may take the newest messages with it, as a promoted slave does that lacks them. Whoever knows everything
+//! keeps a [`Ledger`] of each target queue beside it.
 
+use std::collections::VecDeque;
+use std::future::Future;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use causeway_cluster::sim::Random;
 use causeway_core::ids::{Epoch, NodeId};
-use causeway_core::provenance::Provenance;
-use causeway_rocketmq::{Dispatched, Durability, Error, OutgoingBatch, Refusal, SendOutcome};
-use tokio::sync::oneshot;
-use tokio::task::yield_now;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use futures::FutureExt as _;
+use tokio::time::{Instant, sleep};
 
 use crate::replicate::memory::{MemoryQueue, Message, message};
-use crate::replicate::memory_sink::unpack;
-use crate::replicate::ports::{Bounds, Queue, Read, Sink};
-use crate::replicate::trouble::Trouble;
-use causeway_core::error_code::ErrorCode;
 
-/// A send is given up after this.
-const SEND_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// The longest that a kernel keeps bytes on their way, in milliseconds.
-const KEPT: u64 = 1_300;
-
-/// The longest that a request waits in a broker that works, in milliseconds.
-const QUEUED: u64 = 200;
+/// The newest notes that are kept.
+const NOTES: usize = 120;
 
 /// What happens to brokers and connections.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +37,7 @@ pub(super) struct Hardship {
 }
 
 /// Nothing happens.
-const CALM: Hardship = Hardship { slow: 0, late: 0, lost: 0, stalled: 0, freezes: false };
+pub(super) const CALM: Hardship = Hardship { slow: 0, late: 0, lost: 0, stalled: 0, freezes: false };
 
 /// One target queue, as whoever knows everything sees it.
 #[derive(Debug, Default)]
@@ -58,8 +48,9 @@ pub(super) struct Ledger {
     pub(super) standing: u64,
     /// How many from the first on were stored at some time.
     pub(super) reached: u64,
-    /// The newest ownership under which a batch was handed over.
-    newest: Epoch,
+    /// Messages of senders that were stopped right before they wrote, and of brokers that had stood still: these alone
+    /// may stand there twice.
+    pub(super) excused: u64,
     /// The newest ownership that is agreed on.
     agreed: Epoch,
     /// That of the time when the queue last lost messages: who began before may not know it yet.
@@ -89,29 +80,34 @@ pub(super) struct Counts {
     pub(super) restarts: u64,
     pub(super) losses: u64,
     pub(super) freezes: u64,
+    /// Senders that were stopped right before they wrote, and wrote when they went on.
     pub(super) stalls: u64,
+    /// Of everything that was stored, and when.
+    pub(super) fingerprint: u64,
 }
 
-struct Inner {
-    random: Random,
-    hardship: Hardship,
+pub(super) struct Inner {
+    pub(super) random: Random,
+    pub(super) hardship: Hardship,
     /// Connections end with it.
-    life: u64,
-    down_until: Instant,
-    frozen_until: Instant,
-    connections: u64,
+    pub(super) life: u64,
+    pub(super) down_until: Instant,
+    pub(super) frozen_until: Instant,
+    pub(super) connections: u64,
     ledgers: Vec<Ledger>,
     /// Nodes that are to be stopped now.
     stalls: Vec<NodeId>,
-    /// The first write under an ownership that was over.
+    /// The first thing that must not have happened.
     broken: Option<String>,
-    counts: Counts,
+    pub(super) counts: Counts,
+    notes: VecDeque<String>,
 }
 
 /// The source and the target of a stream.
 pub(super) struct Brokers {
     pub(super) sources: Vec<MemoryQueue>,
     pub(super) targets: Vec<MemoryQueue>,
+    began: Instant,
     inner: Mutex<Inner>,
 }
 
@@ -129,12 +125,13 @@ impl Brokers {
             stalls: Vec::new(),
             broken: None,
             counts: Counts::default(),
+            notes: VecDeque::new(),
         };
         let some = || (0..queues).map(|_| MemoryQueue::default()).collect();
-        Self { sources: some(), targets: some(), inner: Mutex::new(inner) }
+        Self { sources: some(), targets: some(), began: now, inner: Mutex::new(inner) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -147,14 +144,50 @@ impl Brokers {
         self.lock().counts
     }
 
-    pub(super) fn take_stalls(&self) -> Vec<NodeId> {
-        std::mem::take(&mut self.lock().stalls)
+    /// Keeps what happened, for whoever looks for a cause.
+    pub(super) fn note(&self, what: &str) {
+        let at = self.began.elapsed().as_millis();
+        let notes = &mut self.lock().notes;
+        if notes.len() == NOTES {
+            notes.pop_front();
+        }
+        notes.push_back(format!("{at:>7} {what}"));
+    }
+
+    /// What happened last.
+    pub(super) fn notes(&self) -> String {
+        self.lock().notes.iter().map(|note| format!("{note}\n")).collect()
+    }
+
+    /// Something must not have happened.
+    pub(super) fn breaks(&self, what: String) {
+        self.lock().broken.get_or_insert(what);
     }
 
     pub(super) fn broken(&self) -> Option<String> {
         self.lock().broken.take()
     }
 
+    /// Does something that depends on no node.
+    pub(super) fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        let brokers = Arc::clone(self);
+        tokio::spawn(async move {
+            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                brokers.breaks("S9: a panic in a broker".to_owned());
+            }
+        });
+    }
+
+    pub(super) fn take_stalls(&self) -> Vec<NodeId> {
+        std::mem::take(&mut self.lock().stalls)
+    }
+
+    /// A node is to be stopped before anything of it runs again.
+    pub(super) fn stall(&self, node: NodeId) {
+        self.lock().stalls.push(node);
+    }
+
+    /// The ownership that is agreed on.
     pub(super) fn agree(&self, number: usize, epoch: Epoch) {
         self.lock().ledgers[number].agreed = epoch;
     }
@@ -166,7 +199,7 @@ impl Brokers {
     /// More messages arrive at the source, now and then, until everything is calm.
     pub(super) async fn produce(self: Arc<Self>) {
         let mut numbers = vec![0_u64; self.sources.len()];
-        loop {
+        while !self.is_calm() {
             let (pause, number, more) = {
                 let random = &mut self.lock().random;
                 let queues = u64::try_from(numbers.len()).unwrap();
@@ -177,9 +210,6 @@ impl Brokers {
             let first = numbers[number];
             numbers[number] += more;
             self.sources[number].append_all((first..first + more).map(message));
-            if self.is_calm() {
-                return;
-            }
         }
     }
 
@@ -213,16 +243,18 @@ impl Brokers {
     }
 
     fn freeze(&self, long: Duration) {
-        let mut inner = self.lock();
-        if inner.hardship.freezes {
+        if self.lock().hardship.freezes {
+            self.note(&format!("the target stands still for {long:?}"));
+            let inner = &mut *self.lock();
             inner.counts.freezes += 1;
             inner.frozen_until = inner.frozen_until.max(Instant::now() + long);
             self.targets.iter().for_each(|target| target.freeze(long));
         }
     }
 
-    fn restart(&self, long: Duration, loses: bool) {
-        let mut inner = self.lock();
+    pub(super) fn restart(&self, long: Duration, loses: bool) {
+        self.note(&format!("the target restarts within {long:?}, loses: {loses}"));
+        let inner = &mut *self.lock();
         inner.life += 1;
         inner.down_until = Instant::now() + long;
         inner.counts.restarts += 1;
@@ -241,257 +273,48 @@ impl Brokers {
         }
     }
 
-    /// What becomes of the next send.
-    fn draw(&self, node: NodeId) -> Journey {
-        let inner = &mut *self.lock();
-        let (random, hardship) = (&mut inner.random, inner.hardship);
-        inner.counts.sends += 1;
-        let stalled = random.chance(hardship.stalled);
+    /// The last bytes of a batch leave: no later ownership may be agreed on by then.
+    pub(super) fn handed_over(&self, number: usize, node: NodeId, epoch: Epoch, stalled: bool) {
+        let agreed = self.look(number, |ledger| ledger.agreed);
+        self.note(&format!("node {node} sends to {number} under {epoch}, stopped before: {stalled}"));
         if stalled {
-            inner.counts.stalls += 1;
-            inner.stalls.push(node);
-        }
-        let milliseconds = Duration::from_millis;
-        Journey {
-            leaves: milliseconds(if random.chance(hardship.slow) { random.within(10..1_500) } else { 0 }),
-            stalled,
-            travels: milliseconds(if random.chance(hardship.late) { random.within(5..KEPT) } else { 1 }),
-            lost: random.chance(hardship.lost),
-            queued: milliseconds(if random.chance(hardship.late) { random.within(0..QUEUED) } else { 0 }),
-            busy: random.chance(hardship.lost),
-            answers: milliseconds(if random.chance(hardship.slow) { random.within(5..2_000) } else { 1 }),
-            unanswered: random.chance(hardship.lost),
-            wakes: milliseconds(random.within(0..3_000)),
+            self.lock().counts.stalls += 1;
+        } else if epoch < agreed {
+            self.breaks(format!("P4: node {node} writes to {number} under epoch {epoch}, {agreed} is agreed on"));
         }
     }
 
-    /// The last bytes of a batch leave: nobody else may have sent under a later ownership before.
-    fn handed_over(&self, number: usize, node: NodeId, epoch: Epoch, stalled: bool) {
-        let inner = &mut *self.lock();
-        let newest = inner.ledgers[number].newest;
-        if epoch < newest && !stalled {
-            let broken = format!("node {node} writes to queue {number} under epoch {epoch}, after {newest}");
-            inner.broken.get_or_insert(broken);
-        }
-        inner.ledgers[number].newest = newest.max(epoch);
-    }
-
-    fn store(&self, number: usize, messages: Vec<Message>, is_given_up: bool) -> i64 {
-        let inner = &mut *self.lock();
-        inner.counts.zombies += u64::from(is_given_up);
-        for message in &messages {
-            inner.ledgers[number].store(number_in(&message.body));
-        }
-        self.targets[number].append_all(messages)
+    /// Stores a batch; answers where.
+    pub(super) fn store(&self, number: usize, messages: Vec<Message>, how: Storing) -> i64 {
+        let now = self.began.elapsed().as_millis();
+        let offset = {
+            let inner = &mut *self.lock();
+            inner.counts.zombies += u64::from(how.is_given_up);
+            let ledger = &mut inner.ledgers[number];
+            messages.iter().for_each(|message| ledger.store(number_in(&message.body)));
+            if how.is_excused {
+                ledger.excused += u64::try_from(messages.len()).unwrap();
+            }
+            let mut hasher = DefaultHasher::new();
+            (inner.counts.fingerprint, now, number, messages.len()).hash(&mut hasher);
+            inner.counts.fingerprint = hasher.finish();
+            self.targets[number].append_all(messages)
+        };
+        self.note(&format!("{number} stores at {offset}, {how:?}"));
+        offset
     }
 }
 
-/// What becomes of one send.
-struct Journey {
-    /// Until its last bytes leave.
-    leaves: Duration,
-    /// Its sender is stopped right before that.
-    stalled: bool,
-    travels: Duration,
-    lost: bool,
-    queued: Duration,
-    busy: bool,
-    answers: Duration,
-    unanswered: bool,
-    /// Behind the end of a freeze.
-    wakes: Duration,
+/// What is known of a batch that is stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Storing {
+    /// Nobody waits for it any more.
+    pub(super) is_given_up: bool,
+    /// Its sender was stopped right before it wrote, or the broker had stood still.
+    pub(super) is_excused: bool,
 }
 
 /// The number of a message.
 fn number_in(body: &[u8]) -> u64 {
     std::str::from_utf8(body).unwrap().trim_start_matches("message ").parse().unwrap()
-}
-
-/// The ownership that a message was sent under.
-fn epoch_of(message: &Message) -> Epoch {
-    let properties = std::str::from_utf8(&message.properties).unwrap();
-    let value = properties.split('\u{2}').find_map(|property| property.strip_prefix("CAUSEWAY\u{1}"));
-    Provenance::parse(value.unwrap().as_bytes()).unwrap().epoch
-}
-
-/// How the process of a node reaches the target: one connection for all of its partitions.
-#[derive(Clone)]
-pub(super) struct Link {
-    pub(super) node: NodeId,
-    pub(super) brokers: Arc<Brokers>,
-    /// Its number, and the life of the broker that it belongs to.
-    connection: Arc<Mutex<Option<(u64, u64)>>>,
-}
-
-impl Link {
-    pub(super) fn new(node: NodeId, brokers: Arc<Brokers>) -> Self {
-        Self { node, brokers, connection: Arc::default() }
-    }
-
-    fn present(&self) -> Option<u64> {
-        let life = self.brokers.lock().life;
-        self.connection.lock().unwrap().filter(|(_, of)| *of == life).map(|(number, _)| number)
-    }
-
-    fn close(&self, number: u64) {
-        self.connection.lock().unwrap().take_if(|(present, _)| *present == number);
-    }
-}
-
-/// A send that is under way. Unless it was answered, its connection is closed.
-struct UnderWay<'a>(&'a Link, Option<u64>);
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        if let Some(number) = self.1 {
-            self.0.close(number);
-        }
-    }
-}
-
-/// A target queue, as a node reaches it.
-#[derive(Clone)]
-pub(super) struct TargetQueue {
-    pub(super) link: Link,
-    pub(super) number: usize,
-    /// On purpose: until the first send, nothing behind this offset is shown.
-    pub(super) hides_from: Arc<Mutex<Option<i64>>>,
-}
-
-impl TargetQueue {
-    fn queue(&self) -> &MemoryQueue {
-        &self.link.brokers.targets[self.number]
-    }
-
-    fn shown(&self, bounds: Bounds) -> Bounds {
-        let hidden = self.hides_from.lock().unwrap().unwrap_or(i64::MAX);
-        Bounds { maximum: bounds.maximum.min(hidden.max(bounds.minimum)), ..bounds }
-    }
-}
-
-impl Queue for TargetQueue {
-    async fn read(&self, offset: i64, maximum_messages: u32, wait: Duration) -> Result<Read, Trouble> {
-        sleep(Duration::from_millis(1)).await;
-        let mut read = self.queue().read(offset, maximum_messages, wait).await?;
-        read.bounds = self.shown(read.bounds);
-        read.records.retain(|record| record.queue_offset < read.bounds.maximum);
-        Ok(read)
-    }
-
-    async fn bounds(&self) -> Result<Bounds, Trouble> {
-        sleep(Duration::from_millis(1)).await;
-        Ok(self.shown(self.queue().bounds().await?))
-    }
-}
-
-impl Sink for TargetQueue {
-    async fn connect(&self) -> Result<u64, Trouble> {
-        sleep(Duration::from_millis(1)).await;
-        if let Some(present) = self.link.present() {
-            return Ok(present);
-        }
-        let inner = &mut *self.link.brokers.lock();
-        if Instant::now() < inner.down_until.max(inner.frozen_until) {
-            return Err(Trouble::new(ErrorCode::Unreachable, "the broker does not answer"));
-        }
-        inner.connections += 1;
-        *self.link.connection.lock().unwrap() = Some((inner.connections, inner.life));
-        Ok(inner.connections)
-    }
-
-    async fn send(&self, batch: OutgoingBatch) -> SendOutcome {
-        let may_leave = || batch.permit.as_deref().is_none_or(|permitted| permitted());
-        let Some(connection) = self.link.present() else {
-            return SendOutcome::NotStored(Refusal::NotConnected(Error::Closed));
-        };
-        if batch.expected_generation != Some(connection) {
-            return SendOutcome::NotStored(Refusal::ConnectionChanged(connection));
-        }
-        if !may_leave() {
-            return SendOutcome::NotStored(Refusal::PermitWithdrawn);
-        }
-        let mut under_way = UnderWay(&self.link, Some(connection));
-        let brokers = &self.link.brokers;
-        let journey = brokers.draw(self.link.node);
-        if journey.leaves.is_zero() {
-            yield_now().await
-        } else {
-            sleep(journey.leaves).await
-        }
-        if self.link.present() != Some(connection) {
-            return SendOutcome::NotStored(Refusal::NotConnected(Error::Closed));
-        }
-        if !may_leave() {
-            // Half a frame is closed hard, and never executed.
-            return SendOutcome::NotStored(Refusal::PermitWithdrawn);
-        }
-        let stalled = journey.stalled;
-        if stalled {
-            // The process is stopped here, and asks nothing any more when it goes on.
-            sleep(Duration::from_millis(1)).await;
-        }
-        let messages = unpack(&batch);
-        let epoch = epoch_of(&messages[0]);
-        brokers.handed_over(self.number, self.link.node, epoch, stalled);
-        self.hides_from.lock().unwrap().take();
-        let (reply, answer) = oneshot::channel();
-        let life = brokers.lock().life;
-        tokio::spawn(deliver(Arc::clone(brokers), self.number, messages, life, journey, reply));
-        match timeout(SEND_TIMEOUT, answer).await {
-            Ok(Ok(outcome)) => {
-                under_way.1 = None;
-                outcome
-            }
-            _ => SendOutcome::Unknown(Error::Closed),
-        }
-    }
-
-    async fn dispatched(&self) -> Result<Option<Dispatched>, Trouble> {
-        sleep(Duration::from_millis(1)).await;
-        self.queue().answers()?;
-        let (stored, shown) = self.queue().lengths();
-        let hidden = self.hides_from.lock().unwrap().unwrap_or(i64::MAX);
-        let [stored, shown] = [stored, shown].map(|length| i64::try_from(length).unwrap().min(hidden));
-        Ok(Some(Dispatched { stored, shown, exact: true }))
-    }
-
-    async fn message_limit(&self) -> Result<Option<usize>, Trouble> {
-        sleep(Duration::from_millis(1)).await;
-        Ok(None)
-    }
-}
-
-/// A batch on its way, which no longer depends on its sender.
-async fn deliver(
-    brokers: Arc<Brokers>,
-    number: usize,
-    messages: Vec<Message>,
-    life: u64,
-    journey: Journey,
-    reply: oneshot::Sender<SendOutcome>,
-) {
-    sleep(journey.travels).await;
-    if journey.lost {
-        return;
-    }
-    let frozen_until = brokers.lock().frozen_until;
-    if Instant::now() < frozen_until {
-        sleep_until(frozen_until + journey.wakes).await;
-    }
-    sleep(journey.queued).await;
-    if brokers.lock().life != life {
-        return;
-    }
-    let outcome = if journey.busy {
-        SendOutcome::NotStored(Refusal::Busy("[TIMEOUT_CLEAN_QUEUE]".to_owned()))
-    } else {
-        let offset = brokers.store(number, messages, reply.is_closed());
-        // Every queue of the simulation has number `number` at its broker, and in memory each is a queue of its own.
-        SendOutcome::Stored { queue_id: u32::try_from(number).unwrap(), offset, durability: Durability::Full }
-    };
-    sleep(journey.answers).await;
-    if !journey.unanswered {
-        // Whoever sent it may be gone.
-        let _told = reply.send(outcome);
-    }
 }

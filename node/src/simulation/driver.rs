@@ -10,18 +10,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use causeway_cluster::sim::{self, Occurrence, Random, Simulation};
+use causeway_cluster::sim::{self, Flaw, News, Random, Simulation};
 use causeway_core::command::Command;
 use causeway_core::ids::NodeId;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::broker::{self, Brokers, Hardship};
-use super::judge::Judge;
-use super::resident::{Home, Resident};
+use super::judge::{Judge, at_the_end, everything_is_copied, left};
+use super::link::Fault;
+use super::resident::{Resident, Surroundings};
 use crate::replicate::ReplicateSettings;
 
 /// Queues of the simulated stream.
-const QUEUES: usize = 6;
+const QUEUES: u32 = 6;
 /// When nothing is hurt any more, everything is copied within so long: rests after failures are up to 75 s long.
 const RECOVERY: Duration = Duration::from_secs(240);
 /// Behind that, whoever watches a target looks once more.
@@ -40,6 +41,12 @@ pub(super) enum Defect {
     OldCheckpoint,
     /// Disks make nothing durable.
     NoBarrier,
+    /// Sends leave whatever the lease says.
+    NoPermit,
+    /// A lease counts from when it arrived.
+    LeaseFromArrival,
+    /// Nobody reports progress.
+    NoReports,
 }
 
 /// One simulation.
@@ -51,14 +58,9 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// Every other seed has brokers that stand still and senders that are stopped in the worst moment: only then may
-    /// anything be copied twice.
-    pub(super) fn allows_zombies(self) -> bool {
-        self.seed.is_multiple_of(2)
-    }
-
     fn hardship(self) -> Hardship {
-        let zombies = self.allows_zombies();
+        // Every other seed has brokers that stand still and senders that are stopped in the worst moment.
+        let zombies = self.seed.is_multiple_of(2);
         let stalled = if zombies { 15 } else { 0 };
         match self.seed % 3 {
             0 => Hardship { slow: 60, late: 60, lost: 20, stalled, freezes: zombies },
@@ -86,7 +88,7 @@ pub(super) struct Driver {
     setup: Setup,
     simulation: Simulation,
     residents: BTreeMap<NodeId, Resident>,
-    home: Home,
+    around: Surroundings,
     judge: Judge,
     random: Random,
     began: Instant,
@@ -97,19 +99,28 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(setup: Setup, traced: bool) -> Self {
-        let skips_barriers = setup.defect == Some(Defect::NoBarrier);
-        let plan = sim::Plan { seed: setup.seed, seconds: setup.seconds, skips_barriers };
+        let flaw = match setup.defect {
+            Some(Defect::NoBarrier) => Some(Flaw::SkippedBarriers),
+            Some(Defect::LeaseFromArrival) => Some(Flaw::LeaseFromArrival),
+            _ => None,
+        };
+        let fault = match setup.defect {
+            Some(Defect::NoTailRead) => Fault::HidesTail,
+            Some(Defect::NoPermit) => Fault::IgnoresPermits,
+            _ => Fault::None,
+        };
+        let group = sim::Settings { seed: setup.seed, seconds: setup.seconds, partitions: QUEUES, flaw };
         let mut random = Random::new(setup.seed ^ 0x005e_ed0f_b40c_e125);
-        let brokers = Arc::new(Brokers::new(QUEUES, random.split(), setup.hardship()));
+        let brokers = Arc::new(Brokers::new(QUEUES.try_into().unwrap(), random.split(), setup.hardship()));
         let mut settings = ReplicateSettings::default();
         if setup.defect == Some(Defect::NoSettling) {
             settings.settle = Duration::ZERO;
         }
         Self {
             setup,
-            simulation: Simulation::new(plan, traced),
+            simulation: Simulation::new(group, traced),
             residents: BTreeMap::new(),
-            home: Home::new(brokers, settings, setup.defect == Some(Defect::NoTailRead)),
+            around: Surroundings::new(brokers, settings, fault),
             judge: Judge::default(),
             random,
             began: Instant::now(),
@@ -120,39 +131,38 @@ impl Driver {
 
     /// Lets everything happen.
     pub(super) async fn run(&mut self) -> Result<Report, String> {
-        let brokers = Arc::clone(&self.home.brokers);
-        tokio::spawn(Arc::clone(&brokers).produce());
-        tokio::spawn(Arc::clone(&brokers).suffer());
+        let brokers = Arc::clone(&self.around.brokers);
+        brokers.spawn(Arc::clone(&brokers).produce());
+        brokers.spawn(Arc::clone(&brokers).suffer());
         let end = Duration::from_secs(self.setup.seconds);
         self.until(end, |_| false).await?;
         self.simulation.calm_down();
         brokers.calm();
         let recovers_within = end + RECOVERY;
         self.until(recovers_within, |driver| {
-            driver.simulation.is_whole() && driver.judge.everything_is_copied(&driver.home.brokers)
+            driver.simulation.is_whole() && everything_is_copied(&driver.around.brokers, driver.simulation.agreed())
         })
         .await?;
         let recovered = self.began.elapsed();
         if recovered >= recovers_within {
-            let left = self.judge.left(&self.home.brokers, self.simulation.agreed());
+            let left = left(&self.around.brokers, self.simulation.agreed());
             return Err(format!("P6: after {RECOVERY:?}: {left}\n{}", self.simulation.outline()));
         }
         self.until(recovered + LAST_LOOKS, |_| false).await?;
-        let allows = self.setup.allows_zombies();
-        let (messages, duplicates) = self.judge.at_the_end(&self.home, allows)?;
+        let (messages, duplicates) = at_the_end(&self.around)?;
         Ok(Report {
             group: self.simulation.counts(),
             brokers: brokers.counts(),
             messages,
             rewinds: self.simulation.agreed().partitions.values().map(|partition| partition.rewinds).sum(),
             duplicates,
-            reported: (0..QUEUES).map(|number| self.home.reported(number)).sum(),
+            reported: (0..brokers.sources.len()).map(|number| self.around.reported(number)).sum(),
             recovery: u64::try_from((recovered - end).as_millis()).unwrap(),
         })
     }
 
     pub(super) fn trace(&self) -> String {
-        self.simulation.trace()
+        self.simulation.trace() + &self.around.brokers.notes()
     }
 
     /// Goes on until a time since the beginning, or until something is so.
@@ -174,19 +184,20 @@ impl Driver {
                 self.spread();
             }
             self.simulation.pass(now);
+            self.judge.agree(&self.around.brokers, self.simulation.agreed());
             for resident in self.residents.values_mut() {
                 resident.run(context);
             }
             for node in self.residents.keys().copied().collect::<Vec<_>>() {
                 goes_on |= self.ask_for(node);
             }
-            for node in self.home.brokers.take_stalls() {
+            for node in self.around.brokers.take_stalls() {
                 let long = Duration::from_millis(self.random.within(2_000..20_000));
                 self.simulation.pause(node, long);
             }
             self.hand_in_what_was_kept_back();
             self.spread();
-            self.judge.look(&self.home.brokers, self.simulation.agreed())?;
+            self.judge.look(&self.around.brokers, self.simulation.agreed())?;
             if now >= end || is_so(self) {
                 return Poll::Ready(Ok(()));
             }
@@ -203,31 +214,31 @@ impl Driver {
 
     /// Passes on what happened to nodes.
     fn spread(&mut self) {
-        for occurrence in self.simulation.take_occurrences() {
-            let known = match &occurrence {
-                Occurrence::Began { node, clock, view } => {
-                    let resident = Resident::begin(*node, clock.clone(), Arc::clone(view), &self.home);
+        for news in self.simulation.take_news() {
+            let known = match &news {
+                News::Began { node, clock, view } => {
+                    let resident = Resident::begin(*node, clock.clone(), Arc::clone(view), &self.around);
                     self.residents.insert(*node, resident);
                     continue;
                 }
-                Occurrence::Ended { node } => {
+                News::Ended { node } => {
                     self.residents.remove(node);
                     continue;
                 }
-                Occurrence::Stopped { node }
-                | Occurrence::WentOn { node }
-                | Occurrence::Agreed { node, .. }
-                | Occurrence::Leased { node, .. }
-                | Occurrence::Answered { node, .. } => self.residents.get_mut(node),
+                News::Stopped { node }
+                | News::WentOn { node }
+                | News::Agreed { node, .. }
+                | News::Leased { node, .. }
+                | News::Answered { node, .. } => self.residents.get_mut(node),
             };
             let Some(resident) = known else { continue };
-            match occurrence {
-                Occurrence::Stopped { .. } => resident.stands_still = true,
-                Occurrence::WentOn { .. } => resident.stands_still = false,
-                Occurrence::Agreed { view, .. } => resident.agreed(view),
-                Occurrence::Leased { until, .. } => resident.leased(until),
-                Occurrence::Answered { ticket, answer, .. } => resident.answered(ticket, answer),
-                Occurrence::Began { .. } | Occurrence::Ended { .. } => {}
+            match news {
+                News::Stopped { .. } => resident.stands_still = true,
+                News::WentOn { .. } => resident.stands_still = false,
+                News::Agreed { view, .. } => resident.agreed(view),
+                News::Leased { until, .. } => resident.leased(until),
+                News::Answered { ticket, answer, .. } => resident.answered(ticket, answer),
+                News::Began { .. } | News::Ended { .. } => {}
             }
         }
     }
@@ -236,9 +247,14 @@ impl Driver {
     fn ask_for(&mut self, node: NodeId) -> bool {
         let Some(resident) = self.residents.get_mut(&node) else { return false };
         let (simulation, kept_back) = (&mut self.simulation, &mut self.kept_back);
-        let spoils = self.setup.defect == Some(Defect::OldCheckpoint);
+        let (spoils, drops) =
+            [Defect::OldCheckpoint, Defect::NoReports].map(|defect| self.setup.defect == Some(defect)).into();
         resident.ask(|command| {
-            if spoils && matches!(command, Command::RecordProgress { .. }) {
+            let is_report = matches!(command, Command::RecordProgress { .. });
+            if drops && is_report {
+                return 0;
+            }
+            if spoils && is_report {
                 kept_back.push((Instant::now() + LATE, node, command.clone()));
             }
             simulation.propose(node, command)

@@ -1,13 +1,13 @@
-//! What has to be true of the copies, whatever happened (P1 to P6).
+//! What has to be true of the copies, whatever happened (P1 to P7).
 
 use std::collections::BTreeMap;
 
 use causeway_core::checkpoint::Checkpoint;
-use causeway_core::partition::PartitionId;
+use causeway_core::partition::{Partition, PartitionId};
 use causeway_core::state::State;
 
 use super::broker::Brokers;
-use super::resident::Home;
+use super::resident::Surroundings;
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -24,10 +24,9 @@ impl Judge {
     /// Looks at what was sent and agreed on since the last time.
     pub(super) fn look(&mut self, brokers: &Brokers, agreed: &State) -> Result<(), String> {
         if let Some(broken) = brokers.broken() {
-            return Err(format!("P4: {broken}"));
+            return Err(broken);
         }
         for (id, partition) in &agreed.partitions {
-            brokers.agree(queue_of(id), partition.epoch);
             if let Some(raised) = &partition.fault {
                 return Err(format!("P7: {id}: {}", raised.fault));
             }
@@ -41,52 +40,65 @@ impl Judge {
         Ok(())
     }
 
-    pub(super) fn everything_is_copied(&self, brokers: &Brokers) -> bool {
-        (0..brokers.sources.len()).all(|number| {
-            let wanted = u64::try_from(brokers.sources[number].lengths().0).unwrap();
-            brokers.look(number, |ledger| ledger.standing) == wanted
-        })
-    }
-
-    /// What is not copied.
-    pub(super) fn left(&self, brokers: &Brokers, agreed: &State) -> String {
-        let of = |(id, partition): (&PartitionId, &causeway_core::partition::Partition)| {
-            let number = queue_of(id);
-            let copied = brokers.look(number, |ledger| ledger.standing);
-            let wanted = brokers.sources[number].lengths().0;
-            format!("{id}: {copied} of {wanted} copied, {:?} to {:?}", partition.assignment(), partition.moving_to)
-        };
-        agreed.partitions.iter().map(of).collect::<Vec<_>>().join("\n")
-    }
-
-    /// What stands in the targets when all is over: the messages, and those among them that stand there twice.
-    pub(super) fn at_the_end(&self, home: &Home, allows_zombies: bool) -> Result<(u64, u64), String> {
-        let (mut messages, mut twice) = (0, 0);
-        for number in 0..home.brokers.sources.len() {
-            let wanted = u64::try_from(home.brokers.sources[number].lengths().0).unwrap();
-            let found = home.brokers.look(number, |ledger| ledger.copies.clone());
-            let copied = u64::try_from(found.len()).unwrap();
-            let mut next = 0;
-            for one in &found {
-                if *one > next {
-                    return Err(format!("P1: queue {number} has {one} where {next} was due"));
-                }
-                next += u64::from(*one == next);
-            }
-            if next < wanted {
-                return Err(format!("P1: queue {number} ends with {next} of {wanted}"));
-            }
-            let (doubled, reported) = (copied - wanted, home.reported(number));
-            if doubled > 0 && !allows_zombies {
-                return Err(format!("P2: queue {number} has {doubled} messages twice, and nobody was a zombie"));
-            }
-            if doubled > reported {
-                return Err(format!("P3: queue {number} has {doubled} messages twice, {reported} were reported"));
-            }
-            (messages, twice) = (messages + wanted, twice + doubled);
+    /// What is agreed on counts for what is sent from now on.
+    pub(super) fn agree(&self, brokers: &Brokers, agreed: &State) {
+        for (id, partition) in &agreed.partitions {
+            brokers.agree(queue_of(id), partition.epoch);
         }
-        Ok((messages, twice))
     }
+}
+
+fn messages(brokers: &Brokers, number: usize) -> u64 {
+    u64::try_from(brokers.sources[number].lengths().0).unwrap()
+}
+
+/// Whether all messages stand at the target, and it is agreed that they do.
+pub(super) fn everything_is_copied(brokers: &Brokers, agreed: &State) -> bool {
+    agreed.partitions.iter().all(|(id, partition)| {
+        let wanted = messages(brokers, queue_of(id));
+        let told = partition.checkpoint.as_ref().map(|checkpoint| checkpoint.source_next);
+        brokers.look(queue_of(id), |ledger| ledger.standing) == wanted && told == i64::try_from(wanted).ok()
+    })
+}
+
+/// What is not copied.
+pub(super) fn left(brokers: &Brokers, agreed: &State) -> String {
+    let of = |(id, partition): (&PartitionId, &Partition)| {
+        let (number, to) = (queue_of(id), partition.moving_to);
+        let told = partition.checkpoint.as_ref().map(|checkpoint| checkpoint.source_next);
+        let (copied, wanted) = (brokers.look(number, |ledger| ledger.standing), messages(brokers, number));
+        let owner = partition.assignment();
+        format!("{id}: {copied} of {wanted} copied, {told:?} agreed on, {owner:?} to {to:?}")
+    };
+    agreed.partitions.iter().map(of).collect::<Vec<_>>().join("\n")
+}
+
+/// What stands in the targets when all is over: the messages, and those among them that stand there twice.
+pub(super) fn at_the_end(around: &Surroundings) -> Result<(u64, u64), String> {
+    let (mut all, mut twice) = (0, 0);
+    for number in 0..around.brokers.sources.len() {
+        let wanted = messages(&around.brokers, number);
+        let (found, excused) = around.brokers.look(number, |ledger| (ledger.copies.clone(), ledger.excused));
+        let mut next = 0;
+        for one in &found {
+            if *one > next {
+                return Err(format!("P1: queue {number} has {one} where {next} was due"));
+            }
+            next += u64::from(*one == next);
+        }
+        if next < wanted {
+            return Err(format!("P1: queue {number} ends with {next} of {wanted}"));
+        }
+        let (doubled, reported) = (u64::try_from(found.len()).unwrap() - wanted, around.reported(number));
+        if doubled > excused {
+            return Err(format!("P2: queue {number} has {doubled} messages twice, {excused} could not be known of"));
+        }
+        if doubled > reported {
+            return Err(format!("P3: queue {number} has {doubled} messages twice, {reported} were reported"));
+        }
+        (all, twice) = (all + wanted, twice + doubled);
+    }
+    Ok((all, twice))
 }
 
 /// What agreed progress claims stands at the target, or stood there before the target lost it under the same ownership.

@@ -1,8 +1,9 @@
-//! What lives on one node of the simulated group: the partition supervisor, its runs and the keeper of progress, as the
-//! product starts them, in a task set of their own. A set that is not polled is a process that stands still; one that is
-//! dropped is a process that was killed.
+//! What lives on one node of the simulated group: the partition supervisor, its runs and the keeper of progress, as
+//! the product starts them, in a task set of their own. A set that is not polled is a process that stands still; one
+//! that is dropped is a process that was killed.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::task::Context;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use futures::FutureExt as _;
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 
-use super::broker::{Brokers, Link, TargetQueue};
+use super::broker::Brokers;
+use super::link::{Fault, Link, Target};
 use crate::clock::{BootClock, BootInstant};
 use crate::config::NodeConfig;
 use crate::connect::Instances;
@@ -67,11 +69,11 @@ impl Proposer for Window {
 type Gauges = Arc<Mutex<Vec<(usize, Arc<PartitionGauge>)>>>;
 
 /// What all processes of a simulation have in common.
-pub(super) struct Home {
+pub(super) struct Surroundings {
     pub(super) brokers: Arc<Brokers>,
     pub(super) settings: Arc<ReplicateSettings>,
-    /// On purpose: the tail is not shown to whoever starts.
-    pub(super) hides_tails: bool,
+    /// What nodes do wrong on purpose.
+    pub(super) fault: Fault,
     /// Of every run that there ever was.
     gauges: Gauges,
     config: NodeConfig,
@@ -79,13 +81,13 @@ pub(super) struct Home {
     _directory: tempfile::TempDir,
 }
 
-impl Home {
-    pub(super) fn new(brokers: Arc<Brokers>, settings: ReplicateSettings, hides_tails: bool) -> Self {
+impl Surroundings {
+    pub(super) fn new(brokers: Arc<Brokers>, settings: ReplicateSettings, fault: Fault) -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self {
             brokers,
             settings: Arc::new(settings),
-            hides_tails,
+            fault,
             gauges: Arc::default(),
             config: NodeConfig::with_data_directory(directory.path()).unwrap(),
             secrets: Arc::new(SecretStore::open(directory.path()).unwrap()),
@@ -96,10 +98,10 @@ impl Home {
     /// How many late copies were reported in a queue.
     pub(super) fn reported(&self, number: usize) -> u64 {
         let gauges = self.gauges.lock().unwrap();
-        let mut of_queue: Vec<_> =
-            gauges.iter().filter(|(queue, _)| *queue == number).map(|(_, gauge)| gauge).collect();
-        of_queue.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        of_queue.into_iter().map(|gauge| gauge.figures().zombie_writes).sum()
+        let of_queue = gauges.iter().filter(|(queue, _)| *queue == number).map(|(_, gauge)| gauge);
+        // One gauge serves all runs of a partition for as long as the node has it.
+        let unique: BTreeMap<_, _> = of_queue.map(|gauge| (Arc::as_ptr(gauge), gauge)).collect();
+        unique.into_values().map(|gauge| gauge.figures().zombie_writes).sum()
     }
 }
 
@@ -116,7 +118,7 @@ pub(super) struct Resident {
 
 impl Resident {
     /// Starts a process.
-    pub(super) fn begin(node: NodeId, clock: BootClock, view: Arc<State>, home: &Home) -> Self {
+    pub(super) fn begin(node: NodeId, clock: BootClock, view: Arc<State>, around: &Surroundings) -> Self {
         let keeper = LeaseKeeper::new(clock, MARGIN);
         let (view, shown) = watch::channel(view);
         let questions = Arc::default();
@@ -124,16 +126,20 @@ impl Resident {
         let progress = Arc::new(ProgressBoard::default());
         let (ending, _) = watch::channel(None);
         let (running, stop) = watch::channel(false);
-        let (link, gauges) = (Link::new(node, Arc::clone(&home.brokers)), Arc::clone(&home.gauges));
-        let hides_tails = home.hides_tails;
+        let (link, gauges) = (Link::new(node, Arc::clone(&around.brokers)), Arc::clone(&around.gauges));
+        let fault = around.fault;
         let equipment = Equipment {
             me: node,
             proposer: window.clone(),
             shared: Shared {
-                instances: Arc::new(Instances::new(window.watch(), Arc::clone(&home.secrets), home.config.connection)),
+                instances: Arc::new(Instances::new(
+                    window.watch(),
+                    Arc::clone(&around.secrets),
+                    around.config.connection,
+                )),
                 buffers: Arc::default(),
-                budget: Arc::new(ReadAheadBudget::new(home.settings.node_read_ahead_bytes)),
-                settings: Arc::clone(&home.settings),
+                budget: Arc::new(ReadAheadBudget::new(around.settings.node_read_ahead_bytes)),
+                settings: Arc::clone(&around.settings),
                 relaying: None,
             },
             lease: keeper.lease(),
@@ -143,7 +149,7 @@ impl Resident {
             launcher: Arc::new(move |launch| {
                 let number = usize::try_from(launch.agreed.id.source.queue).unwrap();
                 gauges.lock().unwrap().push((number, Arc::clone(&launch.gauge)));
-                copy(launch, link.clone(), number, hides_tails).boxed_local()
+                copy(launch, link.clone(), number, fault).boxed_local()
             }),
             lifeline: Lifeline::new("supervisor", &ending),
         };
@@ -189,9 +195,17 @@ impl Resident {
 }
 
 /// One run, from the real launch to the real pipeline.
-async fn copy(launch: Launch, link: Link, number: usize, hides_tail: bool) -> PartitionExit {
-    let source = link.brokers.sources[number].clone();
+async fn copy(launch: Launch, link: Link, number: usize, fault: Fault) -> PartitionExit {
+    let (brokers, node, epoch) = (Arc::clone(&link.brokers), link.node, launch.agreed.partition.epoch);
+    brokers.note(&format!("node {node} starts {number} under {epoch}"));
+    let source = brokers.sources[number].clone();
     let checkpoint = launch.agreed.partition.checkpoint.as_ref().map(|checkpoint| checkpoint.target_next);
-    let hides_from = Arc::new(Mutex::new(checkpoint.filter(|_| hides_tail)));
-    replicate::run_between(job(launch), source, TargetQueue { link, number, hides_from }).await
+    let hides_from = Arc::new(Mutex::new(checkpoint.filter(|_| fault == Fault::HidesTail)));
+    let run = replicate::run_between(job(launch), source, Target { link, number, fault, hides_from });
+    let exit = AssertUnwindSafe(run).catch_unwind().await.unwrap_or(PartitionExit::Panicked);
+    if exit == PartitionExit::Panicked {
+        brokers.breaks(format!("S9: a run of {number} panicked"));
+    }
+    brokers.note(&format!("node {node} ends {number} under {epoch}: {exit:?}"));
+    exit
 }

@@ -196,9 +196,8 @@ async fn barrier<A: Authority>(authority: &A, term: u64) -> bool {
 
 /// One step towards the members that the state asks for.
 async fn reconcile_members<A: Authority>(authority: &A, reluctance: &mut Reluctance) {
-    let Some(mut members) = authority.members() else { return };
+    let Some(members) = authority.members() else { return };
     let view = authority.view();
-    members.hold_back(&view);
     if let Some(change) = next_member_change(&view, &members) {
         match timeout(PATIENCE, authority.change_member(change)).await {
             Ok(Ok(())) => {

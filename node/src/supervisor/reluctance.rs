@@ -31,7 +31,7 @@ impl Reluctance {
             Some(known) if known.0 == step => known,
             other => other.insert((step, Lasting::default())),
         };
-        if !lasting.goes_on(PATIENCE) {
+        if !lasting.see(PATIENCE) {
             return tracing::debug!(?step, %reason, "members are not changed yet");
         }
         tracing::warn!(
@@ -45,7 +45,7 @@ impl Reluctance {
     /// A step was made.
     pub fn done(&mut self, step: Step) {
         if let Some((step, mut lasting)) = self.0.take_if(|(refused, _)| *refused == step)
-            && lasting.is_over()
+            && lasting.end()
         {
             tracing::info!(?step, "the members of the Raft group change again");
         }
@@ -54,7 +54,7 @@ impl Reluctance {
     /// There is no step to make now. What was refused is over when it is not wanted any more.
     pub fn rests(&mut self, is_wanted: impl FnOnce(Step) -> bool) {
         if let Some((step, mut lasting)) = self.0.take_if(|(step, _)| !is_wanted(*step))
-            && lasting.is_over()
+            && lasting.end()
         {
             tracing::info!(
                 ?step,

@@ -1,8 +1,7 @@
 //! The next change of Raft's membership: one step at a time, until it is what the state asks for.
 //!
-//! A node that was admitted becomes a learner first, once its start was agreed on ([`Members::hold_back`]); a learner
-//! that shall vote is promoted when it has caught up, because a voter that lacks most of the log makes the group wait
-//! for it.
+//! A node that was admitted becomes a learner first, once its first start was agreed on; a learner that shall vote is
+//! promoted when it has caught up, because a voter that lacks most of the log makes the group wait for it.
 
 use std::collections::BTreeSet;
 
@@ -61,18 +60,6 @@ pub struct Members {
     pub leader: NodeId,
 }
 
-impl Members {
-    /// Keeps nodes out that were admitted and whose first start was not agreed on yet: each counts as a learner that
-    /// has nothing, which is how it stays.
-    ///
-    /// Until then the token that let a node in lets it in again under the same number, with an empty disk. A leader
-    /// that remembers what this number confirmed as a member would have the node believe that its disk lost it.
-    pub fn hold_back(&mut self, view: &State) {
-        let waiting = view.nodes.iter().filter(|(id, node)| node.starts == 0 && !self.voters.contains(id));
-        self.learners.extend(waiting.map(|(id, _)| *id));
-    }
-}
-
 /// The change to make now; none when there is nothing to do, or nothing yet.
 ///
 /// Promotions come before demotions and removals, so that the group never has fewer voters than it has to; the leader
@@ -88,7 +75,10 @@ pub fn next_member_change(view: &State, members: &Members) -> Option<MemberChang
         .learners
         .iter()
         .find(|node| wanted(node) == Some(MemberRole::Voter) && members.caught_up.contains(node));
-    let add = view.nodes.keys().find(|node| !is_member(node));
+    // Until its first start is agreed on, the token that let a node in lets it in again under the same number, with an
+    // empty disk. A leader that remembers what this number confirmed as a member would have the node believe that its
+    // disk lost it.
+    let add = view.nodes.iter().find(|(node, is)| is.starts > 0 && !is_member(node)).map(|(node, _)| node);
     let spare = members.voters.len() > 1;
     let others = || members.voters.iter().filter(|node| **node != members.leader && spare);
     let demote = others().find(|node| wanted(node) == Some(MemberRole::Learner));

@@ -337,7 +337,6 @@ fn a_node_becomes_a_member_when_its_first_start_is_agreed_on_and_holds_up_nobody
         let [leader, removed] = [1, 2].map(NodeId);
         let mut members = Members { voters: BTreeSet::from([leader, removed]), leader, ..Members::default() };
         members.caught_up.insert(leader);
-        members.hold_back(&cluster.state);
         next_member_change(&cluster.state, &members)
     };
     assert_eq!(next(&cluster), Some(MemberChange::Remove(NodeId(2))));

@@ -8,9 +8,8 @@ use super::*;
 /// Has the members follow what the state asks for, as the leader does.
 async fn follow(leader: Group) {
     loop {
-        let mut members = leader.members().unwrap();
+        let members = leader.members().unwrap();
         let view = leader.view();
-        members.hold_back(&view);
         if let Some(change) = next_member_change(&view, &members) {
             // What is refused is asked for again.
             let _ = leader.change_member(change).await;

@@ -64,7 +64,7 @@ async fn nobody_is_heard_under_an_id_that_the_state_does_not_give_its_name() {
     let stranger = posing_as(claiming(77, "node-3"), two.group.me(), "node-2", at_two).await;
     let opening = Opening { body: Bytes::from_static(b"x"), stripe_key: 7, window: 1 };
     let mut stream = stranger.open_stream(two.group.me(), opening).unwrap();
-    assert_eq!(timeout(PATIENCE, stream.receive()).await.unwrap(), Err(StreamEnd::NotServed));
+    assert_eq!(timeout(PATIENCE, stream.receive()).await.unwrap(), Err(StreamEnd::Stranger));
     stranger.shutdown().await;
     for group in [two.group, one.group] {
         group.stop().await.unwrap();

@@ -239,7 +239,8 @@ impl<H: Handler> Served<H> {
             let served = handler.serve_stream(peer, opening, sender).await;
             ending.become_known(match served {
                 Ok(()) => StreamEnd::Complete,
-                Err(NotServed) => StreamEnd::NotServed,
+                Err(NotServed::Anybody) => StreamEnd::NotServed,
+                Err(NotServed::Stranger) => StreamEnd::Stranger,
             });
             stream
         });
