@@ -19,7 +19,7 @@ use crate::status::Role;
 
 /// At least so many seeds in one test run, and more for so much processor time; simulated seconds of faults in each.
 const SEEDS: u64 = 24;
-const BUDGET: Duration = Duration::from_secs(180);
+const BUDGET: Duration = Duration::from_secs(120);
 const SECONDS: u64 = 45;
 const PARTITIONS: u64 = 6;
 /// Seeds within which every defect is found; most are by one of the first ten.

@@ -5,6 +5,7 @@
 //! never pass over an offset in silence, because it could be the copy that is looked for; searching backwards may.
 //! Every copy says which one stands before it, so a copy behind a hole is never taken for the end of what was copied.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use causeway_core::checkpoint::LastCopy;
@@ -124,9 +125,10 @@ impl OwnCopies {
 
     /// The newest wanted copy from `low` to before `high` with no hole before it.
     ///
-    /// A batch that was stored behind a hole, before the loss was noticed, is no end of what was copied: the search
-    /// goes back over more copies than `batch`, the most that a send holds, to see one. A record that cannot be read
-    /// even alone is passed over: if it was a copy, that is a hole like any other.
+    /// A batch that was stored behind a hole, before the loss was noticed, is no end of what was copied, nor is one that
+    /// a dead owner's send brought late. Each is one send, so the search goes back until more copies than `batch`, the
+    /// most that a send holds, follow each other. A record that cannot be read even alone is passed over: if it was a
+    /// copy, that is a hole like any other.
     pub(super) async fn newest<Q: Queue>(
         &self,
         queue: &Q,
@@ -135,7 +137,7 @@ impl OwnCopies {
         batch: usize,
         mut wanted: impl FnMut(&OwnCopy) -> bool,
     ) -> Result<Option<OwnCopy>, Trouble> {
-        let mut row = Row::default();
+        let (mut copies, mut row) = (VecDeque::new(), Row::default());
         let mut unreadable = 0_u32;
         let mut end = high;
         while end > low && row.length <= batch {
@@ -173,7 +175,8 @@ impl OwnCopies {
                     }
                 }
             }
-            stretch.into_iter().rev().for_each(|copy| row.go_back_to(copy));
+            stretch.into_iter().rev().for_each(|copy| copies.push_front(copy));
+            row = Row::along(&copies);
             end = start;
         }
         Ok(row.newest)
@@ -250,28 +253,28 @@ pub(super) enum Standing {
     Unreadable,
 }
 
-/// Copies without a hole between them, gone through from the newest to older ones.
+/// Copies that follow each other without a hole.
 #[derive(Debug, Default)]
 struct Row {
     newest: Option<OwnCopy>,
-    /// The source offset behind the next older copy of the row.
-    continues: i64,
     length: usize,
 }
 
 impl Row {
-    fn go_back_to(&mut self, older: OwnCopy) {
-        let behind = older.place.source_offset.saturating_add(1);
-        if self.newest.is_some() && behind > self.continues {
-            // It was copied again behind where it stands.
-            return;
+    /// The row that begins with the oldest of these, which are in the order of the queue.
+    fn along(copies: &VecDeque<OwnCopy>) -> Self {
+        let mut row = Self::default();
+        copies.iter().for_each(|copy| row.see(*copy));
+        row
+    }
+
+    fn see(&mut self, copy: OwnCopy) {
+        let next = self.newest.map_or(copy.accounts_from, |newest| newest.place.source_offset.saturating_add(1));
+        // Behind a hole, or there already: it came late, or was copied again.
+        if copy.accounts_from <= next && copy.place.source_offset >= next {
+            self.newest = Some(copy);
+            self.length = self.length.saturating_add(1);
         }
-        if self.newest.is_none() || behind < self.continues {
-            // What was seen so far stands behind a hole.
-            *self = Self { newest: Some(older), continues: 0, length: 0 };
-        }
-        self.continues = older.accounts_from;
-        self.length = self.length.saturating_add(1);
     }
 }
 
@@ -410,5 +413,8 @@ mod tests {
         assert_eq!(newest(vec![0, 1, 2, 7, 8, 3, 4], 2).await, (4, 6), "copied again behind it");
         assert_eq!(newest(vec![0, 1, 2, 7, 8, 3, 4, 11], 2).await, (4, 6), "two losses");
         assert_eq!(newest((100..2_000).chain(5_000..5_600).collect(), 600).await, (1_999, 1_899), "over many reads");
+        assert_eq!(newest((0..10).chain([3, 4]).collect(), 2).await, (9, 9), "what came late is no end");
+        assert_eq!(newest((0..10).chain([3, 4, 10, 11]).collect(), 2).await, (11, 13), "and no hole");
+        assert_eq!(newest((0..3_000).chain(500..1_100).chain(3_000..3_010).collect(), 600).await, (3_009, 3_609));
     }
 }

@@ -16,7 +16,7 @@ use crate::replicate::conformance::Questions;
 
 /// At least so many seeds in one test run, and more for so much processor time; simulated seconds of faults in each.
 const SEEDS: u64 = 24;
-const BUDGET: Duration = Duration::from_secs(240);
+const BUDGET: Duration = Duration::from_secs(150);
 const SECONDS: u64 = 60;
 /// Seeds within which every defect is found.
 const SEEDS_OF_A_DEFECT: u64 = 200;
