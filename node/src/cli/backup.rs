@@ -123,8 +123,6 @@ mod tests {
         let listed =
             || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
         let path = folder.path().join("backup");
-        let left = folder.path().join(format!(".backup.{}.unfinished", std::process::id()));
-        fs::write(left, "of a crash").unwrap();
         write(&path, b"whole").unwrap();
         assert_eq!((fs::read(&path).unwrap(), listed()), (b"whole".to_vec(), vec!["backup".into()]));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
