@@ -125,10 +125,10 @@ impl OwnCopies {
 
     /// The newest wanted copy from `low` to before `high` with no hole before it.
     ///
-    /// A batch that was stored behind a hole, before the loss was noticed, is no end of what was copied, nor is one that
-    /// a dead owner's send brought late. Each is one send, so the search goes back until more copies than `batch`, the
-    /// most that a send holds, follow each other. A record that cannot be read even alone is passed over: if it was a
-    /// copy, that is a hole like any other.
+    /// A batch that was stored behind a hole, before the loss was noticed, is no end of what was copied, nor is one
+    /// that a dead owner's send brought late. Each is one send, so the search goes back until more copies than `batch`,
+    /// the most that a send holds, follow each other. A record that cannot be read even alone is passed over: if it was
+    /// a copy, that is a hole like any other.
     pub(super) async fn newest<Q: Queue>(
         &self,
         queue: &Q,
