@@ -68,7 +68,7 @@ use threads::Threads;
 const FORWARDING: Duration = Duration::from_secs(1);
 
 /// How long a forwarded proposal's effect may take to be seen here, once it is known.
-const CATCH_UP: Duration = Duration::from_secs(5);
+pub(crate) const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// Between two warnings of refused messages.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);

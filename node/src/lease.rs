@@ -18,6 +18,10 @@ use tokio::sync::watch;
 
 use crate::clock::{BootClock, BootInstant};
 
+/// The last part of a node's lease, in which no batch is begun: one that is under way by then is usually answered
+/// before the end. What is not is cut off there.
+pub const MARGIN: Duration = Duration::from_millis(200);
+
 /// The point in time that never comes.
 const NEVER: u64 = u64::MAX;
 

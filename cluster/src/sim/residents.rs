@@ -21,9 +21,7 @@ use causeway_core::state::State;
 use super::world::{Event, Happening, Setup, World};
 use super::{Defect, Violation};
 use crate::clock::{BootClock, BootInstant};
-
-/// How long a node waits until the effect of an answer is visible, in milliseconds; as `Group::propose` does.
-const CATCH_UP: u64 = 5_000;
+use crate::group::CATCH_UP;
 
 /// Who gets the answer to a proposal.
 #[derive(Debug, Clone, Copy)]
@@ -258,9 +256,9 @@ impl Simulation {
 }
 
 impl World {
-    pub(super) fn occurs(&mut self, occurrence: News) {
+    pub(super) fn occurs(&mut self, news: News) {
         if self.setup.has_residents {
-            self.news.push(occurrence);
+            self.news.push(news);
         }
     }
 
@@ -282,7 +280,7 @@ impl World {
     }
 
     pub(super) fn answer_arrived(&mut self, id: NodeId, answered: Answered) {
-        let until = self.now + CATCH_UP;
+        let until = self.now + u64::try_from(CATCH_UP.as_millis()).unwrap();
         if let Some(life) = self.life_mut(id).filter(|life| life.number == answered.asker.life) {
             life.answered.push(Answered { until, ..answered });
         }

@@ -12,12 +12,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::clock::BootClock;
 use crate::lasting::Lasting;
-use crate::lease::{Lease, LeaseKeeper};
+use crate::lease::{Lease, LeaseKeeper, MARGIN};
 use crate::supervisor::lifeline::Lifeline;
-
-/// The last part of a lease, in which no batch is begun: one that is under way by then is usually answered before the
-/// end. What is not is cut off there.
-const MARGIN: Duration = Duration::from_millis(200);
 
 /// Between two questions while there is no answer.
 const RETRY: Duration = Duration::from_millis(100);

@@ -102,6 +102,10 @@ impl<S: Source, K: Sink> Questions<S, K> {
         self.what_was_answered_outlives_a_restart(restart).await
     }
 
+    async fn connection(&self) -> Result<u64, String> {
+        self.sink.connect().await.map_err(|trouble| format!("{trouble:?}"))
+    }
+
     async fn bounds(&self) -> Result<Bounds, String> {
         let (source, sink) = (self.source.bounds().await, self.sink.bounds().await);
         must(source.is_ok() && source == sink, "both ends tell the same", (&source, &sink))?;
@@ -137,7 +141,7 @@ impl<S: Source, K: Sink> Questions<S, K> {
     }
 
     async fn send(&self, message: OutgoingBatch) -> Result<SendOutcome, String> {
-        let connection = self.sink.connect().await.map_err(|trouble| format!("{trouble:?}"))?;
+        let connection = self.connection().await?;
         Ok(self.sink.send(OutgoingBatch { expected_generation: Some(connection), ..message }).await)
     }
 
@@ -172,7 +176,7 @@ impl<S: Source, K: Sink> Questions<S, K> {
     }
 
     async fn what_is_refused_is_not_stored(&self) -> Result<(), String> {
-        let connection = self.sink.connect().await.map_err(|trouble| format!("{trouble:?}"))?;
+        let connection = self.connection().await?;
         let other = OutgoingBatch { expected_generation: Some(connection + 1), ..batch(90..95) };
         let outcome = self.sink.send(other).await;
         let expected = SendOutcome::NotStored(Refusal::ConnectionChanged(connection));
@@ -225,7 +229,7 @@ impl<S: Source, K: Sink> Questions<S, K> {
     }
 
     async fn a_send_that_is_given_up_is_stored_whole_or_not_at_all(&self) -> Result<(), String> {
-        let connection = self.sink.connect().await.map_err(|trouble| format!("{trouble:?}"))?;
+        let connection = self.connection().await?;
         let send = self.sink.send(OutgoingBatch { expected_generation: Some(connection), ..batch(44..64) });
         let answered = timeout(Duration::from_micros(1), send).await;
         sleep(Duration::from_secs(3)).await;
@@ -238,7 +242,7 @@ impl<S: Source, K: Sink> Questions<S, K> {
     }
 
     async fn what_was_answered_outlives_a_restart(&self, restart: &mut impl FnMut()) -> Result<(), String> {
-        let before = self.sink.connect().await.map_err(|trouble| format!("{trouble:?}"))?;
+        let before = self.connection().await?;
         restart();
         let began = Instant::now();
         let outcome = self.sink.send(OutgoingBatch { expected_generation: Some(before), ..batch(90..95) }).await;

@@ -22,7 +22,7 @@ use crate::replicate::memory::{MemoryQueue, Message, message};
 const NOTES: usize = 120;
 
 /// What happens to brokers and connections.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hardship {
     /// Out of a thousand sends: those whose frame leaves slowly.
     pub(super) slow: u64,
@@ -214,8 +214,7 @@ impl Brokers {
     }
 
     fn is_calm(&self) -> bool {
-        let hardship = self.lock().hardship;
-        hardship.slow + hardship.late + hardship.lost == 0
+        self.lock().hardship == CALM
     }
 
     /// Things happen to the brokers, now and then, until everything is calm.

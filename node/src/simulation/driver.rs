@@ -16,7 +16,7 @@ use causeway_core::ids::NodeId;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::broker::{self, Brokers, Hardship};
-use super::judge::{Judge, at_the_end, everything_is_copied, left};
+use super::judge::{Judge, agree, at_the_end, everything_is_copied, left};
 use super::link::Fault;
 use super::resident::{Resident, Surroundings};
 use crate::replicate::ReplicateSettings;
@@ -184,7 +184,7 @@ impl Driver {
                 self.spread();
             }
             self.simulation.pass(now);
-            self.judge.agree(&self.around.brokers, self.simulation.agreed());
+            agree(&self.around.brokers, self.simulation.agreed());
             for resident in self.residents.values_mut() {
                 resident.run(context);
             }

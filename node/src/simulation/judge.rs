@@ -12,8 +12,8 @@ use super::resident::Surroundings;
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Judge {
-    /// The newest progress that was agreed on.
-    checkpoints: BTreeMap<PartitionId, Checkpoint>,
+    /// The source offset that progress was agreed on up to, last.
+    agreed_next: BTreeMap<PartitionId, i64>,
 }
 
 fn queue_of(id: &PartitionId) -> usize {
@@ -31,20 +31,24 @@ impl Judge {
                 return Err(format!("P7: {id}: {}", raised.fault));
             }
             let Some(checkpoint) = &partition.checkpoint else { continue };
-            let known = self.checkpoints.insert(id.clone(), checkpoint.clone());
-            // Whoever begins repeats what was agreed before, also what the target lost meanwhile.
-            if known.is_none_or(|known| known.source_next < checkpoint.source_next) {
+            let (known, next) = (self.agreed_next.get(id).copied(), checkpoint.source_next);
+            if known == Some(next) {
+                // Whoever begins repeats what was agreed before, also what the target lost meanwhile.
+                continue;
+            }
+            self.agreed_next.insert(id.clone(), next);
+            if known < Some(next) {
                 covers(brokers, id, checkpoint)?;
             }
         }
         Ok(())
     }
+}
 
-    /// What is agreed on counts for what is sent from now on.
-    pub(super) fn agree(&self, brokers: &Brokers, agreed: &State) {
-        for (id, partition) in &agreed.partitions {
-            brokers.agree(queue_of(id), partition.epoch);
-        }
+/// What is agreed on counts for what is sent from now on.
+pub(super) fn agree(brokers: &Brokers, agreed: &State) {
+    for (id, partition) in &agreed.partitions {
+        brokers.agree(queue_of(id), partition.epoch);
     }
 }
 

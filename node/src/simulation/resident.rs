@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::task::Context;
-use std::time::Duration;
 
 use actix::Actor as _;
 use causeway_core::command::Command;
@@ -22,7 +21,7 @@ use super::link::{Fault, Link, Target};
 use crate::clock::{BootClock, BootInstant};
 use crate::config::NodeConfig;
 use crate::connect::Instances;
-use crate::lease::LeaseKeeper;
+use crate::lease::{LeaseKeeper, MARGIN};
 use crate::replicate::{self, PartitionExit, ReadAheadBudget, ReplicateSettings};
 use crate::secrets::SecretStore;
 use crate::status::{PartitionGauge, StatusBoard};
@@ -32,10 +31,6 @@ use crate::supervisor::lifeline::Lifeline;
 use crate::supervisor::partition_supervisor::{Equipment, PartitionSupervisor};
 use crate::supervisor::progress_board::ProgressBoard;
 use crate::supervisor::proposer::Proposer;
-
-/// As in the product.
-const MARGIN: Duration = Duration::from_millis(200);
-const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(400);
 
 /// A question to the group, and where its answer goes.
 type Question = (Command, oneshot::Sender<Result<Outcome, String>>);
@@ -71,9 +66,9 @@ type Gauges = Arc<Mutex<Vec<(usize, Arc<PartitionGauge>)>>>;
 /// What all processes of a simulation have in common.
 pub(super) struct Surroundings {
     pub(super) brokers: Arc<Brokers>,
-    pub(super) settings: Arc<ReplicateSettings>,
+    settings: Arc<ReplicateSettings>,
     /// What nodes do wrong on purpose.
-    pub(super) fault: Fault,
+    fault: Fault,
     /// Of every run that there ever was.
     gauges: Gauges,
     config: NodeConfig,
@@ -153,7 +148,8 @@ impl Resident {
             }),
             lifeline: Lifeline::new("supervisor", &ending),
         };
-        let keeping = Keeping { me: node, proposer: window, progress, interval: CHECKPOINT_INTERVAL };
+        let interval = around.config.schedule.checkpoint_interval;
+        let keeping = Keeping { me: node, proposer: window, progress, interval };
         let tasks = LocalSet::new();
         tasks.spawn_local(async move {
             PartitionSupervisor::new(equipment).start();
