@@ -195,9 +195,8 @@ impl<K: Sink> Writer<K> {
     /// A look that began then, or a send, has shown everything that was stored by then.
     pub(super) async fn looked(&mut self, began: Instant) {
         for (from, to) in self.watch.looked(began) {
-            if let Some(stretch) = self.look_through(from, to).await {
-                unread(stretch);
-            }
+            let rest = self.look_through(from, to).await.unwrap_or(Some((from, to)));
+            rest.into_iter().for_each(unread);
         }
     }
 
@@ -316,7 +315,7 @@ impl<K: Sink> Writer<K> {
                 return Err(stray);
             }
             if self.watches() {
-                self.look_between(self.expected, offset).await;
+                self.look_between(self.expected, offset).await?;
             }
         }
         self.expected = end;
@@ -352,17 +351,19 @@ impl<K: Sink> Writer<K> {
     }
 
     /// Looks for copies of ours that stand where none should. Nothing depends on them: the order of the offsets alone
-    /// says where copying goes on.
-    async fn look_between(&mut self, from: i64, to: i64) {
+    /// says where copying goes on. After a stop, progress stays in front of what was not looked through, so that the
+    /// next run's tail read shows it.
+    async fn look_between(&mut self, from: i64, to: i64) -> Result<(), PartitionExit> {
         let from = if self.watch.is_open() { from } else { from.max(to.saturating_sub(LONGEST_JUMP)) };
-        let Some(stretch) = self.look_through(from, to).await else { return };
+        let Some(stretch) = self.look_through(from, to).await? else { return Ok(()) };
         let given_up = if self.watch.is_open() { self.watch.keep(stretch) } else { Some(stretch) };
         given_up.into_iter().for_each(unread);
+        Ok(())
     }
 
     /// Counts and reports copies of ours in a stretch that holds none which was acknowledged. Returns what of it could
-    /// not be read, or was not before the stop.
-    async fn look_through(&mut self, from: i64, to: i64) -> Option<Stretch> {
+    /// not be read. A look that a stop ends counts nothing: whoever looks again does.
+    async fn look_through(&mut self, from: i64, to: i64) -> Result<Option<Stretch>, PartitionExit> {
         let began = Instant::now();
         let (mut next, mut late, mut foreign) = (from, LateCopies::default(), false);
         let stop = self.stop.clone();
@@ -375,14 +376,14 @@ impl<K: Sink> Writer<K> {
                     None => foreign = true,
                 }
             };
-            match stop.unless_stopped(self.own.scan(&self.sink, rest, to, see)).await {
-                Ok(Err(_)) if began.elapsed() < self.settings.settle_own => sleep(self.settings.settle_poll).await,
+            match stop.unless_stopped(self.own.scan(&self.sink, rest, to, see)).await? {
+                Err(_) if began.elapsed() < self.settings.settle_own => sleep(self.settings.settle_poll).await,
                 _ => break,
             }
         }
         self.shared |= foreign;
         late.report(&self.gauge);
-        (next < to).then_some((next, to))
+        Ok((next < to).then_some((next, to)))
     }
 
     /// Shows what is wrong and waits before the next attempt; ends the run when that has been long enough.
@@ -411,6 +412,13 @@ impl<K: Sink> Writer<K> {
             return Ok(());
         }
         Err(exit(trouble.clone()))
+    }
+}
+
+impl<K> Drop for Writer<K> {
+    fn drop(&mut self) {
+        // Whoever goes on begins behind them.
+        self.watch.give_up().into_iter().for_each(unread);
     }
 }
 

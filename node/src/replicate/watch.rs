@@ -60,6 +60,11 @@ impl Watch {
         if self.closes_at.is_none_or(|closes_at| began < closes_at) {
             return VecDeque::new();
         }
+        self.give_up()
+    }
+
+    /// Ends. Returns what was not read.
+    pub(super) fn give_up(&mut self) -> VecDeque<Stretch> {
         self.closes_at = None;
         std::mem::take(&mut self.unread)
     }

@@ -142,6 +142,27 @@ async fn what_could_not_be_read_is_read_again_before_the_watch_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_stopped_run_had_no_time_to_look_through_is_told_by_the_next() {
+    let (scene, sent) = taken_over().await;
+    let lines = told(&scene, async {
+        sleep(Duration::from_secs(30)).await;
+        append_again(&scene.sink.queue, &sent[90..100]);
+        scene.source.append_all((100..110).map(message));
+        scene.sink.queue.fail_reads_after(1);
+        sleep(Duration::from_secs(1)).await;
+        scene.run.stop.stop();
+    })
+    .await;
+    assert_eq!((lines.len(), scene.copied().len()), (0, 120));
+    assert_eq!(scene.run.progress.newest(), None, "nothing is counted on that was not looked through");
+    scene.sink.queue.fail_reads_after(1_000_000);
+    let scene = scene.again();
+    let lines = told(&scene, async {}).await;
+    assert_eq!((lines.len(), counted(&scene), scene.checkpoint().source_next), (1, 10, 110));
+    assert_eq!(last_of_each(scene.copied()), scene.bodies(0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_an_owner_wrote_in_its_time_is_not_late() {
     let (mut scene, sent) = taken_over().await;
     // Acknowledged and not agreed on when it died; others wrote as well.

@@ -115,7 +115,8 @@ pub fn measure(cluster: &Cluster, plan: &Plan, label: &str, folder: &Path, progr
     progress(&format!("every partition runs after {:.1} s", started.as_secs_f64()));
     let (sent, ended) = (AtomicU64::new(all), AtomicBool::new(false));
     scope(|scope| {
-        scope.spawn(|| trickle(line, plan, &streams, &sent, &ended));
+        // Over a connection of its own: a broker closes one that was silent while the partitions started.
+        scope.spawn(|| trickle(connect(&broker), plan, &streams, &sent, &ended));
         let _ends = Ends(&ended);
         look(&mut members, plan, &mut nodes, progress);
     });
