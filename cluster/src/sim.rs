@@ -48,7 +48,7 @@ use std::fmt;
 
 pub use random::Random;
 pub use residents::{Counts, Flaw, News, Settings, Simulation};
-pub use seeds::{number, seeds};
+pub use seeds::{number, run_seeds};
 
 /// What is wrong on purpose, in the simulated parts, to see that it is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::disk::{Medium, SharedMedium, SimulatedDisk, look};
 use super::network::Mouth;
 use super::random::Random;
 use super::world::{Setup, Stats, World};
-use super::{Defect, Violation, number, seeds};
+use super::{Defect, Violation, number, run_seeds};
 use crate::raft::membership::{ChangeMember, MemberChange};
 use crate::raft::replica::Replica;
 use crate::raft::settings::Settings;
@@ -19,7 +19,7 @@ use crate::status::Role;
 
 /// At least so many seeds in one test run, and more for so much processor time; simulated seconds of faults in each.
 const SEEDS: u64 = 24;
-const BUDGET: Duration = Duration::from_secs(120);
+const BUDGET: Duration = Duration::from_secs(100);
 const SECONDS: u64 = 45;
 const PARTITIONS: u64 = 6;
 /// Seeds within which every defect is found; most are by one of the first ten.
@@ -65,22 +65,25 @@ fn add(sum: &mut Stats, one: Stats) {
 
 #[test]
 fn nothing_breaks_an_invariant() {
-    let (mut sum, mut done) = (Stats::default(), 0);
-    for seed in seeds(SEEDS, BUDGET) {
+    let judge = |seed| {
         let (found, world) = run(setup(seed), false);
-        if let Err(violation) = found {
+        found.map(|()| world.stats()).map_err(|violation| {
             let trace = run(setup(seed), true).1.trace();
-            panic!(
+            format!(
                 "{trace}seed {seed}: {violation}\nalone: CAUSEWAY_SIMULATION_FIRST={seed} CAUSEWAY_SIMULATION_SEEDS=1 \
                  cargo test -p causeway-cluster --lib nothing_breaks_an_invariant"
-            );
+            )
+        })
+    };
+    let (mut sum, mut seen) = (Stats::default(), 0);
+    let done = run_seeds(SEEDS, BUDGET, judge, |stats| {
+        add(&mut sum, stats);
+        seen += 1;
+        if u64::is_multiple_of(seen, 100) {
+            println!("{seen} seeds: {sum:?}");
         }
-        add(&mut sum, world.stats());
-        done += 1;
-        if u64::is_multiple_of(done, 100) {
-            println!("{done} seeds: {sum:?}");
-        }
-    }
+    });
+    let done = done.unwrap_or_else(|violation| panic!("{violation}"));
     println!("{done} seeds: {sum:?}");
     if done >= SEEDS {
         // What never happens is not tested.

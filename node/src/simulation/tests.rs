@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway_cluster::sim::{Random, number, seeds};
+use causeway_cluster::sim::{Random, number, run_seeds};
 use causeway_core::ids::NodeId;
 use futures::FutureExt as _;
 
@@ -16,7 +16,7 @@ use crate::replicate::conformance::Questions;
 
 /// At least so many seeds in one test run, and more for so much processor time; simulated seconds of faults in each.
 const SEEDS: u64 = 24;
-const BUDGET: Duration = Duration::from_secs(150);
+const BUDGET: Duration = Duration::from_secs(240);
 const SECONDS: u64 = 60;
 /// Seeds within which every defect is found.
 const SEEDS_OF_A_DEFECT: u64 = 200;
@@ -66,23 +66,24 @@ fn add(sum: &mut BTreeMap<&'static str, u64>, one: &Report) {
 
 #[test]
 fn nothing_breaks_an_invariant() {
-    let (mut sum, mut done) = (BTreeMap::new(), 0);
-    for seed in seeds(SEEDS, BUDGET) {
-        match run(setup(seed), false).0 {
-            Ok(report) => add(&mut sum, &report),
-            Err(violation) => {
-                let trace = run(setup(seed), true).1;
-                panic!(
-                    "{trace}seed {seed}: {violation}\nalone: CAUSEWAY_SIMULATION_FIRST={seed} \
-                     CAUSEWAY_SIMULATION_SEEDS=1 cargo test -p causeway --lib simulation::tests::nothing_breaks"
-                );
-            }
+    let judge = |seed| {
+        run(setup(seed), false).0.map_err(|violation| {
+            let trace = run(setup(seed), true).1;
+            format!(
+                "{trace}seed {seed}: {violation}\nalone: CAUSEWAY_SIMULATION_FIRST={seed} \
+                 CAUSEWAY_SIMULATION_SEEDS=1 cargo test -p causeway --lib simulation::tests::nothing_breaks"
+            )
+        })
+    };
+    let (mut sum, mut seen) = (BTreeMap::new(), 0);
+    let done = run_seeds(SEEDS, BUDGET, judge, |report| {
+        add(&mut sum, &report);
+        seen += 1;
+        if u64::is_multiple_of(seen, 100) {
+            println!("{seen} seeds: {sum:?}");
         }
-        done += 1;
-        if u64::is_multiple_of(done, 100) {
-            println!("{done} seeds: {sum:?}");
-        }
-    }
+    });
+    let done = done.unwrap_or_else(|violation| panic!("{violation}"));
     println!("{done} seeds: {sum:?}");
     if done >= SEEDS {
         // What never happens is not tested.
