@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 const REGIONS: [&str; 3] = ["hohhot", "hohhot", "qingdao"];
 
 /// The version that each build knows.
-const OLD: u64 = 3;
-const NEW: u64 = 4;
+const OLD: u64 = 4;
+const NEW: u64 = 5;
 
 fn marks(node: &Node) -> (u64, u64) {
     let seen = node.get("/v1/marks");
@@ -105,7 +105,7 @@ fn a_newer_build_changes_nothing_until_every_node_has_it() {
     members.node_mut(2).set_binary(&old);
     let (status, said) = members.start_in_vain(2);
     assert_eq!(status.code(), Some(1), "{said}");
-    for words in ["was written by a newer Causeway", "has command version 4, this one knows up to 3", "CWY-0507"] {
+    for words in ["was written by a newer Causeway", "has command version 5, this one knows up to 4", "CWY-0507"] {
         assert!(said.contains(words), "not said: {words}\n{said}");
     }
     members.carry_on("without-the-downgraded-one");

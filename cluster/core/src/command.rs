@@ -13,6 +13,7 @@
 //! | 2 | refused: a second instance of one identity, a stream that copies what another one copies |
 //! | 2 | the fault of a send that was stored in another queue; a skip that gives up the last copy |
 //! | 3 | several nodes: `StartNode` and everything behind it; a partition knows how its last ownership ended |
+//! | 4 | a start of a process that is known already, asked for again, begins no new ownership |
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +34,7 @@ use crate::stream::StreamSpec;
 pub const CURRENT_VERSION: u16 = if cfg!(feature = "next-commands") { RELEASED_VERSION + 1 } else { RELEASED_VERSION };
 
 /// The newest version that a release knows.
-const RELEASED_VERSION: u16 = 3;
+pub(crate) const RELEASED_VERSION: u16 = 4;
 
 /// A command with what the log needs to know about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

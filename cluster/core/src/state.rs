@@ -79,7 +79,7 @@ impl State {
             Command::DecideFault { partition, raised, resolution } => {
                 self.resolve_fault(partition, Some(raised), *resolution, at)
             }
-            Command::StartNode { node, spec, process } => self.start_node(*node, spec, *process, at),
+            Command::StartNode { node, spec, process } => self.start_node(*node, spec, *process, entry),
             Command::IssueJoinToken { hash, token } => self.issue_join_token(*hash, token, at),
             Command::AdmitNode { token, spec } => self.admit_node(*token, spec, at),
             Command::SetRole { node, role } => self.set_role(*node, *role),

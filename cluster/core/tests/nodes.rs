@@ -333,6 +333,23 @@ fn a_process_that_is_about_to_end_says_so_until_the_next_start() {
 }
 
 #[test]
+fn a_start_that_is_asked_for_again_begins_no_new_ownership() {
+    let (mut replica, partition) = Replica::with_two_nodes();
+    let known = replica.state.nodes[&NodeId(1)].clone();
+    let start = |process| Command::StartNode { node: NodeId(1), spec: spec("one"), process };
+    let before = replica.state.clone();
+    assert_eq!(replica.apply(start(known.process)), Outcome::Done);
+    assert_eq!(replica.state, before);
+    // As version 3 did, and does when its log is read again.
+    let again = Envelope { version: 3, request: 0, at: Timestamp(9), command: start(known.process) };
+    replica.state.apply(99, &again);
+    let epoch = |replica: &Replica| replica.state.partitions[&partition].epoch;
+    assert_eq!((epoch(&replica), replica.state.nodes[&NodeId(1)].starts), (Epoch(2), known.starts + 1));
+    replica.apply(start(ProcessId(77)));
+    assert_eq!(epoch(&replica), Epoch(3), "another process is another owner");
+}
+
+#[test]
 fn a_node_that_lost_its_data_comes_back_under_a_new_id() {
     let (mut replica, partition) = Replica::with_two_nodes();
     let replace = |spec| Command::ReplaceNode { token: None, spec };

@@ -196,6 +196,21 @@ impl World {
         Ok(())
     }
 
+    /// A node says to whoever leads that it writes nothing any more.
+    pub(super) fn give_back(&mut self, id: NodeId) {
+        let Some((life, _)) = self.life(id) else { return };
+        if let Some(leader) = life.status.leader.filter(|leader| *leader != id) {
+            let process = life.process();
+            self.post(id, leader, Happening::LeaseGivenBack(id, process));
+        }
+    }
+
+    pub(super) fn lease_given_back(&mut self, id: NodeId, node: NodeId, process: ProcessId) {
+        if let Some((life, _)) = self.life(id).filter(|(life, _)| life.status.ready) {
+            life.leadership.give_back(life.status.term, node, process);
+        }
+    }
+
     /// A lease reached the process that asked for it.
     pub(super) fn hold(&mut self, id: NodeId, number: u64, granted: Granted) -> Result<(), Violation> {
         let defect = self.setup.defect;

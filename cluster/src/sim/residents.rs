@@ -200,6 +200,18 @@ impl Simulation {
         ticket
     }
 
+    /// A process is to end and asks that its partitions go to other nodes first, as a node does that is stopped.
+    pub fn leave(&mut self, node: NodeId) {
+        let Some(process) = self.world.life(node).map(|(life, _)| life.process()) else { return };
+        self.world.propose_for(node, Command::LeaveNode { node, process }, None);
+    }
+
+    /// A process that writes nothing any more gives its lease back and ends; the next one begins after a while.
+    pub fn end(&mut self, node: NodeId, restart: Duration) {
+        self.world.give_back(node);
+        self.world.crash(node, u64::try_from(restart.as_millis()).unwrap_or(u64::MAX));
+    }
+
     /// Stops a process for a while, as SIGSTOP does.
     pub fn pause(&mut self, node: NodeId, time: Duration) {
         self.world.pause(node, u64::try_from(time.as_millis()).unwrap_or(u64::MAX));

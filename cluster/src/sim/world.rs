@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use causeway_core::command::Command;
 use causeway_core::ids::NodeId;
+use causeway_core::node::ProcessId;
 use causeway_storage::raft_log::Position;
 
 use super::disk::look;
@@ -84,6 +85,7 @@ pub(super) enum Happening {
     Answered(Answered),
     LeaseAsked(Question),
     LeaseGranted(u64, Granted),
+    LeaseGivenBack(NodeId, ProcessId),
 }
 
 #[derive(Debug, Clone)]
@@ -252,6 +254,10 @@ impl World {
             }
             Happening::LeaseAsked(question) => self.lease_asked(id, question),
             Happening::LeaseGranted(life, granted) => self.hold(id, life, granted),
+            Happening::LeaseGivenBack(node, process) => {
+                self.lease_given_back(id, node, process);
+                Ok(())
+            }
         }
     }
 

@@ -30,6 +30,12 @@ const LAST_LOOKS: Duration = Duration::from_secs(25);
 /// How much later than it was sent a spoiled report arrives.
 const LATE: Duration = Duration::from_secs(4);
 
+/// Between two nodes that are asked to end, in milliseconds.
+const ENDS: std::ops::Range<u64> = 2_000..20_000;
+/// How long others may take over what such a node owns, and how long its last sends and reports may take, at most.
+const LEAVES_WITHIN: std::ops::Range<u64> = 0..8_000;
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
+
 /// What is wrong on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Defect {
@@ -79,8 +85,20 @@ pub(super) struct Report {
     pub(super) rewinds: u64,
     pub(super) duplicates: u64,
     pub(super) reported: u64,
+    /// Processes that were asked to end; and those of them whose last sends were answered and reported.
+    pub(super) asked_to_end: u64,
+    pub(super) ended_well: u64,
     /// From the end of all faults until everything was copied, in milliseconds.
     pub(super) recovery: u64,
+}
+
+/// A process on its way to the end.
+#[derive(Debug, Clone, Copy)]
+enum Leaving {
+    /// Others are given what it owns.
+    GivesAway { until: Duration },
+    /// Its runs end.
+    Ends { until: Duration },
 }
 
 /// Everything.
@@ -95,6 +113,11 @@ pub(super) struct Driver {
     timer: Pin<Box<Sleep>>,
     /// Reports that a defect keeps back.
     kept_back: Vec<(Instant, NodeId, Command)>,
+    leaving: BTreeMap<NodeId, Leaving>,
+    /// When the next one is asked to end; never once nothing is hurt any more.
+    next_end: Option<Duration>,
+    asked_to_end: u64,
+    ended_well: u64,
 }
 
 impl Driver {
@@ -126,6 +149,10 @@ impl Driver {
             began: Instant::now(),
             timer: Box::pin(sleep(Duration::ZERO)),
             kept_back: Vec::new(),
+            leaving: BTreeMap::new(),
+            next_end: Some(Duration::from_millis(ENDS.end)),
+            asked_to_end: 0,
+            ended_well: 0,
         }
     }
 
@@ -137,6 +164,7 @@ impl Driver {
         let end = Duration::from_secs(self.setup.seconds);
         self.until(end, |_| false).await?;
         self.simulation.calm_down();
+        self.next_end = None;
         brokers.calm();
         let recovers_within = end + RECOVERY;
         self.until(recovers_within, |driver| {
@@ -156,6 +184,8 @@ impl Driver {
             messages,
             rewinds: self.simulation.agreed().partitions.values().map(|partition| partition.rewinds).sum(),
             duplicates,
+            asked_to_end: self.asked_to_end,
+            ended_well: self.ended_well,
             reported: (0..brokers.sources.len()).map(|number| self.around.reported(number)).sum(),
             recovery: u64::try_from((recovered - end).as_millis()).unwrap(),
         })
@@ -196,6 +226,7 @@ impl Driver {
                 self.simulation.pause(node, long);
             }
             self.hand_in_what_was_kept_back();
+            self.end_some(now);
             self.spread();
             self.judge.look(&self.around.brokers, self.simulation.agreed())?;
             if now >= end || is_so(self) {
@@ -223,6 +254,7 @@ impl Driver {
                 }
                 News::Ended { node } => {
                     self.residents.remove(node);
+                    self.leaving.remove(node);
                     continue;
                 }
                 News::Stopped { node }
@@ -259,6 +291,37 @@ impl Driver {
             }
             simulation.propose(node, command)
         })
+    }
+
+    /// Asks a process to end now and then, and ends those that have come so far.
+    fn end_some(&mut self, now: Duration) {
+        if self.next_end.is_some_and(|next| next <= now) {
+            self.next_end = Some(now + Duration::from_millis(self.random.within(ENDS)));
+            let nodes: Vec<NodeId> = self.residents.keys().copied().collect();
+            if let Some(node) = self.random.pick(&nodes).filter(|node| !self.leaving.contains_key(node)) {
+                let until = now + Duration::from_millis(self.random.within(LEAVES_WITHIN));
+                self.leaving.insert(node, Leaving::GivesAway { until });
+                self.asked_to_end += 1;
+                self.simulation.leave(node);
+            }
+        }
+        for (node, leaving) in self.leaving.clone() {
+            let Some(resident) = self.residents.get(&node).filter(|resident| !resident.stands_still) else { continue };
+            match leaving {
+                Leaving::GivesAway { until } if now >= until || resident.owned(node) == 0 => {
+                    resident.ask_to_end();
+                    self.leaving.insert(node, Leaving::Ends { until: now + ENDS_WITHIN });
+                }
+                Leaving::Ends { until } if now >= until || resident.has_ended() => {
+                    self.ended_well += u64::from(resident.has_ended());
+                    // Nothing of it writes behind the word that its lease is given back.
+                    self.residents.remove(&node);
+                    let restart = Duration::from_millis(self.random.within(50..5_000));
+                    self.simulation.end(node, restart);
+                }
+                Leaving::GivesAway { .. } | Leaving::Ends { .. } => {}
+            }
+        }
     }
 
     /// A defect: reports come again, later, and count as the present owners'.

@@ -7,14 +7,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::task::Context;
 
-use actix::Actor as _;
+use actix::{Actor as _, Addr};
 use causeway_core::command::Command;
 use causeway_core::ids::NodeId;
 use causeway_core::outcome::Outcome;
 use causeway_core::state::State;
 use futures::FutureExt as _;
 use tokio::sync::{oneshot, watch};
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 
 use super::broker::Brokers;
 use super::link::{Fault, Link, Target};
@@ -28,7 +28,7 @@ use crate::status::{PartitionGauge, StatusBoard};
 use crate::supervisor::checkpoint_keeper::{Keeping, keep};
 use crate::supervisor::launch::{Launch, Shared, job};
 use crate::supervisor::lifeline::Lifeline;
-use crate::supervisor::partition_supervisor::{Equipment, PartitionSupervisor};
+use crate::supervisor::partition_supervisor::{Drain, Equipment, PartitionSupervisor};
 use crate::supervisor::progress_board::ProgressBoard;
 use crate::supervisor::proposer::Proposer;
 
@@ -108,7 +108,10 @@ pub(super) struct Resident {
     questions: Arc<Mutex<Vec<Question>>>,
     waiting: BTreeMap<u64, oneshot::Sender<Result<Outcome, String>>>,
     pub(super) stands_still: bool,
-    _running: watch::Sender<bool>,
+    /// Asks it to end.
+    ending: watch::Sender<bool>,
+    /// Whether it has ended, as it was asked to.
+    ended: watch::Receiver<bool>,
 }
 
 impl Resident {
@@ -119,8 +122,9 @@ impl Resident {
         let questions = Arc::default();
         let window = Window { view: shown, questions: Arc::clone(&questions) };
         let progress = Arc::new(ProgressBoard::default());
-        let (ending, _) = watch::channel(None);
-        let (running, stop) = watch::channel(false);
+        let (parts, _) = watch::channel(None);
+        let (ending, stop) = watch::channel(false);
+        let (at_end, ended) = watch::channel(false);
         let (link, gauges) = (Link::new(node, Arc::clone(&around.brokers)), Arc::clone(&around.gauges));
         let fault = around.fault;
         let equipment = Equipment {
@@ -146,17 +150,37 @@ impl Resident {
                 gauges.lock().unwrap().push((number, Arc::clone(&launch.gauge)));
                 copy(launch, link.clone(), number, fault).boxed_local()
             }),
-            lifeline: Lifeline::new("supervisor", &ending),
+            lifeline: Lifeline::new("supervisor", &parts),
         };
         let interval = around.config.schedule.checkpoint_interval;
         let keeping = Keeping { me: node, proposer: window, progress, interval };
         let tasks = LocalSet::new();
         tasks.spawn_local(async move {
-            PartitionSupervisor::new(equipment).start();
-            keep(keeping, stop).await;
+            let supervisor = PartitionSupervisor::new(equipment).start();
+            let (flush, flushes) = watch::channel(false);
+            let keeper = tokio::task::spawn_local(keep(keeping, flushes));
+            end(stop, supervisor, flush, keeper).await;
+            at_end.send_replace(true);
+            // A process that was not asked to end lives on.
+            std::future::pending::<()>().await;
         });
         let waiting = BTreeMap::new();
-        Self { tasks, view, keeper, questions, waiting, stands_still: false, _running: running }
+        Self { tasks, view, keeper, questions, waiting, stands_still: false, ending, ended }
+    }
+
+    /// Asks it to end its runs, and to report what they did last.
+    pub(super) fn ask_to_end(&self) {
+        self.ending.send_replace(true);
+    }
+
+    /// Whether it has done so.
+    pub(super) fn has_ended(&self) -> bool {
+        *self.ended.borrow()
+    }
+
+    /// How many partitions a node owns as far as it knows.
+    pub(super) fn owned(&self, node: NodeId) -> usize {
+        self.view.borrow().partitions.values().filter(|partition| partition.owner == Some(node)).count()
     }
 
     /// Lets everything run that can, unless the process stands still.
@@ -188,6 +212,23 @@ impl Resident {
     pub(super) fn leased(&mut self, until: BootInstant) {
         self.keeper.renew(until);
     }
+}
+
+/// Ends when it is asked to, in the order in which a node stops its parts.
+async fn end(
+    mut asked: watch::Receiver<bool>,
+    supervisor: Addr<PartitionSupervisor<Window>>,
+    flush: watch::Sender<bool>,
+    keeper: JoinHandle<()>,
+) {
+    if asked.wait_for(|asked| *asked).await.is_err() {
+        return std::future::pending().await;
+    }
+    if let Ok(mut runs) = supervisor.send(Drain).await {
+        let _gone = runs.wait_for(|runs| *runs == 0).await;
+    }
+    flush.send_replace(true);
+    let _panicked = keeper.await;
 }
 
 /// One run, from the real launch to the real pipeline.

@@ -57,6 +57,8 @@ fn add(sum: &mut BTreeMap<&'static str, u64>, one: &Report) {
         ("messages", one.messages),
         ("duplicates", one.duplicates),
         ("reported", one.reported),
+        ("asked to end", one.asked_to_end),
+        ("ended well", one.ended_well),
     ] {
         *sum.entry(what).or_default() += times;
     }
@@ -87,8 +89,16 @@ fn nothing_breaks_an_invariant() {
     println!("{done} seeds: {sum:?}");
     if done >= SEEDS {
         // What never happens is not tested.
-        for what in ["takeovers", "zombies", "stalls", "rewinds", "snapshots installed", "member changes", "duplicates"]
-        {
+        for what in [
+            "takeovers",
+            "zombies",
+            "stalls",
+            "rewinds",
+            "snapshots installed",
+            "member changes",
+            "duplicates",
+            "ended well",
+        ] {
             assert!(sum[what] > 0, "no {what}: {sum:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! The state as version 3 stores it, for a build that knows one version more.
+//! The state as versions 3 and 4 store it, for a build that knows one version more.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Nodes: admitted, started, asked to be something else, removed.
 
-use super::{State, later};
+use super::{Entry, State, later};
 use crate::command::CURRENT_VERSION;
 use crate::ids::{NodeId, Timestamp};
 use crate::name::Name;
@@ -23,13 +23,17 @@ impl State {
         id: NodeId,
         spec: &NodeSpec,
         process: ProcessId,
-        at: Timestamp,
+        entry: Entry,
     ) -> Result<Outcome, Refusal> {
         if !self.nodes.contains_key(&id) && !self.nodes.is_empty() {
             return Err(Refusal::NoSuchNode(id));
         }
         self.verify_spec(spec, Some(id))?;
-        self.started(id, spec, process, at);
+        let is_known = self.nodes.get(&id).is_some_and(|node| node.starts > 0 && node.process == process);
+        // Who got no answer asks again, and the first word may have been heard: what it owns by now stays as it is.
+        if entry.version < 4 || !is_known {
+            self.started(id, spec, process, entry.at);
+        }
         Ok(Outcome::Done)
     }
 

@@ -12,6 +12,8 @@ use super::next;
 use crate::checkpoint::Checkpoint;
 use crate::codec;
 use crate::command::CURRENT_VERSION;
+#[cfg(feature = "next-commands")]
+use crate::command::RELEASED_VERSION;
 use crate::ids::{ClusterId, Epoch, Generation, Incarnation, NodeId, Timestamp};
 use crate::instance::Instance;
 use crate::name::Name;
@@ -36,7 +38,7 @@ impl State {
     /// [`codec::Error::Encode`].
     pub fn to_snapshot(&self) -> Result<Vec<u8>, codec::Error> {
         #[cfg(feature = "next-commands")]
-        if self.stored_version() == OLDEST_WRITTEN {
+        if self.stored_version() <= RELEASED_VERSION {
             return next::encode(self);
         }
         codec::encode(self)
@@ -50,7 +52,7 @@ impl State {
         match version {
             0..=2 => codec::decode::<Second>(bytes).map(|old| old.upgraded(version)),
             #[cfg(feature = "next-commands")]
-            3 => next::decode(bytes),
+            3..=RELEASED_VERSION => next::decode(bytes),
             _ => codec::decode(bytes),
         }
     }
