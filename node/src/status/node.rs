@@ -80,7 +80,7 @@ pub struct NodeFigures {
     pub lease: LeaseState,
     /// What is left of it; none where it has none or one without an end.
     pub lease_seconds: Option<f64>,
-    /// Times that its lease had ended when the next one was granted.
+    /// Times that its lease ended because it was not renewed in time.
     pub lease_losses: u64,
     /// Partitions that it was given because their owner was gone.
     pub takeovers: u64,
