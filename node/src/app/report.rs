@@ -10,9 +10,10 @@ use causeway_core::ids::NodeId;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::timestamp;
+use crate::lasting::Lasting;
 use crate::lease::Lease;
 use crate::relay;
-use crate::status::node::{Known, LeaseState, NodeFigures, NodeReport};
+use crate::status::node::{Known, LeaseState, NodeFigures, NodeReport, REMOVED};
 use crate::telemetry::changes::Changes;
 
 /// Between two looks at what changed.
@@ -55,9 +56,8 @@ impl Reporter {
 
     /// What a leader knows of everybody; nothing elsewhere.
     fn known(&self, status: &RaftStatus) -> BTreeMap<NodeId, Known> {
-        let Some((_, signs)) = self.group.signs() else { return BTreeMap::new() };
-        let mut known: BTreeMap<NodeId, Known> = signs
-            .nodes
+        let Some(nodes) = self.group.liveness() else { return BTreeMap::new() };
+        let mut known: BTreeMap<NodeId, Known> = nodes
             .into_iter()
             .map(|(node, liveness)| (node, Known { liveness: Some(liveness.into()), behind_entries: None }))
             .collect();
@@ -76,8 +76,9 @@ impl Reporter {
         peers.map(|(node, peer)| (node, peer.state.is_connected())).collect()
     }
 
-    /// Counts what changes, until it is dropped.
+    /// Counts what changes, and tells when this node was removed, until it is dropped.
     pub(super) async fn watch(self) {
+        let mut removed = Lasting::default();
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -85,6 +86,11 @@ impl Reporter {
             let members = self.group.status().members.iter().map(|member| (member.node, member.is_voter())).collect();
             let dropped = self.group.peers().into_iter().map(|(node, peer)| (node, peer.buffered.dropped));
             self.changes.look(self.group.view(), members, dropped);
+            match self.group.removed() {
+                Some(why) if removed.see(Duration::ZERO) => tracing::error!(%why, "{REMOVED}"),
+                Some(_) => {}
+                None => drop(removed.end()),
+            }
         }
     }
 }

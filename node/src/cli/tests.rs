@@ -85,6 +85,7 @@ pub(crate) fn status_of(streams: Vec<StreamStatus>) -> StatusAnswer {
             applied_index: 9,
             apply_lag_entries: 0,
             nodes: 1,
+            removed: None,
         },
         nodes: Vec::new(),
         moves: 0,

@@ -12,6 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::relay;
 
+/// What a node says that is no member of its cluster any more, and how it comes back: a number is never used again, and
+/// nobody has its name any more whose place `rejoin` could take.
+pub const REMOVED: &str = "this node is no member of its cluster any more: it copies nothing, and what it shows of the \
+                           cluster is old. Stop it; to bring it back as a new node, move its data directory away, then: \
+                           causeway cluster join --at HOST:PORT --config FILE, with a token of causeway cluster token";
+
 /// What a leader knows of whether a node lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

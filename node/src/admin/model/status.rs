@@ -77,7 +77,8 @@ pub struct NodeStatus {
 pub struct RaftStatus {
     /// `leader`, `follower`, `candidate` or `learner`.
     pub role: String,
-    /// The leader, as far as this node knows.
+    /// The leader, as far as this node knows; none where it has not heard one for some election timeouts. Nothing can be
+    /// changed then.
     pub leader: Option<NodeId>,
     /// The current term.
     pub term: u64,
@@ -88,6 +89,10 @@ pub struct RaftStatus {
     pub apply_lag_entries: u64,
     /// How many nodes have started at least once.
     pub nodes: usize,
+    /// Why the node that answers is no member of the cluster any more; none while nothing says so. What it shows of the
+    /// cluster is old then.
+    #[serde(default)]
+    pub removed: Option<String>,
 }
 
 /// A registered instance, as the map shows it.
