@@ -180,7 +180,8 @@ pub(super) fn figures(context: &AdminContext, survey: &StreamSurvey<'_>, now: Ti
     let all_known = known.len() == survey.partitions.len();
     let (direct_partitions, relayed_partitions) = read_paths(&context.cluster.view(), &known);
     let totals = context.rates.totals(survey.agreed.id).unwrap_or_default();
-    let rates = context.rates.rates(survey.agreed.id);
+    // Of what an owner copies that is not heard nothing is seen, which is not nothing.
+    let rates = context.rates.rates(survey.agreed.id).filter(|_| all_known);
     StreamFigures {
         read_messages: totals.read_messages,
         copied_messages: totals.written_messages,

@@ -52,7 +52,7 @@ pub struct NodeView {
     pub starts: u64,
     /// When it started last; when it was let in before its first start.
     pub started_at: Timestamp,
-    /// What it says of itself; none where it said nothing within the last ten seconds.
+    /// What it says of itself; none where it said nothing within the last three seconds.
     #[serde(default)]
     pub figures: Option<NodeFigures>,
 }

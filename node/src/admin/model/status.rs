@@ -186,8 +186,10 @@ pub struct EndpointStatus {
     pub topic: String,
 }
 
-/// Live figures of a stream: sums over its partitions, or the worst of them. Counters count since the node's process
-/// started. A figure that one partition does not know is unknown for the stream.
+/// Live figures of a stream: sums over its partitions, or the worst of them. Counters are what the node that answers has
+/// counted: what the owners of partitions had copied as owners when it started, and everything since. So nodes that
+/// started at different times show different counters. A figure that one partition does not know is unknown for the
+/// stream.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct StreamFigures {
     /// Messages read from the source.
