@@ -265,7 +265,7 @@ impl PartitionGauge {
 /// A copy of a [`PartitionGauge`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PartitionFigures {
-    /// When its counters began, by the clock of the node that counts: of two that differ, neither goes on with the other.
+    /// When its counters began, by the clock of the node that counts: where it differs, they began anew.
     #[serde(default)]
     pub counts_since: Timestamp,
     /// By which path the source answered last; none before its first answer.

@@ -14,7 +14,6 @@ use causeway_core::state::State;
 
 use super::introduction::Moved;
 use super::leadership::Leadership;
-use super::removal::removal;
 use super::rpc::{Answer, Failure, Joined, Request, Welcome};
 use super::seldom::Seldom;
 use super::{FORWARDING, Figures, StreamServer, Wire, from_transport, successor, unexpected};
@@ -257,7 +256,9 @@ impl Handler for GroupHandler {
             }
             // It takes part until the group has agreed that it does not.
             None if status.members.iter().any(|member| member.node == id) => Ok(()),
-            None if id <= view.highest_node => Err(Refusal::new(RefusalCode::NotAdmitted, removal(id))),
+            None if id <= view.highest_node => {
+                Err(Refusal::new(RefusalCode::NotAdmitted, format!("node {id} was removed from the cluster")))
+            }
             // Whoever was let in was let in by this node.
             None if status.ready => {
                 Err(Refusal::new(RefusalCode::NotAdmitted, format!("node {id} was never let into the cluster")))

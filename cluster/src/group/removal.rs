@@ -26,7 +26,7 @@ impl Group {
 
 fn by_state(me: NodeId, view: &State) -> Option<String> {
     let removed = !view.nodes.is_empty() && me <= view.highest_node && !view.nodes.contains_key(&me);
-    removed.then(|| removal(me))
+    removed.then(|| format!("node {me} was removed from the cluster"))
 }
 
 fn by_peers<'a>(mut peers: impl Iterator<Item = &'a PeerStatus>) -> Option<String> {
@@ -39,9 +39,4 @@ fn by_peers<'a>(mut peers: impl Iterator<Item = &'a PeerStatus>) -> Option<Strin
             _ => Ok(reason),
         })
         .unwrap_or_default()
-}
-
-/// What a node is told that was removed.
-pub(super) fn removal(node: NodeId) -> String {
-    format!("node {node} was removed from the cluster")
 }

@@ -262,9 +262,9 @@ fn plain(state: RunState, since: Timestamp, why: Option<&str>) -> Condition {
 
 /// Upper bound of the age of what would be lost if the source were gone at `now`.
 ///
-/// With messages left to copy it is the lag. Without any, or where the source does not answer, it is the age of what was
-/// known last: what arrived since the source was last seen to hold nothing else, or since the newest message that is
-/// durable, could be lost. None where nothing is known.
+/// With messages left to copy it is the lag. Without any, or where the source does not answer, it is the age of what
+/// was known last: what arrived since the source was last seen to hold nothing else, or since the newest message that
+/// is durable, could be lost. None where nothing is known.
 #[must_use]
 pub fn rpo_seconds(figures: &PartitionFigures, now: Timestamp) -> Option<f64> {
     let caught_up = figures.caught_up_at;

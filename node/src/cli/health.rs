@@ -1,5 +1,5 @@
-//! `causeway health`: whether a node answers, and is one of its cluster, for the health checks of platforms that hold no
-//! token.
+//! `causeway health`: whether a node answers, and is one of its cluster, for the health checks of platforms that hold
+//! no token.
 
 use crate::cli::args::{Format, Shared};
 use crate::cli::complain;

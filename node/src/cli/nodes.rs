@@ -187,10 +187,12 @@ fn remarks(connection: Option<&str>) -> Option<String> {
     (connection != "connected" && connection != "connecting").then(|| format!("not reached by this node: {connection}"))
 }
 
-/// That the node that answers was removed, and why it knows; none while nothing says so.
+/// That the node that answers was removed, how it comes back, and why it knows; nothing while nothing says so.
 #[must_use]
-pub fn removal(removed: Option<&str>) -> Option<String> {
-    removed.map(|why| format!("  {REMOVED}  ({why})"))
+pub fn removal(removed: Option<&str>) -> Vec<String> {
+    let Some(why) = removed else { return Vec::new() };
+    let sentences = REMOVED.split_inclusive(". ").chain([why]);
+    sentences.map(|sentence| format!("  {}", sentence.trim())).collect()
 }
 
 /// Who leads, in which term.

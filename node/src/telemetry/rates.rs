@@ -129,7 +129,8 @@ impl RateHistory {
         }
     }
 
-    /// What was counted of a stream as far as this process saw it: see the module. Never goes back while the stream exists.
+    /// What was counted of a stream as far as this process saw it: see the module. It never goes back while the stream
+    /// exists.
     #[must_use]
     pub fn totals(&self, stream: StreamId) -> Option<Totals> {
         self.lock().streams.get(&stream).map(|history| history.totals)

@@ -20,7 +20,7 @@ async fn a_node_that_was_removed_while_it_did_not_run_is_told_by_the_others() {
         }
     };
     timeout(PATIENCE, told).await.expect("the other one does not let it in");
-    assert_eq!(two_again.removed().unwrap(), format!("node {id} was removed from the cluster"));
+    assert!(two_again.removed().unwrap().contains("was removed from the cluster"));
     assert_eq!(one.group.removed(), None);
     for group in [one.group, two_again] {
         group.stop().await.unwrap();

@@ -73,12 +73,12 @@ pub struct NodeStatus {
 }
 
 /// What a node knows of the Raft group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RaftStatus {
     /// `leader`, `follower`, `candidate` or `learner`.
     pub role: String,
-    /// The leader, as far as this node knows; none where it has not heard one for some election timeouts. Nothing can be
-    /// changed then.
+    /// The leader, as far as this node knows; none where it has not heard one for some election timeouts. Nothing can
+    /// be changed then.
     pub leader: Option<NodeId>,
     /// The current term.
     pub term: u64,
@@ -186,8 +186,8 @@ pub struct EndpointStatus {
     pub topic: String,
 }
 
-/// Live figures of a stream: sums over its partitions, or the worst of them. Counters are what the node that answers has
-/// counted: what the owners of partitions had copied as owners when it started, and everything since. So nodes that
+/// Live figures of a stream: sums over its partitions, or the worst of them. Counters are what the node that answers
+/// has counted: what the owners of partitions had copied as owners when it started, and everything since. So nodes that
 /// started at different times show different counters. A figure that one partition does not know is unknown for the
 /// stream.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
