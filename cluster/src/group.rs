@@ -21,6 +21,7 @@ pub(crate) mod leadership;
 mod members;
 mod outbox;
 mod peers;
+mod removal;
 mod rpc;
 mod seldom;
 mod streams;
@@ -39,7 +40,7 @@ use causeway_core::name::Name;
 use causeway_core::node::ProcessId;
 use causeway_core::outcome::Outcome;
 use causeway_core::partition::PartitionId;
-use causeway_core::plan::{Conditions, MemberChange, Members};
+use causeway_core::plan::{Conditions, Liveness, MemberChange, Members};
 use causeway_core::state::State;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -266,7 +267,14 @@ impl Group {
         status.ready.then(|| (status.term, self.shared.leadership.signs(status.term, &view)))
     }
 
-    /// The same with the loads of all partitions, which are copied.
+    /// The same for people: without nodes that this leader had no time to hear yet. None while this node does not lead.
+    #[must_use]
+    pub fn liveness(&self) -> Option<BTreeMap<NodeId, Liveness>> {
+        let status = self.shared.handle.status();
+        status.ready.then(|| self.shared.leadership.shown(status.term, &self.view()))
+    }
+
+    /// The same as [`Group::signs`] with the loads of all partitions, which are copied.
     #[must_use]
     pub fn conditions(&self) -> Option<(u64, Conditions)> {
         let status = self.shared.handle.status();

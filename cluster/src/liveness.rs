@@ -167,6 +167,14 @@ impl Liveness {
         }
     }
 
+    /// The same for people. A leader that was elected less than a lease ago and has not heard a node yet knows nothing
+    /// of it: nodes need a moment to find whom to ask.
+    #[must_use]
+    pub fn shown(&self, node: NodeId, now: u64) -> Option<plan::Liveness> {
+        let is_new = now.saturating_sub(self.since) < nanos(self.terms.length);
+        (self.grants.contains_key(&node) || !is_new).then(|| self.of(node, now))
+    }
+
     /// How long ago a node was last heard; none when this leader never heard it.
     #[must_use]
     pub fn heard(&self, node: NodeId, now: u64) -> Option<Duration> {
@@ -209,6 +217,19 @@ mod tests {
         assert_eq!(liveness.of(NODE, at(1_000)), plan::Liveness::Silent);
         assert_eq!(liveness.of(NODE, at(1_000) + nanos(terms.down_after()) - 1), plan::Liveness::Silent);
         assert_eq!(liveness.of(NODE, at(1_000) + nanos(terms.down_after())), plan::Liveness::Down);
+    }
+
+    #[test]
+    fn a_new_leader_shows_nothing_of_a_node_that_had_no_time_to_ask_it() {
+        use plan::Liveness::{Down, Silent, Up};
+        let terms = LeaseTerms::default();
+        let mut liveness = Liveness::new(terms, at(1_000));
+        let asked = NodeId(3);
+        liveness.ask(asked, FIRST, 0, at(1_100));
+        let seen = |node, moments: [u64; 4]| moments.map(|moment| liveness.shown(node, at(moment)));
+        assert_eq!(seen(NODE, [1_000, 2_999, 3_000, 3_400]), [None, None, Some(Silent), Some(Down)]);
+        assert_eq!(seen(asked, [1_100, 2_299, 2_300, 3_500]), [Some(Up), Some(Up), Some(Silent), Some(Down)]);
+        assert_eq!(liveness.of(NODE, at(1_000)), Silent, "what is decided by does not change");
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub struct RaftStatus {
     pub role: Role,
     /// Its term.
     pub term: u64,
-    /// Who leads, as far as it knows.
+    /// Who leads, as far as it knows; none where it has heard no leader for some election timeouts.
     pub leader: Option<NodeId>,
     /// Leads, and has applied everything that any earlier leader committed: its view is complete.
     pub ready: bool,

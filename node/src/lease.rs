@@ -60,6 +60,8 @@ struct Cell {
     until: AtomicU64,
     /// How many times the lease began. Written before `until`, so that whoever sees a new end sees a new number.
     tenures: AtomicU64,
+    /// How many times it was given up while it was valid.
+    given_up: AtomicU64,
     /// Told whenever the end moves.
     moved: watch::Sender<()>,
 }
@@ -109,8 +111,11 @@ impl LeaseKeeper {
         true
     }
 
-    /// The node must not write any more, from now on.
+    /// The node must not write any more, from now on. That is no loss.
     pub fn revoke(&mut self) {
+        if self.lease.is_valid_now() {
+            self.lease.cell.given_up.fetch_add(1, Ordering::Relaxed);
+        }
         self.lease.cell.until.store(0, Ordering::Release);
         self.lease.cell.moved.send_replace(());
     }
@@ -125,8 +130,8 @@ impl Lease {
     }
 
     fn with(clock: BootClock, margin: Duration, until: u64) -> Self {
-        let (until, tenures) = (AtomicU64::new(until), AtomicU64::new(0));
-        Self { cell: Arc::new(Cell { clock, margin, until, tenures, moved: watch::Sender::new(()) }) }
+        let (until, tenures, given_up) = (AtomicU64::new(until), AtomicU64::new(0), AtomicU64::new(0));
+        Self { cell: Arc::new(Cell { clock, margin, until, tenures, given_up, moved: watch::Sender::new(()) }) }
     }
 
     /// Whether bytes of a batch that was begun may leave.
@@ -149,10 +154,13 @@ impl Lease {
         self.look().0
     }
 
-    /// How often a lease began when there was none. Those of a node that needs none are not counted.
+    /// How often it ended because it was not renewed in time, from the moment on that it has. That of a node that needs
+    /// none never does.
     #[must_use]
-    pub fn beginnings(&self) -> u64 {
-        self.cell.tenures.load(Ordering::Relaxed)
+    pub fn losses(&self) -> u64 {
+        let (remaining, begun) = self.look();
+        let over = begun.saturating_sub(u64::from(remaining > Duration::ZERO));
+        over.saturating_sub(self.cell.given_up.load(Ordering::Relaxed))
     }
 
     /// Whether it never ends.
@@ -297,6 +305,30 @@ mod tests {
         assert!(second.check().is_err() && !keeper.extend(until(1_395)));
         keeper.renew(until(1_400));
         assert!(second.check().is_err() && keeper.lease().tenure().unwrap().check().is_ok());
+    }
+
+    #[test]
+    fn a_lease_that_ends_is_lost_when_it_ends_and_not_where_it_is_given_up() {
+        let (mut keeper, time) = kept(Duration::ZERO);
+        let lease = keeper.lease();
+        keeper.revoke();
+        assert_eq!(lease.losses(), 0, "there was none");
+        keeper.renew(until(1_100));
+        keeper.renew(until(1_200));
+        time.store(1_199, Ordering::SeqCst);
+        assert_eq!(lease.losses(), 0);
+        time.store(1_200, Ordering::SeqCst);
+        assert_eq!(lease.losses(), 1, "before the next one begins");
+        keeper.renew(until(1_300));
+        assert_eq!(lease.losses(), 1);
+        keeper.revoke();
+        keeper.revoke();
+        assert_eq!(lease.losses(), 1, "it was given up");
+        keeper.renew(until(1_300));
+        time.store(1_300, Ordering::SeqCst);
+        keeper.revoke();
+        assert_eq!(lease.losses(), 2, "it was over before");
+        assert_eq!(Lease::unlimited().losses(), 0);
     }
 
     #[test]

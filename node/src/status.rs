@@ -2,16 +2,25 @@
 //!
 //! The data path writes atomics and never waits; readers take a snapshot. Unknown is `None`, never zero.
 
+mod answers;
 pub mod node;
+mod others;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use causeway_core::error_code::ErrorCode;
 use causeway_core::ids::{Epoch, NodeId, StreamId, Timestamp};
-use causeway_core::partition::PartitionId;
+use causeway_core::partition::{Partition, PartitionId};
+use causeway_core::state::State;
 use serde::{Deserialize, Serialize};
+
+pub use answers::ON_ITS_WAY;
+use answers::SourceAnswers;
+pub use others::Silence;
+use others::{Neighbour, Ownerships};
 
 /// The states of streams and partitions that people see.
 ///
@@ -75,9 +84,10 @@ const UNKNOWN: i64 = i64::MIN;
 const PATH_UNKNOWN: u64 = u64::MAX;
 const PATH_DIRECT: u64 = 0;
 
-/// Live figures of one partition. All counters count since the process started.
+/// Live figures of one partition. All counters count since the gauge was made.
 #[derive(Debug)]
 pub struct PartitionGauge {
+    counts_since: Timestamp,
     /// Messages read from the source.
     pub read_messages: AtomicU64,
     /// Bytes of stored records read from the source.
@@ -105,6 +115,7 @@ pub struct PartitionGauge {
     read_path: AtomicU64,
     epoch: AtomicU64,
     runs: AtomicBool,
+    answers: SourceAnswers,
     condition: Mutex<Condition>,
 }
 
@@ -113,6 +124,7 @@ impl PartitionGauge {
     #[must_use]
     pub fn new(epoch: Epoch, now: Timestamp) -> Self {
         Self {
+            counts_since: now,
             read_messages: AtomicU64::new(0),
             read_bytes: AtomicU64::new(0),
             slave_read_messages: AtomicU64::new(0),
@@ -131,6 +143,7 @@ impl PartitionGauge {
             read_path: AtomicU64::new(PATH_UNKNOWN),
             epoch: AtomicU64::new(epoch.0),
             runs: AtomicBool::new(false),
+            answers: SourceAnswers::new(),
             condition: Mutex::new(Condition { state: RunState::Starting, since: now, why: None, code: None }),
         }
     }
@@ -145,6 +158,21 @@ impl PartitionGauge {
     pub fn set_source_of_slave(&self, next: i64, maximum: i64) {
         self.source_next.store(next, Ordering::Relaxed);
         self.source_maximum.fetch_max(maximum, Ordering::Relaxed);
+    }
+
+    /// Notes that the source is asked to answer within this time.
+    pub fn source_asked(&self, within: Duration) {
+        self.answers.ask(within);
+    }
+
+    /// Notes that the source answered, whatever it said.
+    pub fn source_answered(&self) {
+        self.answers.answered();
+    }
+
+    /// Notes that no answer of the source is waited for any more.
+    pub fn source_left(&self) {
+        self.answers.give_up();
     }
 
     /// Notes the first source offset that is not durable at the target, and the store timestamp (ms) of the newest
@@ -208,7 +236,9 @@ impl PartitionGauge {
             PATH_DIRECT => Some(ReadPath::Direct),
             node => Some(ReadPath::Relay(NodeId(node))),
         };
+        let source_maximum = known(&self.source_maximum).filter(|_| !self.answers.is_overdue());
         PartitionFigures {
+            counts_since: self.counts_since,
             read_path,
             epoch: Epoch(self.epoch.load(Ordering::Relaxed)),
             runs: self.runs.load(Ordering::Acquire),
@@ -223,7 +253,7 @@ impl PartitionGauge {
             zombie_writes: self.zombie_writes.load(Ordering::Relaxed),
             in_flight_bytes: self.in_flight_bytes.load(Ordering::Relaxed),
             source_next: known(&self.source_next),
-            source_maximum: known(&self.source_maximum),
+            source_maximum,
             durable_next: known(&self.durable_next),
             newest_store_timestamp: known(&self.newest_store_timestamp),
             caught_up_at: known(&self.caught_up_at).map(Timestamp),
@@ -235,6 +265,9 @@ impl PartitionGauge {
 /// A copy of a [`PartitionGauge`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PartitionFigures {
+    /// When its counters began, by the clock of the node that counts: where it differs, they began anew.
+    #[serde(default)]
+    pub counts_since: Timestamp,
     /// By which path the source answered last; none before its first answer.
     #[serde(default)]
     pub read_path: Option<ReadPath>,
@@ -264,7 +297,7 @@ pub struct PartitionFigures {
     pub in_flight_bytes: u64,
     /// The next source offset to read.
     pub source_next: Option<i64>,
-    /// One past the newest source message, as last seen.
+    /// One past the newest source message, as last seen; none while the source, or who reads it, does not answer.
     pub source_maximum: Option<i64>,
     /// The first source offset that is not durable at the target.
     pub durable_next: Option<i64>,
@@ -282,6 +315,16 @@ impl PartitionFigures {
     pub fn lag_messages(&self) -> Option<u64> {
         let (maximum, durable) = (self.source_maximum?, self.durable_next?);
         Some(u64::try_from(maximum.saturating_sub(durable)).unwrap_or(0))
+    }
+
+    /// The same while a node that reads the source for the owner tells nothing: nobody knows what the source holds.
+    fn without_source(self, relay: NodeId, since: Timestamp) -> Self {
+        let copies = matches!(self.condition.state, RunState::Running | RunState::CatchingUp);
+        let why = format!("node {relay}, which reads its source for it, does not answer");
+        let code = Some(ErrorCode::Unreachable);
+        let blocked = Condition { state: RunState::Blocked, since, why: Some(why), code };
+        let condition = if copies { blocked } else { self.condition };
+        Self { source_maximum: None, condition, ..self }
     }
 
     /// Seconds by which the target is behind: zero at the end of the queue, otherwise the age of the newest source
@@ -304,8 +347,9 @@ pub struct StatusBoard {
     streams: RwLock<BTreeMap<StreamId, Condition>>,
     /// The node's own board, beneath an overview of all nodes.
     own: Option<Arc<StatusBoard>>,
-    /// In an overview, what other nodes told of their partitions.
-    neighbours: RwLock<BTreeMap<NodeId, Figures>>,
+    /// Other nodes; the node's own board and the overview above it know the same.
+    neighbours: Arc<RwLock<BTreeMap<NodeId, Neighbour>>>,
+    ownerships: RwLock<Ownerships>,
 }
 
 /// Figures of partitions.
@@ -328,16 +372,46 @@ impl StatusBoard {
     /// A board that shows what this one does, and what other nodes tell.
     #[must_use]
     pub fn overview(self: &Arc<Self>) -> Self {
-        Self { own: Some(Arc::clone(self)), ..Self::default() }
+        Self { own: Some(Arc::clone(self)), neighbours: Arc::clone(&self.neighbours), ..Self::default() }
     }
 
-    /// What another node told last; none when it told nothing for too long.
-    pub fn set_neighbour(&self, node: NodeId, figures: Option<Figures>) {
-        let mut neighbours = self.neighbours.write().unwrap_or_else(PoisonError::into_inner);
-        match figures {
-            Some(figures) => drop(neighbours.insert(node, figures)),
-            None => drop(neighbours.remove(&node)),
+    /// Another node told this.
+    pub fn heard(&self, node: NodeId, figures: Figures) {
+        self.set_neighbour(node, Neighbour::Told(figures));
+    }
+
+    /// Another node has told nothing for too long: what it told before is worth nothing any more.
+    pub fn unheard(&self, node: NodeId, silence: Silence) {
+        self.set_neighbour(node, Neighbour::Silent(silence));
+    }
+
+    /// It is no other node any more.
+    pub fn forget(&self, node: NodeId) {
+        self.neighbours.write().unwrap_or_else(PoisonError::into_inner).remove(&node);
+    }
+
+    fn set_neighbour(&self, node: NodeId, neighbour: Neighbour) {
+        self.neighbours.write().unwrap_or_else(PoisonError::into_inner).insert(node, neighbour);
+    }
+
+    /// Since when another node tells nothing; none while it does, or was never asked.
+    #[must_use]
+    pub fn silence(&self, node: NodeId) -> Option<Silence> {
+        match self.neighbours.read().unwrap_or_else(PoisonError::into_inner).get(&node) {
+            Some(Neighbour::Silent(silence)) => Some(*silence),
+            Some(Neighbour::Told(_)) | None => None,
         }
+    }
+
+    /// Looks who owns what; to be done about once a second.
+    pub fn look_at_owners(&self, view: &State, now: Timestamp) {
+        self.ownerships.write().unwrap_or_else(PoisonError::into_inner).look(view, now);
+    }
+
+    /// When the present ownership of a partition began, or was seen first by this node.
+    #[must_use]
+    pub fn owned_since(&self, id: &PartitionId, agreed: &Partition) -> Timestamp {
+        self.ownerships.read().unwrap_or_else(PoisonError::into_inner).since(id, agreed)
     }
 
     /// What every partition of this node does, and in an overview, every partition of all nodes. While one moves, its
@@ -345,17 +419,30 @@ impl StatusBoard {
     #[must_use]
     pub fn partitions(&self) -> Figures {
         let gauges = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Figures = gauges.iter().map(|(id, gauge)| (id.clone(), gauge.figures())).collect();
+        let mut all: Figures = gauges.iter().map(|(id, gauge)| (id.clone(), self.seen(gauge))).collect();
         drop(gauges);
-        let neighbours = self.neighbours.read().unwrap_or_else(PoisonError::into_inner);
-        let own = self.own.as_ref().map(|own| own.partitions()).unwrap_or_default();
-        let told = neighbours.values().flatten().map(|(id, figures)| (id.clone(), figures.clone()));
-        for (id, figures) in own.into_iter().chain(told) {
-            if all.get(&id).is_none_or(|known| known.epoch < figures.epoch) {
-                all.insert(id, figures);
+        let Some(own) = &self.own else { return all };
+        all.extend(own.partitions());
+        for neighbour in self.neighbours.read().unwrap_or_else(PoisonError::into_inner).values() {
+            let Neighbour::Told(figures) = neighbour else { continue };
+            for (id, figures) in figures {
+                if all.get(id).is_none_or(|known| known.epoch < figures.epoch) {
+                    all.insert(id.clone(), figures.clone());
+                }
             }
         }
         all
+    }
+
+    /// What a gauge shows. A node that reads the source and tells nothing any more gives nothing on either, unless it
+    /// was seen to.
+    fn seen(&self, gauge: &PartitionGauge) -> PartitionFigures {
+        let figures = gauge.figures();
+        let Some(ReadPath::Relay(relay)) = figures.read_path.filter(|_| figures.runs) else { return figures };
+        match self.silence(relay).filter(|silence| !gauge.answers.since(silence.at)) {
+            Some(silence) => figures.without_source(relay, silence.since),
+            None => figures,
+        }
     }
 
     /// Notes what keeps a whole stream from running (a missing topic, an unreachable instance), or that nothing does.
@@ -388,35 +475,5 @@ impl StatusBoard {
 }
 
 #[cfg(test)]
-mod tests {
-    use causeway_core::partition::QueueId;
-
-    use super::*;
-
-    fn partition(queue: u32) -> PartitionId {
-        PartitionId { stream: StreamId(1), source: QueueId { broker: "a".to_owned(), queue } }
-    }
-
-    #[test]
-    fn an_overview_shows_all_nodes_and_of_a_partition_that_moves_its_later_ownership() {
-        let own = Arc::new(StatusBoard::default());
-        let overview = own.overview();
-        own.partition(&partition(0), Epoch(1), Timestamp(1));
-        own.partition(&partition(1), Epoch(4), Timestamp(1));
-        let other = StatusBoard::default();
-        for (queue, epoch) in [(1, 3), (2, 7)] {
-            other.partition(&partition(queue), Epoch(epoch), Timestamp(1));
-        }
-        // As it travels.
-        let wire = serde_json::to_vec(&other.partitions().into_iter().collect::<Vec<_>>()).unwrap();
-        let told: Vec<(PartitionId, PartitionFigures)> = serde_json::from_slice(&wire).unwrap();
-        overview.set_neighbour(NodeId(2), Some(told.into_iter().collect()));
-        let epochs = || overview.partitions().into_values().map(|figures| figures.epoch.0).collect::<Vec<_>>();
-        assert_eq!(epochs(), [1, 4, 7]);
-        assert_eq!(own.partitions().len(), 2);
-        overview.set_neighbour(NodeId(2), None);
-        assert_eq!(epochs(), [1, 4]);
-        own.set_stream(StreamId(1), Some(PartitionGauge::new(Epoch(1), Timestamp(1)).condition()));
-        assert!(overview.stream(StreamId(1)).is_some());
-    }
-}
+#[path = "status/tests.rs"]
+mod tests;

@@ -73,6 +73,13 @@ impl Leadership {
         self.with(term, |known| Signs { nodes: known.nodes(view, now), loads: known.loads_changed })
     }
 
+    /// What people are shown of the nodes; those of which nothing is known yet are left out.
+    pub(crate) fn shown(&self, term: u64, view: &State) -> BTreeMap<NodeId, plan::Liveness> {
+        let now = self.clock.now().as_nanos();
+        let nodes = view.nodes.keys().copied();
+        self.with(term, |known| nodes.filter_map(|node| Some((node, known.liveness.shown(node, now)?))).collect())
+    }
+
     /// What may be assumed of the nodes and of whoever else owns something. Copies the loads of all partitions.
     pub(crate) fn conditions(&self, term: u64, view: &State) -> Conditions {
         let now = self.clock.now().as_nanos();

@@ -29,6 +29,10 @@ use crate::status::{BarrierStats, RaftStatus, Role};
 /// Ticks between two looks at whether the stored routes have to change.
 const ROUTES_EVERY_TICKS: u64 = 10;
 
+/// A leader that was not heard for so many election timeouts is not known to lead any more. Voters ask for votes within
+/// two, so this shows on learners only, which never do.
+const SILENT_ELECTIONS: u64 = 3;
+
 /// An encoded command on its way into the log.
 pub(crate) struct Proposal {
     /// Its form in the log.
@@ -54,6 +58,8 @@ pub(crate) struct Replica<D: Disk = Db> {
     pub(super) reads: Reads,
     pub(super) transfer: Option<Transfer>,
     pub(super) heard: Heard,
+    /// When the leader was last heard as such, in ticks of this replica.
+    leader_heard: u64,
     pub(super) barriers: BarrierStats,
     /// The newest snapshot, and what was applied since.
     pub(super) snapshot: Position,
@@ -100,6 +106,7 @@ impl<D: Disk> Replica<D> {
             reads: Reads::default(),
             transfer: None,
             heard: Heard::default(),
+            leader_heard: 0,
             barriers: BarrierStats::default(),
             snapshot: base.position,
             applied_bytes: 0,
@@ -171,9 +178,15 @@ impl<D: Disk> Replica<D> {
                 question.data = self.reads.tell_apart(&question.data).into();
             }
         }
+        let says_leader = matches!(
+            message.get_msg_type(),
+            MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
+        );
         if let Err(error) = self.node.step(message) {
             // An answer of somebody who is no member here, or not any more.
             tracing::debug!(%error, from, "message left out");
+        } else if says_leader && from == self.node.raft.leader_id {
+            self.leader_heard = self.ticks;
         }
         Ok(())
     }
@@ -278,8 +291,12 @@ impl<D: Disk> Replica<D> {
         }
     }
 
+    /// Who leads; none also where a leader is silent for too long. Raft itself would name it for ever on a learner.
     pub(super) fn leader(&self) -> Option<NodeId> {
-        Some(self.node.raft.leader_id).filter(|id| *id != ::raft::INVALID_ID).map(NodeId)
+        let leader = Some(self.node.raft.leader_id).filter(|id| *id != ::raft::INVALID_ID).map(NodeId)?;
+        let silent = self.ticks.saturating_sub(self.leader_heard);
+        let known = leader == self.id() || silent <= self.election_ticks.saturating_mul(SILENT_ELECTIONS);
+        known.then_some(leader)
     }
 
     /// One look.

@@ -231,7 +231,8 @@ fn listed(context: &AdminContext) -> NodeList {
     let mut members: BTreeMap<_, _> =
         context.cluster.members().into_iter().map(|member| (member.node, member)).collect();
     let mut reports = context.nodes.all();
-    let known = known(&reports);
+    // What an earlier leader said last is not what anybody knows now.
+    let known = raft.leader.map(|_| known(&reports)).unwrap_or_default();
     let known = |id: NodeId| known.get(&id).copied().unwrap_or_default();
     let mut counts = counts(&view);
     let one = |(id, node): (&NodeId, &Node)| {
@@ -271,7 +272,8 @@ fn listed(context: &AdminContext) -> NodeList {
             connection: member.connection,
         })
     };
-    NodeList { items, next: None, strange_members: members.into_iter().filter_map(strange).collect() }
+    let strange_members = members.into_iter().filter_map(strange).collect();
+    NodeList { items, next: None, strange_members, removed: raft.removed }
 }
 
 /// Partitions of one node.

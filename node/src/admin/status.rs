@@ -24,6 +24,7 @@ use super::seam::{AdminContext, Site};
 use super::survey::{StreamSurvey, deleting, severity, survey, survey_one};
 use super::{nodes, server, streams};
 use crate::clock;
+use crate::status::node::REMOVED;
 use crate::status::{PartitionFigures, ReadPath, RunState};
 use crate::telemetry::ScrapeOptions;
 use crate::telemetry::rates::{RatePoint, checkpoint_age_seconds, lag_messages, lag_seconds, worst_rpo_seconds};
@@ -77,9 +78,14 @@ async fn metrics(request: HttpRequest, site: Data<Site>) -> Answer {
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
 }
 
-/// Says only that the process answers; whether streams run is in `/v1/status`.
-async fn health() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
+/// Says only that the process answers, and whether its cluster knows it; whether streams run is in `/v1/status`. A node
+/// that was removed answers with success: to start it again, as platforms do with one that does not, heals nothing.
+async fn health(site: Data<Site>) -> HttpResponse {
+    let text = match site.context.cluster.raft().removed {
+        None => "ok\n".to_owned(),
+        Some(_) => format!("removed: {REMOVED}\n"),
+    };
+    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(text)
 }
 
 fn answer(context: &AdminContext, view: &State, history: &History, query: StatusQuery, now: Timestamp) -> StatusAnswer {
@@ -174,7 +180,8 @@ pub(super) fn figures(context: &AdminContext, survey: &StreamSurvey<'_>, now: Ti
     let all_known = known.len() == survey.partitions.len();
     let (direct_partitions, relayed_partitions) = read_paths(&context.cluster.view(), &known);
     let totals = context.rates.totals(survey.agreed.id).unwrap_or_default();
-    let rates = context.rates.rates(survey.agreed.id);
+    // Of what an owner copies that is not heard nothing is seen, which is not nothing.
+    let rates = context.rates.rates(survey.agreed.id).filter(|_| all_known);
     StreamFigures {
         read_messages: totals.read_messages,
         copied_messages: totals.written_messages,

@@ -8,8 +8,12 @@
 //! | the stream is paused, and a run has not ended here | `pausing` |
 //! | the stream is paused | `paused` |
 //! | no owner | `ready` |
-//! | this node has a gauge of it | what the gauge says |
-//! | otherwise | `starting` |
+//! | figures of the present ownership are known | what they say |
+//! | otherwise, as where its owner has not been heard for some seconds | `starting` |
+//!
+//! What an owner told is forgotten when it is not heard for three seconds (`app/neighbours.rs`): whether it copies is
+//! not known then, until it is heard or the partition has another owner, which begins in `starting` as well. `blocked`
+//! is left to what an owner says itself; it does where the node that reads the source for it is not heard.
 //!
 //! State of a stream, the first line that holds:
 //!
@@ -23,12 +27,14 @@
 //!
 //! What is said of the whole stream as `running` is a note: it keeps nothing from running, and is added to the reason.
 //!
-//! A stream is in a state since the first of its partitions is, except `running`: it runs since the last one does.
+//! A stream is in a state since the first of its partitions is, except `running`: it runs since the last one does. A
+//! partition that nobody reports is `ready` or `starting` since its present ownership was seen to begin, and where its
+//! owner fell silent, since that was heard last.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use causeway_core::ids::{StreamId, Timestamp};
+use causeway_core::ids::{Epoch, StreamId, Timestamp};
 use causeway_core::partition::{Partition, PartitionId};
 use causeway_core::state::State;
 use causeway_core::stream::{DesiredState, Stream};
@@ -60,7 +66,7 @@ pub struct PartitionSurvey<'a> {
     pub agreed: &'a Partition,
     /// What it does.
     pub condition: Condition,
-    /// What is measured; none where this node does not run it.
+    /// What is measured of its present ownership; none where this node does not know it.
     pub figures: Option<PartitionFigures>,
 }
 
@@ -75,6 +81,37 @@ pub struct StreamSurvey<'a> {
     pub partitions: Vec<PartitionSurvey<'a>>,
 }
 
+/// What is measured of a partition.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured<'a> {
+    /// Under which ownership.
+    pub epoch: Epoch,
+    /// What its gauge says.
+    pub condition: &'a Condition,
+    /// Whether a run of it has not ended.
+    pub runs: bool,
+}
+
+/// What this node knows of an ownership beside what was agreed and is measured.
+#[derive(Debug, Clone, Default)]
+pub struct Ownership {
+    /// When it began, or was seen first.
+    pub since: Timestamp,
+    /// The owner's name and when it was heard last, where it is not heard any more.
+    pub silent: Option<(String, Timestamp)>,
+}
+
+impl Ownership {
+    fn of(id: &PartitionId, agreed: &Partition, view: &State, board: &StatusBoard) -> Self {
+        let silence = agreed.owner.and_then(|owner| Some((owner, board.silence(owner)?.since)));
+        let named = |(owner, since)| {
+            let name = view.nodes.get(&owner).map_or_else(|| owner.to_string(), |node| node.name.to_string());
+            (name, since)
+        };
+        Self { since: board.owned_since(id, agreed), silent: silence.map(named) }
+    }
+}
+
 /// Looks at every stream, in the order of their names.
 #[must_use]
 pub fn survey<'a>(view: &'a State, board: &StatusBoard) -> Vec<StreamSurvey<'a>> {
@@ -85,7 +122,7 @@ pub fn survey<'a>(view: &'a State, board: &StatusBoard) -> Vec<StreamSurvey<'a>>
     }
     let mut look = |stream: &'a Stream| {
         let own = partitions.remove(&stream.id).unwrap_or_default();
-        look_at(stream, own, &mut measured, board.stream(stream.id).as_ref())
+        look_at(stream, own, &mut measured, (view, board))
     };
     view.streams.values().map(&mut look).collect()
 }
@@ -93,24 +130,41 @@ pub fn survey<'a>(view: &'a State, board: &StatusBoard) -> Vec<StreamSurvey<'a>>
 /// Looks at one stream.
 #[must_use]
 pub fn survey_one<'a>(view: &'a State, board: &StatusBoard, stream: &'a Stream) -> StreamSurvey<'a> {
-    look_at(stream, view.partitions_of(stream.id).collect(), &mut board.partitions(), board.stream(stream.id).as_ref())
+    look_at(stream, view.partitions_of(stream.id).collect(), &mut board.partitions(), (view, board))
 }
 
 fn look_at<'a>(
     stream: &'a Stream,
     partitions: Vec<(&'a PartitionId, &'a Partition)>,
     measured: &mut BTreeMap<PartitionId, PartitionFigures>,
-    whole: Option<&Condition>,
+    (view, board): (&State, &StatusBoard),
 ) -> StreamSurvey<'a> {
     let look = |(id, agreed): (&'a PartitionId, &'a Partition)| {
         let figures = measured.remove(id);
-        let condition =
-            partition_condition(stream, agreed, figures.as_ref().map(|figures| (&figures.condition, figures.runs)));
-        PartitionSurvey { id, agreed, condition, figures }
+        let measured = figures.as_ref().map(|figures| Measured {
+            epoch: figures.epoch,
+            condition: &figures.condition,
+            runs: figures.runs,
+        });
+        let condition = partition_condition(stream, agreed, measured, &Ownership::of(id, agreed, view, board));
+        let figures = figures.filter(|figures| is_present(figures.epoch, agreed));
+        PartitionSurvey { id, agreed, condition, figures: figures.map(|figures| with_agreed(figures, agreed)) }
     };
     let partitions: Vec<_> = partitions.into_iter().map(look).collect();
     let conditions: Vec<_> = partitions.iter().map(|partition| &partition.condition).collect();
-    StreamSurvey { agreed: stream, condition: stream_condition(stream, whole, &conditions), partitions }
+    let condition = stream_condition(stream, board.stream(stream.id).as_ref(), &conditions);
+    StreamSurvey { agreed: stream, condition, partitions }
+}
+
+/// Whether what was measured is of the ownership that was agreed on; a node may know of a later one first.
+fn is_present(measured: Epoch, agreed: &Partition) -> bool {
+    measured >= agreed.epoch
+}
+
+/// What was agreed to be durable is, whatever a new owner has found out by itself.
+fn with_agreed(figures: PartitionFigures, agreed: &Partition) -> PartitionFigures {
+    let checkpoint = agreed.checkpoint.as_ref().map(|checkpoint| checkpoint.source_next);
+    PartitionFigures { durable_next: figures.durable_next.max(checkpoint), ..figures }
 }
 
 /// Streams that were deleted and whose runs have not ended here, with the number of these.
@@ -126,22 +180,33 @@ pub fn deleting(view: &State, board: &StatusBoard) -> BTreeMap<StreamId, usize> 
     deleting
 }
 
-/// The state of a partition; see the module's first table. `measured` is what its gauge says, and whether it runs.
+/// The state of a partition; see the module's first table.
 #[must_use]
-pub fn partition_condition(stream: &Stream, agreed: &Partition, measured: Option<(&Condition, bool)>) -> Condition {
+pub fn partition_condition(
+    stream: &Stream,
+    agreed: &Partition,
+    measured: Option<Measured<'_>>,
+    ownership: &Ownership,
+) -> Condition {
     if let Some(raised) = &agreed.fault {
         let (why, code) = (Some(raised.fault.to_string()), Some(raised.fault.code()));
         return Condition { state: RunState::Faulted, since: raised.since, why, code };
     }
     if stream.desired == DesiredState::Paused {
-        let runs = measured.is_some_and(|(_, runs)| runs);
+        let runs = measured.is_some_and(|measured| measured.runs);
         let state = if runs { RunState::Pausing } else { RunState::Paused };
         return plain(state, stream.changed_at, None);
     }
-    match (agreed.owner, measured) {
-        (None, _) => plain(RunState::Ready, stream.changed_at, Some("no node runs it yet")),
-        (Some(_), Some((condition, _))) => condition.clone(),
-        (Some(_), None) => plain(RunState::Starting, stream.changed_at, Some("its owner has not reported it yet")),
+    let since = ownership.since.max(stream.changed_at);
+    let present = measured.filter(|measured| is_present(measured.epoch, agreed));
+    match (agreed.owner, present, &ownership.silent) {
+        (None, _, _) => plain(RunState::Ready, since, Some("no node runs it yet")),
+        (Some(_), Some(measured), _) => measured.condition.clone(),
+        (Some(_), None, Some((owner, heard))) => {
+            let why = format!("its owner {owner} has not reported since then: whether it copies is not known");
+            plain(RunState::Starting, since.max(*heard), Some(&why))
+        }
+        (Some(_), None, None) => plain(RunState::Starting, since, Some("its owner has not reported it yet")),
     }
 }
 
@@ -197,14 +262,20 @@ fn plain(state: RunState, since: Timestamp, why: Option<&str>) -> Condition {
 
 /// Upper bound of the age of what would be lost if the source were gone at `now`.
 ///
-/// With messages left to copy it is the lag. Without any it is the age of that knowledge: what arrived since the source
-/// was last seen to hold nothing else could be lost. None where nothing is known.
+/// With messages left to copy it is the lag. Without any, or where the source does not answer, it is the age of what
+/// was known last: what arrived since the source was last seen to hold nothing else, or since the newest message that
+/// is durable, could be lost. None where nothing is known.
 #[must_use]
 pub fn rpo_seconds(figures: &PartitionFigures, now: Timestamp) -> Option<f64> {
-    if figures.lag_messages()? > 0 {
-        return figures.lag_seconds(now);
+    let caught_up = figures.caught_up_at;
+    match figures.lag_messages() {
+        Some(0) => caught_up.map(|at| seconds_between(at, now)),
+        Some(_) => figures.lag_seconds(now),
+        None => {
+            let newest = figures.newest_store_timestamp.map(Timestamp);
+            caught_up.map(|at| seconds_between(newest.map_or(at, |newest| newest.max(at)), now))
+        }
     }
-    figures.caught_up_at.map(|at| seconds_between(at, now))
 }
 
 /// Seconds from one time to a later one; zero where the clock went back.

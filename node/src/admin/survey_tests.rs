@@ -6,9 +6,9 @@ use causeway_core::ids::{Epoch, NodeId, Timestamp};
 use causeway_core::partition::RaisedFault;
 use causeway_core::stream::DesiredState;
 
-use super::{partition_condition, rpo_seconds, severity, stream_condition, survey};
+use super::{Measured, Ownership, partition_condition, rpo_seconds, severity, stream_condition, survey};
 use crate::admin::tests::{orders, partition};
-use crate::status::{Condition, PartitionGauge, RunState, StatusBoard};
+use crate::status::{Condition, PartitionFigures, PartitionGauge, RunState, StatusBoard};
 
 fn condition(state: RunState, since: i64, why: Option<&str>) -> Condition {
     let code = why.map(|_| ErrorCode::Unreachable);
@@ -26,7 +26,10 @@ fn severity_orders_every_state() {
 fn a_partition_shows_fault_then_pause_then_ownership_then_gauge() {
     let (mut stream, mut agreed) = (orders(), partition());
     let running = condition(RunState::Running, 5, None);
-    let (runs, rests) = (Some((&running, true)), Some((&running, false)));
+    let measured = |runs| Some(Measured { epoch: agreed.epoch, condition: &running, runs });
+    let (runs, rests) = (measured(true), measured(false));
+    let partition_condition =
+        |stream: &_, agreed: &_, measured| partition_condition(stream, agreed, measured, &Ownership::default());
     agreed.owner = None;
     assert_eq!(partition_condition(&stream, &agreed, runs).state, RunState::Ready);
     agreed.owner = Some(NodeId(1));
@@ -43,6 +46,52 @@ fn a_partition_shows_fault_then_pause_then_ownership_then_gauge() {
     let shown = partition_condition(&stream, &agreed, runs);
     assert_eq!((shown.state, shown.since, shown.code), (RunState::Faulted, Timestamp(44), Some(fault.code())));
     assert_eq!(shown.why, Some(fault.to_string()));
+}
+
+#[test]
+fn a_partition_whose_owner_is_not_heard_starts_and_says_so() {
+    let (mut stream, mut agreed) = (orders(), partition());
+    stream.changed_at = Timestamp(10);
+    agreed.owner = Some(NodeId(2));
+    let running = condition(RunState::Running, 5, None);
+    let of_before = Epoch(agreed.epoch.0.checked_sub(1).unwrap());
+    let measured = |epoch| Some(Measured { epoch, condition: &running, runs: true });
+    let known = |silent: Option<i64>| Ownership {
+        since: Timestamp(50),
+        silent: silent.map(|heard| ("node-2".to_owned(), Timestamp(heard))),
+    };
+    let shown = |measured, silent| partition_condition(&stream, &agreed, measured, &known(silent));
+    assert_eq!(shown(measured(agreed.epoch), None), running);
+    let missing = shown(None, None);
+    assert_eq!((missing.state, missing.since), (RunState::Starting, Timestamp(50)), "not since the stream exists");
+    let silent = shown(None, Some(70));
+    assert_eq!((silent.state, silent.since, silent.code), (RunState::Starting, Timestamp(70), None));
+    assert!(silent.why.as_ref().unwrap().contains("its owner node-2 has not reported"), "{silent:?}");
+    assert_eq!(shown(None, Some(30)).since, Timestamp(50), "the ownership began while its owner was silent");
+    let taken_over = shown(measured(of_before), None);
+    assert_eq!((taken_over.state, taken_over.since), (RunState::Starting, Timestamp(50)), "it ran under another owner");
+    agreed.owner = None;
+    let nobodys = partition_condition(&stream, &agreed, None, &known(None));
+    assert_eq!((nobodys.state, nobodys.since), (RunState::Ready, Timestamp(50)));
+}
+
+#[test]
+fn what_was_agreed_to_be_durable_is_shown_so_by_a_new_owner() {
+    let mut view = crate::admin::tests::two_streams();
+    let board = StatusBoard::default();
+    let (id, agreed) = view.partitions.iter_mut().next().unwrap();
+    let (id, epoch) = (id.clone(), agreed.epoch);
+    agreed.checkpoint = Some(crate::supervisor::testing::checkpoint(epoch.0, 40));
+    let gauge = board.partition(&id, epoch, Timestamp(1));
+    let durable = |view: &_| survey(view, &board)[0].partitions[0].figures.as_ref().unwrap().durable_next;
+    assert_eq!(durable(&view), Some(40));
+    gauge.set_durable(30, None);
+    assert_eq!(durable(&view), Some(40));
+    gauge.set_durable(50, None);
+    assert_eq!(durable(&view), Some(50));
+    let next = view.partitions.get_mut(&id).unwrap();
+    next.epoch = next.epoch.next();
+    assert!(survey(&view, &board)[0].partitions[0].figures.is_none(), "of an ownership that is over");
 }
 
 #[test]
@@ -134,6 +183,8 @@ fn rpo_is_the_lag_or_the_age_of_knowing_that_there_is_none() {
     assert_eq!(rpo_seconds(&gauge.figures(), now), None, "nobody saw the end of the queue yet");
     gauge.set_caught_up(Timestamp(98_000));
     assert_eq!(rpo_seconds(&gauge.figures(), now), Some(2.0));
+    let silent = PartitionFigures { source_maximum: None, ..gauge.figures() };
+    assert_eq!(rpo_seconds(&silent, now), Some(1.0), "whatever came since the newest durable message");
     gauge.set_source(10, 12);
     assert_eq!(rpo_seconds(&gauge.figures(), now), Some(1.0), "the newest durable message is one second old");
 }

@@ -142,6 +142,8 @@ pub(crate) struct FakeCluster {
     pub(crate) down: Mutex<Option<ProposeError>>,
     /// Members of the Raft group beside node 1.
     pub(crate) also_members: Mutex<Vec<NodeId>>,
+    /// Why node 1 was removed, if it was; then it knows no leader.
+    pub(crate) removed: Mutex<Option<String>>,
 }
 
 impl Cluster for FakeCluster {
@@ -159,8 +161,9 @@ impl Cluster for FakeCluster {
     }
 
     fn raft(&self) -> RaftStatus {
-        let (role, leader) = ("leader".to_owned(), Some(NodeId(1)));
-        RaftStatus { role, leader, term: 1, applied_index: 8, apply_lag_entries: 0, nodes: 0 }
+        let removed = self.removed.lock().unwrap().clone();
+        let (role, leader) = ("leader".to_owned(), removed.is_none().then_some(NodeId(1)));
+        RaftStatus { role, leader, term: 1, applied_index: 8, apply_lag_entries: 0, nodes: 0, removed }
     }
 
     fn backup(&self, stale: bool) -> BoxFuture<'static, Result<Backup, NoBackup>> {
@@ -218,6 +221,7 @@ impl Fixture {
             changed,
             down: Mutex::default(),
             also_members: Mutex::default(),
+            removed: Mutex::default(),
         });
         let (directory, secrets) = secret_store();
         let secrets = Arc::new(secrets);

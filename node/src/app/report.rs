@@ -10,9 +10,10 @@ use causeway_core::ids::NodeId;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::timestamp;
+use crate::lasting::Lasting;
 use crate::lease::Lease;
 use crate::relay;
-use crate::status::node::{Known, LeaseState, NodeFigures, NodeReport};
+use crate::status::node::{Known, LeaseState, NodeFigures, NodeReport, REMOVED};
 use crate::telemetry::changes::Changes;
 
 /// Between two looks at what changed.
@@ -43,7 +44,7 @@ impl Reporter {
             apply_lag_entries: status.committed.saturating_sub(status.applied),
             lease,
             lease_seconds: remaining.map(|remaining| remaining.as_secs_f64()),
-            lease_losses: self.lease.beginnings().saturating_sub(1),
+            lease_losses: self.lease.losses(),
             takeovers: counted.takeovers,
             moves_in: counted.moves_in,
             relay: self.relay.sample().into(),
@@ -55,9 +56,8 @@ impl Reporter {
 
     /// What a leader knows of everybody; nothing elsewhere.
     fn known(&self, status: &RaftStatus) -> BTreeMap<NodeId, Known> {
-        let Some((_, signs)) = self.group.signs() else { return BTreeMap::new() };
-        let mut known: BTreeMap<NodeId, Known> = signs
-            .nodes
+        let Some(nodes) = self.group.liveness() else { return BTreeMap::new() };
+        let mut known: BTreeMap<NodeId, Known> = nodes
             .into_iter()
             .map(|(node, liveness)| (node, Known { liveness: Some(liveness.into()), behind_entries: None }))
             .collect();
@@ -76,8 +76,9 @@ impl Reporter {
         peers.map(|(node, peer)| (node, peer.state.is_connected())).collect()
     }
 
-    /// Counts what changes, until it is dropped.
+    /// Counts what changes, and tells when this node was removed, until it is dropped.
     pub(super) async fn watch(self) {
+        let mut removed = Lasting::default();
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -85,6 +86,11 @@ impl Reporter {
             let members = self.group.status().members.iter().map(|member| (member.node, member.is_voter())).collect();
             let dropped = self.group.peers().into_iter().map(|(node, peer)| (node, peer.buffered.dropped));
             self.changes.look(self.group.view(), members, dropped);
+            match self.group.removed() {
+                Some(why) if removed.see(Duration::ZERO) => tracing::error!(%why, "{REMOVED}"),
+                Some(_) => {}
+                None => drop(removed.end()),
+            }
         }
     }
 }
@@ -111,13 +117,12 @@ mod tests {
         let clock = BootClock::driven_by(|| BootInstant::from_nanos(1_000));
         let mut keeper = LeaseKeeper::new(clock, Duration::ZERO);
         let lease = keeper.lease();
-        assert_eq!((permission(&lease), lease.beginnings()), ((LeaseState::None, None), 0));
+        assert_eq!(permission(&lease), (LeaseState::None, None));
         keeper.renew(BootInstant::from_nanos(3_000));
         let left = Some(Duration::from_nanos(2_000));
-        assert_eq!((permission(&lease), lease.beginnings()), ((LeaseState::Held, left), 1));
+        assert_eq!(permission(&lease), (LeaseState::Held, left));
         keeper.revoke();
-        keeper.renew(BootInstant::from_nanos(2_000));
-        assert_eq!(lease.beginnings(), 2, "the first one ended");
+        assert_eq!(permission(&lease), (LeaseState::None, None));
         assert_eq!(permission(&Lease::unlimited()), (LeaseState::Unlimited, None));
     }
 }

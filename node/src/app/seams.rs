@@ -118,6 +118,7 @@ impl Cluster for Group {
             applied_index: status.applied,
             apply_lag_entries: status.committed.saturating_sub(status.applied),
             nodes: Group::view(self).nodes.len(),
+            removed: self.removed(),
         }
     }
 }

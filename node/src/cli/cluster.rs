@@ -12,7 +12,7 @@ use crate::cli::args::{ClusterCommand, Format, NodeChange};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::http::segment;
 use crate::cli::human::ago;
-use crate::cli::nodes::{moves_table, on_their_way, partitions, table, who_leads};
+use crate::cli::nodes::{moves_table, on_their_way, partitions, removal, table, who_leads};
 use crate::cli::stream_text::{effects, query};
 use crate::cli::{Session, backup::backup};
 use crate::clock;
@@ -77,8 +77,9 @@ fn nodes(session: &mut Session) -> Result<Exit, Failure> {
     let answer = session.api.get("/v1/nodes")?;
     show(session, &answer)?;
     if session.format != Format::Json {
-        let nodes = session.api.read::<NodeList>(&answer)?.items;
+        let NodeList { items: nodes, removed, .. } = session.api.read(&answer)?;
         session.screen.line(format!("  {}", who_leads(&nodes)));
+        removal(removed.as_deref()).iter().for_each(|line| session.screen.line(line));
         if let Some(line) = on_their_way(nodes.iter().map(|node| node.leaving_partitions).sum()) {
             session.screen.line(format!("  {line}: causeway cluster moves"));
         }

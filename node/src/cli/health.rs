@@ -1,4 +1,5 @@
-//! `causeway health`: whether a node answers, for the health checks of platforms that hold no token.
+//! `causeway health`: whether a node answers, and is one of its cluster, for the health checks of platforms that hold
+//! no token.
 
 use crate::cli::args::{Format, Shared};
 use crate::cli::complain;
@@ -6,12 +7,17 @@ use crate::cli::exit::Exit;
 use crate::cli::http::Api;
 use crate::cli::screen::Screen;
 
-/// Asks the node and says whether it answered. What its streams do is in `causeway status`.
+/// Asks the node and says whether it answered, and whether it was removed. What its streams do is in `causeway status`.
 pub fn check(shared: &Shared, screen: &mut Screen) -> Exit {
     let answered = Api::new(&shared.address, None).and_then(|api| api.answers());
     match answered {
-        Ok(()) if shared.output == Format::Json => screen.json(&serde_json::json!({ "answers": true })),
-        Ok(()) => screen.line("the node answers"),
+        Ok(removed) if shared.output == Format::Json => {
+            screen.json(&serde_json::json!({ "answers": true, "removed": removed.is_some() }));
+        }
+        Ok(removed) => {
+            screen.line("the node answers");
+            removed.iter().for_each(|removed| screen.line(removed));
+        }
         Err(failure) => return complain(&failure, shared.output, screen),
     }
     Exit::Done
@@ -21,6 +27,7 @@ pub fn check(shared: &Shared, screen: &mut Screen) -> Exit {
 mod tests {
     use super::*;
     use crate::cli::tests::{captured, error, run_against};
+    use crate::status::node::REMOVED;
     use causeway_core::error_code::ErrorCode;
 
     #[test]
@@ -28,6 +35,16 @@ mod tests {
         let (exit, out, err, asked) = run_against(vec![(200, "ok\n".to_owned())], &["health"]);
         assert_eq!((exit, out.as_str(), err.as_str()), (Exit::Done, "the node answers\n", ""));
         assert!(asked.starts_with("GET /healthz ") && !asked.to_lowercase().contains("authorization"), "{asked}");
+    }
+
+    #[test]
+    fn a_node_that_was_removed_answers_and_says_so() {
+        let text = format!("removed: {REMOVED}\n");
+        let (exit, out, ..) = run_against(vec![(200, text.clone())], &["health"]);
+        assert_eq!((exit, out), (Exit::Done, format!("the node answers\n{REMOVED}\n")));
+        let (_, out, ..) = run_against(vec![(200, text)], &["health", "-o", "json"]);
+        let told: serde_json::Value = serde_json::from_str(&out).expect("an object");
+        assert_eq!(told, serde_json::json!({ "answers": true, "removed": true }));
     }
 
     #[test]

@@ -132,12 +132,14 @@ impl Api {
         self.ask(&Method::DELETE, path, None, WORK_TIMEOUT)
     }
 
-    /// Whether the node answers at all. Needs no token.
+    /// Whether the node answers at all, and what it says where it was removed from its cluster. Needs no token.
     ///
     /// # Errors
     /// [`Failure`].
-    pub fn answers(&self) -> Result<(), Failure> {
-        self.bytes(&Method::GET, "/healthz", None, None, CONNECT_TIMEOUT, MAXIMUM_ANSWER_BYTES).map(drop)
+    pub fn answers(&self) -> Result<Option<String>, Failure> {
+        let (_, text) = self.bytes(&Method::GET, "/healthz", None, None, CONNECT_TIMEOUT, MAXIMUM_ANSWER_BYTES)?;
+        let text = String::from_utf8_lossy(&text);
+        Ok(text.trim_end().strip_prefix("removed: ").map(str::to_owned))
     }
 
     /// The bytes of a file, and what the head of the answer says of it.

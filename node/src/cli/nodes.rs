@@ -5,7 +5,7 @@ use causeway_core::ids::{NodeId, Timestamp};
 use crate::admin::model::{MoveView, NodeList, NodeView, StatusAnswer, StrangeMember};
 use crate::cli::human::{UNKNOWN, ago, bytes, counted, grouped, or_unknown, seconds};
 use crate::cli::table::{Cell, Column, Table, Tone};
-use crate::status::node::{LeaseState, NodeFigures, NodeLiveness};
+use crate::status::node::{LeaseState, NodeFigures, NodeLiveness, REMOVED};
 
 /// The nodes, one a row, with what is wrong with each below it; then members of the Raft group that are no nodes.
 #[must_use]
@@ -185,6 +185,14 @@ fn lease(figures: Option<&NodeFigures>) -> Cell {
 fn remarks(connection: Option<&str>) -> Option<String> {
     let connection = connection?;
     (connection != "connected" && connection != "connecting").then(|| format!("not reached by this node: {connection}"))
+}
+
+/// That the node that answers was removed, how it comes back, and why it knows; nothing while nothing says so.
+#[must_use]
+pub fn removal(removed: Option<&str>) -> Vec<String> {
+    let Some(why) = removed else { return Vec::new() };
+    let sentences = REMOVED.split_inclusive(". ").chain([why]);
+    sentences.map(|sentence| format!("  {}", sentence.trim())).collect()
 }
 
 /// Who leads, in which term.

@@ -76,7 +76,7 @@ fn listed() -> NodeList {
         behind_entries: Some(3),
         connection: Some("disconnected: closed".to_owned()),
     };
-    NodeList { items: sample(), next: None, strange_members: vec![gone] }
+    NodeList { items: sample(), next: None, strange_members: vec![gone], removed: None }
 }
 
 #[test]
@@ -111,4 +111,19 @@ fn moves_name_the_nodes_that_are_known() {
     let one = MoveView { stream: name("orders"), source, from: NodeId(2), to: NodeId(9) };
     let lines = moves_table(&[one], &sample()).lines(80, false);
     assert_eq!(lines, ["  STREAM  PARTITION   FROM    TO", "  orders  broker-a/3  node-2  node 9"]);
+}
+
+#[test]
+fn a_node_that_was_removed_says_so_with_its_status_and_its_nodes() {
+    let mut status = status_of(Vec::new());
+    status.raft.removed = Some("node 4 was removed from the cluster".to_owned());
+    status.raft.leader = None;
+    let list = NodeList { removed: status.raft.removed.clone(), strange_members: Vec::new(), ..listed() };
+    let answers = [(serde_json::to_string(&status), "status"), (serde_json::to_string(&list), "cluster nodes")];
+    for (answer, command) in answers {
+        let words: Vec<&str> = command.split(' ').collect();
+        let (_, out, err, _) = crate::cli::tests::run_against(vec![(200, answer.expect("text"))], &words);
+        let said = out.replace("\n  ", " ");
+        assert!(said.contains(REMOVED) && said.contains("node 4 was removed from the cluster"), "{out}{err}");
+    }
 }

@@ -5,7 +5,7 @@ use crate::cli::Session;
 use crate::cli::args::Format;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::human::{ago, bytes, grouped, or_unknown, rate, seconds_or_unknown};
-use crate::cli::nodes::about;
+use crate::cli::nodes::{about, removal};
 use crate::cli::stream_text::{at_least, behind, catch_up, lag, reason, state};
 use crate::cli::table::{Cell, Column, Table, Tone};
 
@@ -24,7 +24,7 @@ pub fn once(session: &mut Session) -> Result<Exit, Failure> {
     }
     let status: StatusAnswer = session.api.read(&answer)?;
     session.screen.line(title(&status));
-    if let Some(line) = about(&status) {
+    for line in about(&status).into_iter().chain(removal(status.raft.removed.as_deref())) {
         session.screen.line(line);
     }
     if status.streams.is_empty() {

@@ -200,7 +200,7 @@ pub fn details(stream: &StreamView) -> Vec<String> {
         (
             "copied",
             format!(
-                "{}, {} since the node started",
+                "{}, {} as counted by the node that answers",
                 counted(figures.copied_messages, "message"),
                 bytes(figures.copied_bytes)
             ),

@@ -83,8 +83,8 @@ pub(crate) fn status_of(streams: Vec<StreamStatus>) -> StatusAnswer {
             leader: Some(NodeId(1)),
             term: 2,
             applied_index: 9,
-            apply_lag_entries: 0,
             nodes: 1,
+            ..RaftStatus::default()
         },
         nodes: Vec::new(),
         moves: 0,

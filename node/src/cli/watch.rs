@@ -14,7 +14,7 @@ use crate::cli::args::Format;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::human::{seconds, time};
 use crate::cli::interrupt;
-use crate::cli::nodes::about;
+use crate::cli::nodes::{about, removal};
 use crate::cli::screen::Screen;
 use crate::cli::status::{PATH, nothing, table, title};
 use crate::cli::stream_text::headline;
@@ -96,7 +96,8 @@ fn show(session: &mut Session, drawing: &mut Drawing, answer: &Value, status: &S
 /// The lines of one drawing.
 fn frame(status: &StatusAnswer, wide: bool, screen: &Screen) -> Vec<String> {
     let mut lines = vec![cut(&title(status), screen.width)];
-    lines.extend(about(status).map(|line| cut(&line, screen.width)));
+    let whole = about(status).into_iter().chain(removal(status.raft.removed.as_deref()));
+    lines.extend(whole.map(|line| cut(&line, screen.width)));
     lines.push(String::new());
     if status.streams.is_empty() {
         lines.push(cut(nothing(status), screen.width));

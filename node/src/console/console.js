@@ -125,7 +125,7 @@ function subline(streams, paused, state) {
   const known = rates.filter((rate) => rate !== null);
   const total = known.length ? format.rate(known.reduce((sum, rate) => sum + rate, 0)) : null;
   const copied = format.messages(streams.reduce((sum, stream) => sum + stream.figures.copied_messages, 0));
-  const parts = [total ? `${total} in all` : "rate unknown", `${copied} copied since the node started`];
+  const parts = [total ? `${total} in all` : "rate unknown", `${copied} copied as this node counted`];
   if (paused.length && state !== "paused") parts.push(`${format.plural(paused.length, "stream")} paused`);
   return parts.join(" · ");
 }

@@ -27,6 +27,7 @@ export function nodeTroubles(status) {
   const words = { down: "is down", silent: "is silent", away: "is out of reach", draining: "is draining", stopping: "is stopping" };
   const troubles = status.nodes.map((node) => [node.name, words[nodeState(node)]]).filter(([, word]) => word);
   const parts = troubles.map(([name, word]) => `${name} ${word}`);
+  if (status.raft.removed) parts.unshift(`${status.node.name} was removed from its cluster: what it shows is old`);
   if (status.nodes.length > 0 && !status.nodes.some((node) => node.leader)) parts.unshift("no node leads: nothing can be changed");
   return parts;
 }
@@ -135,6 +136,9 @@ function relay(node, status) {
 
 function summary(status) {
   const leader = status.nodes.find((node) => node.leader);
+  if (status.raft.removed) {
+    return `This node is no member of its cluster any more (${status.raft.removed}). Stop it; to bring it back as a new node, move its data directory away, then: causeway cluster join`;
+  }
   if (status.nodes.length < 2) return "One node. Others let a cluster go on when it fails: causeway cluster token";
   const parts = [format.plural(status.nodes.length, "node"), leader ? `led by ${leader.name} in term ${format.count(status.raft.term)}` : "no leader"];
   if (status.moves > 0) parts.push(`${format.plural(status.moves, "partition")} on ${status.moves === 1 ? "its" : "their"} way to another node`);

@@ -11,7 +11,7 @@ const COLUMNS = [
   ["rate", "Rate", "Messages written a second, averaged over the last seconds"],
   ["lag", "Lag", "Messages that the source holds and the target does not"],
   ["behind", "Behind", "How far the target is behind, of the partition that is furthest"],
-  ["copied", "Copied", "Messages written since the node's process started"],
+  ["copied", "Copied", "Messages written, as counted by the node that answers: other nodes may have counted for longer"],
 ];
 const HOUR = 3600000;
 

@@ -81,6 +81,7 @@ impl<S: Source> Reader<S> {
     pub(super) fn seek(&mut self, next: i64, boundary: Option<Boundary>, older: Option<Boundary>) {
         self.place = Place { answered: self.place.answered, ..Place::new(next, boundary, older) };
         self.fetching = None;
+        self.gauge.source_left();
         self.ended = None;
         self.charge.give_back(self.charge.held());
     }
@@ -165,10 +166,16 @@ impl<S: Source> Reader<S> {
     async fn step(&mut self, staged: &mut Batcher) {
         let fetching = match &mut self.fetching {
             Some(fetching) => fetching,
-            none => none.insert(Box::pin(fetch(Arc::clone(&self.reading), self.place))),
+            none => {
+                self.gauge.source_asked(self.reading.settings.poll_wait);
+                none.insert(Box::pin(fetch(Arc::clone(&self.reading), self.place)))
+            }
         };
         let fetched = fetching.await;
         self.fetching = None;
+        if !matches!(fetched, Err(PartitionExit::SourceLost { .. })) {
+            self.gauge.source_answered();
+        }
         match fetched {
             Ok(fetched) => self.absorb(fetched, staged),
             Err(exit) => self.ended = Some(exit),
@@ -223,6 +230,12 @@ impl<S: Source> Reader<S> {
         if self.reads_slave() {
             self.gauge.slave_read_messages.fetch_add(messages, Ordering::Relaxed);
         }
+    }
+}
+
+impl<S> Drop for Reader<S> {
+    fn drop(&mut self) {
+        self.gauge.source_left();
     }
 }
 
@@ -324,6 +337,21 @@ mod tests {
         assert_eq!(reader.next(&mut staged).await.unwrap().messages, 64);
         assert!(began.elapsed() <= 2 * LONGEST_GATHERING);
         assert!(matches!(reader.next(&mut staged).await, Err(PartitionExit::SourceLost { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_is_lost_stays_overdue_until_it_answers_another_reader() {
+        let queue = queue(10);
+        let (mut first, mut staged) = (reader(&queue, 1024 * 1024), batcher());
+        first.next(&mut staged).await.unwrap();
+        let gauge = Arc::clone(&first.gauge);
+        gauge.set_durable(10, None);
+        assert_eq!(gauge.figures().lag_messages(), Some(0));
+        queue.fail_reads_after(0);
+        let lost = first.next(&mut staged).await;
+        assert!(matches!(lost, Err(PartitionExit::SourceLost { .. })), "{lost:?}");
+        drop(first);
+        assert_eq!(gauge.figures().lag_messages(), None, "nobody knows what it holds by now");
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,6 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::relay;
 
+/// What a node says that is no member of its cluster any more, and how it comes back: a number is never used again, and
+/// nobody has its name any more whose place `rejoin` could take.
+pub const REMOVED: &str = "this node is no member of its cluster any more: it copies nothing, and shows what was. \
+                           To bring it back as a new node, stop it and move its data directory away. Then: \
+                           causeway cluster join --at HOST:PORT --config FILE, with a token of causeway cluster token";
+
 /// What a leader knows of whether a node lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -80,7 +86,7 @@ pub struct NodeFigures {
     pub lease: LeaseState,
     /// What is left of it; none where it has none or one without an end.
     pub lease_seconds: Option<f64>,
-    /// Times that its lease had ended when the next one was granted.
+    /// Times that its lease ended because it was not renewed in time.
     pub lease_losses: u64,
     /// Partitions that it was given because their owner was gone.
     pub takeovers: u64,

@@ -128,7 +128,7 @@ metrics! {
     LEASE_REMAINING = Gauge "causeway_lease_remaining_seconds", "seconds", &[],
         "What is left of this node's lease; left out where it has none or needs none.";
     LEASE_LOSSES = Counter "causeway_lease_losses_total", "losses", &[],
-        "Times that this node's lease had ended when the next one was granted.";
+        "Times that this node's lease ended because it was not renewed in time; not where it was given back.";
     CERTIFICATE_REMAINING = Gauge "causeway_certificate_remaining_seconds", "seconds", &["certificate"],
         "How long this node's certificate for other nodes is still valid, and the first of its authorities to end.";
     RELAY_SERVED_STREAMS = Gauge "causeway_relay_served_streams", "streams", &[],

@@ -1,9 +1,10 @@
 //! Rates and the last hour, per stream, kept in memory.
 //!
 //! [`RateHistory::sample`] is called about once a second. It turns the counters of running partitions, which begin at
-//! zero whenever a partition is forgotten and found again, into totals of a stream that never go back while the
-//! process lives, and keeps one point for every ten seconds of the last hour. Bounded: 360 points a stream, and only
-//! for streams that exist.
+//! zero whenever a partition gets another owner, into totals of a stream that never go back while the process lives: in
+//! an overview, what present owners had counted before it began, and whatever any owner has counted since. So nodes
+//! that began at different times have different totals. It keeps one point for every ten seconds of the last hour.
+//! Bounded: 360 points a stream, and only for streams that exist.
 //! What is not known is `None`, never zero.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -81,8 +82,9 @@ struct StreamHistory {
 
 #[derive(Debug, Default)]
 struct PartitionHistory {
-    /// The gauge's counters as last seen.
+    /// The gauge's counters as last seen, and when they began.
     seen: Totals,
+    counts_since: Timestamp,
     recent: VecDeque<(Timestamp, Totals)>,
 }
 
@@ -99,15 +101,20 @@ impl RateHistory {
         let running = board.partitions();
         let mut guard = self.lock();
         let Inner { streams, partitions, incidents } = &mut *guard;
+        board.look_at_owners(view, now);
         incidents.look(&survey(view, board), board);
         streams.retain(|id, _| view.stream_by_id(*id).is_some());
-        partitions.retain(|id, _| running.contains_key(id));
+        // What is not heard of for a while has not begun anew.
+        partitions.retain(|id, _| running.contains_key(id) || view.partitions.contains_key(id));
         for stream in view.streams.values() {
             streams.entry(stream.id).or_default();
         }
         for (id, figures) in &running {
             let partition = partitions.entry(id.clone()).or_default();
             let current = Totals::of(figures);
+            if partition.counts_since != figures.counts_since {
+                *partition = PartitionHistory { counts_since: figures.counts_since, ..PartitionHistory::default() };
+            }
             if let Some(stream) = streams.get_mut(&id.stream) {
                 stream.totals.add(&current.since(&partition.seen));
             }
@@ -122,7 +129,8 @@ impl RateHistory {
         }
     }
 
-    /// What a stream has counted since the process started; never goes back while the stream exists.
+    /// What was counted of a stream as far as this process saw it: see the module. It never goes back while the stream
+    /// exists.
     #[must_use]
     pub fn totals(&self, stream: StreamId) -> Option<Totals> {
         self.lock().streams.get(&stream).map(|history| history.totals)

@@ -73,6 +73,36 @@ fn totals_survive_a_partition_that_begins_again() {
 }
 
 #[test]
+fn an_owner_that_is_heard_again_is_not_counted_twice_and_another_owner_is_counted_whole() {
+    let view = crate::admin::tests::two_streams();
+    let id = view.partitions.keys().next().unwrap().clone();
+    let (own, history) = (std::sync::Arc::new(StatusBoard::default()), RateHistory::new());
+    let overview = own.overview();
+    let told = |began: i64, written: u64| {
+        let gauge = crate::status::PartitionGauge::new(view.partitions[&id].epoch, Timestamp(began));
+        gauge.written_messages.store(written, Ordering::Relaxed);
+        [(id.clone(), gauge.figures())].into()
+    };
+    let mut now = 0;
+    let mut total = || {
+        now += 1_000;
+        history.sample(&view, &overview, Timestamp(now));
+        history.totals(id.stream).expect("known").written_messages
+    };
+    let silence = crate::status::Silence { since: Timestamp(1), at: tokio::time::Instant::now() };
+    let (two, three) = (causeway_core::ids::NodeId(2), causeway_core::ids::NodeId(3));
+    overview.heard(two, told(5, 100));
+    assert_eq!(total(), 100);
+    overview.unheard(two, silence);
+    assert_eq!(total(), 100);
+    overview.heard(two, told(5, 130));
+    assert_eq!(total(), 130);
+    overview.unheard(two, silence);
+    overview.heard(three, told(9, 200));
+    assert_eq!(total(), 330, "its counter began anew, though it is higher");
+}
+
+#[test]
 fn a_rate_is_the_mean_of_the_last_seconds() {
     let (view, board, history) = (view(), StatusBoard::default(), RateHistory::new());
     let gauge = board.partition(&partition(0), Epoch(1), Timestamp(0));

@@ -293,6 +293,28 @@ fn the_leader_tells_how_far_each_member_is() {
 }
 
 #[test]
+fn a_learner_knows_no_leader_when_it_hears_none_and_knows_it_again_when_it_does() {
+    let mut group = Group::new();
+    group.open(NEW.0);
+    group.changed(MemberChange::AddLearner(NEW));
+    group.tick(200);
+    let leader = group.leader();
+    let known = |group: &Group| group.replicas[&NEW.0].status().leader;
+    assert_eq!(known(&group), Some(NodeId(leader)), "heartbeats are enough");
+    group.cut = vec![1, 2, 3];
+    group.tick(15);
+    assert_eq!(known(&group), Some(NodeId(leader)), "an election may take so long");
+    group.tick(10);
+    assert_eq!(known(&group), None);
+    let refused = group.propose(NEW.0, 7).try_recv();
+    assert!(matches!(refused, Ok(Err(Error::NotLeader { leader: None }))), "{refused:?}");
+    group.cut.clear();
+    let leader = group.leader();
+    group.tick(10);
+    assert_eq!(known(&group), Some(NodeId(leader)));
+}
+
+#[test]
 fn a_joint_membership_is_told_in_both_halves() {
     let nodes = |ids: &[u64]| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
     let membership = causeway_storage::snapshot_file::Membership {

@@ -27,7 +27,8 @@ pub struct NodeView {
     pub leader: bool,
     /// Whether it is the node that answers.
     pub answers: bool,
-    /// `up`, `silent` (it may still hold a lease) or `down`, by the leader's word; none while it is not heard.
+    /// `up`, `silent` (it may still hold a lease) or `down`, by the leader's word; none while it is not heard, and
+    /// while a new leader had no time to hear the node.
     pub liveness: Option<NodeLiveness>,
     /// Log entries that it lacks, by the leader's word; none while it is not heard.
     pub behind_entries: Option<u64>,
@@ -51,7 +52,7 @@ pub struct NodeView {
     pub starts: u64,
     /// When it started last; when it was let in before its first start.
     pub started_at: Timestamp,
-    /// What it says of itself; none where it said nothing within the last ten seconds.
+    /// What it says of itself; none where it said nothing within the last three seconds.
     #[serde(default)]
     pub figures: Option<NodeFigures>,
 }
@@ -80,6 +81,9 @@ pub struct NodeList {
     /// They are taken out; one whose vote counts still is needed for a majority.
     #[serde(default)]
     pub strange_members: Vec<StrangeMember>,
+    /// Why the node that answers is no member of the cluster any more; none while nothing says so.
+    #[serde(default)]
+    pub removed: Option<String>,
 }
 
 /// A member of the Raft group that is no node of the cluster.

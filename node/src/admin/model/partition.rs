@@ -71,7 +71,7 @@ pub struct ResolvedView {
     pub at: Timestamp,
 }
 
-/// Live figures of a partition. Counters count since the node's process started.
+/// Live figures of a partition. Counters count since its present owner began to run it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PartitionFiguresView {
     /// Messages read from the source.
@@ -101,9 +101,9 @@ pub struct PartitionFiguresView {
     pub relay: Option<NodeId>,
     /// The next source offset to read.
     pub source_next: Option<i64>,
-    /// One past the newest source message, as last seen.
+    /// One past the newest source message, as last seen; none while the source, or who reads it, does not answer.
     pub source_maximum: Option<i64>,
-    /// The first source offset that is not durable at the target.
+    /// The first source offset that is not durable at the target; never below that of the checkpoint.
     pub durable_next: Option<i64>,
     /// Messages that the source holds and the target does not.
     pub lag_messages: Option<u64>,

@@ -73,11 +73,12 @@ pub struct NodeStatus {
 }
 
 /// What a node knows of the Raft group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RaftStatus {
     /// `leader`, `follower`, `candidate` or `learner`.
     pub role: String,
-    /// The leader, as far as this node knows.
+    /// The leader, as far as this node knows; none where it has not heard one for some election timeouts. Nothing can
+    /// be changed then.
     pub leader: Option<NodeId>,
     /// The current term.
     pub term: u64,
@@ -88,6 +89,10 @@ pub struct RaftStatus {
     pub apply_lag_entries: u64,
     /// How many nodes have started at least once.
     pub nodes: usize,
+    /// Why the node that answers is no member of the cluster any more; none while nothing says so. What it shows of the
+    /// cluster is old then.
+    #[serde(default)]
+    pub removed: Option<String>,
 }
 
 /// A registered instance, as the map shows it.
@@ -181,8 +186,10 @@ pub struct EndpointStatus {
     pub topic: String,
 }
 
-/// Live figures of a stream: sums over its partitions, or the worst of them. Counters count since the node's process
-/// started. A figure that one partition does not know is unknown for the stream.
+/// Live figures of a stream: sums over its partitions, or the worst of them. Counters are what the node that answers
+/// has counted: what the owners of partitions had copied as owners when it started, and everything since. So nodes that
+/// started at different times show different counters. A figure that one partition does not know is unknown for the
+/// stream.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct StreamFigures {
     /// Messages read from the source.
