@@ -395,7 +395,7 @@ fn context(
     let node = config.node.clone();
     let scrape = {
         let (node, reporter) = (node.name.clone(), reporter.clone());
-        let (board, history) = (Arc::clone(board), Arc::clone(rates));
+        let (board, overview, history) = (Arc::clone(board), Arc::clone(&everywhere.board), Arc::clone(rates));
         move |options: ScrapeOptions| {
             let (view, raft) = (reporter.group.view(), reporter.group.status());
             let NodeReport { figures, known } = reporter.report();
@@ -411,6 +411,7 @@ fn context(
                 node: &node,
                 view: &view,
                 board: &board,
+                everywhere: &overview,
                 history: &history,
                 raft: Some(&raft),
                 member: Some(member),

@@ -29,7 +29,9 @@ pub struct Sources<'a> {
     pub view: &'a State,
     /// What this node's partitions do.
     pub board: &'a StatusBoard,
-    /// What they counted.
+    /// What the partitions of all nodes do.
+    pub everywhere: &'a StatusBoard,
+    /// What this node's partitions counted.
     pub history: &'a RateHistory,
     /// Where the Raft group stands; none where it is not known.
     pub raft: Option<&'a RaftStatus>,
@@ -65,7 +67,8 @@ pub fn render(sources: &Sources<'_>, options: ScrapeOptions) -> String {
     let mut page = Page::default();
     let node = sources.node.as_str();
     page.count(&names::BUILD_INFORMATION, &[("node", node), ("version", env!("CARGO_PKG_VERSION"))], 1);
-    for stream in survey(sources.view, sources.board) {
+    let everywhere = survey(sources.view, sources.everywhere);
+    for (stream, everywhere) in survey(sources.view, sources.board).into_iter().zip(&everywhere) {
         let spec = &stream.agreed.spec;
         let labels = [
             ("node", node),
@@ -78,7 +81,7 @@ pub fn render(sources: &Sources<'_>, options: ScrapeOptions) -> String {
         } else {
             whole(&mut page, &labels, &stream, sources);
         }
-        states(&mut page, &labels, &stream);
+        states(&mut page, &labels, everywhere, sources.member.as_ref());
         page.count(&names::SOURCE_GAPS, &labels, sources.history.source_gaps(stream.agreed.id));
     }
     let errors = sources.history.errors();
@@ -164,9 +167,15 @@ fn gauges(page: &mut Page, labels: &[(&str, &str)], figures: &[&PartitionFigures
     page.count(&names::INFLIGHT_BYTES, labels, bytes);
 }
 
-fn states(page: &mut Page, labels: &[(&str, &str)], stream: &StreamSurvey<'_>) {
+/// The state of the whole stream, and how many partitions are in each: a partition counts where its owner is, one without
+/// an owner where the leader is.
+fn states(page: &mut Page, labels: &[(&str, &str)], stream: &StreamSurvey<'_>, member: Option<&Membership<'_>>) {
+    let is_own = |partition: &&PartitionSurvey<'_>| {
+        member.is_none_or(|member| partition.agreed.owner.map_or(member.figures.leads, |owner| owner == member.me))
+    };
     for (state, word) in STATES {
-        let count = stream.partitions.iter().filter(|partition| partition.condition.state == state).count();
+        let own = stream.partitions.iter().filter(is_own);
+        let count = own.filter(|partition| partition.condition.state == state).count();
         let labels: Vec<(&str, &str)> = labels.iter().copied().chain([("state", word)]).collect();
         page.count(&names::PARTITION_STATE, &labels, u64::try_from(count).unwrap_or(u64::MAX));
         page.count(&names::STREAM_STATE, &labels, u64::from(stream.condition.state == state));

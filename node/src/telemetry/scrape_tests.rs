@@ -1,6 +1,7 @@
 //! What a scrape answers, compared with a golden text.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use causeway_core::command::{Command, Envelope, NewPartition};
@@ -112,6 +113,7 @@ fn scrape(queues: bool) -> String {
         node: &node,
         view: &view,
         board: &board,
+        everywhere: &board,
         history: &history,
         raft: Some(&raft),
         member: Some(part.member()),
@@ -132,12 +134,45 @@ fn golden_scrape_by_queue() {
 }
 
 #[test]
+fn a_partition_counts_where_its_owner_is_and_a_stream_has_one_state_everywhere() {
+    let (view, own, history, node) = (view(), Arc::new(StatusBoard::default()), RateHistory::new(), name("n"));
+    let part = Part::default();
+    let everywhere = own.overview();
+    let counts = |me, leads| {
+        let figures = NodeFigures { leads, ..part.figures.clone() };
+        let member = Some(Membership { me: NodeId(me), figures: &figures, ..part.member() });
+        let (raft, now) = (None, Timestamp(0));
+        let sources = Sources {
+            node: &node,
+            view: &view,
+            board: &own,
+            everywhere: &everywhere,
+            history: &history,
+            raft,
+            member,
+            now,
+        };
+        let text = render(&sources, ScrapeOptions::default());
+        let value = |metric: &str, state: &str| {
+            let mut lines = text.lines().filter(|line| line.starts_with(metric));
+            let line = lines.find(|line| line.contains(&format!("state=\"{state}\""))).unwrap();
+            line.rsplit(' ').next().unwrap().to_owned()
+        };
+        let partitions = |state| value("causeway_partition_state{", state);
+        [partitions("starting"), partitions("faulted"), value("causeway_stream_state{", "faulted")]
+    };
+    assert_eq!(counts(1, false), ["2", "1", "1"], "it owns all of them");
+    assert_eq!(counts(2, true), ["0", "0", "1"], "they are counted once");
+}
+
+#[test]
 fn an_empty_node_answers_what_it_knows() {
     let (view, board, history, node) = (State::default(), StatusBoard::default(), RateHistory::new(), name("n"));
     let sources = Sources {
         node: &node,
         view: &view,
         board: &board,
+        everywhere: &board,
         history: &history,
         raft: None,
         member: None,
@@ -170,7 +205,8 @@ fn every_series_that_an_alert_counts_is_there_from_the_start() {
     let view = with_nodes(view);
     let now = Timestamp(0);
     let (raft, member) = (Some(&raft), Some(part.member()));
-    let sources = Sources { node: &node, view: &view, board: &board, history: &history, raft, member, now };
+    let everywhere = &board;
+    let sources = Sources { node: &node, view: &view, board: &board, everywhere, history: &history, raft, member, now };
     let text = render(&sources, ScrapeOptions::default());
     let series: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     let measured = [names::STREAM_RPO_SECONDS.name, names::STREAM_LAG_MESSAGES.name];
@@ -190,8 +226,16 @@ fn a_stream_that_is_blocked_without_a_partition_shows_it() {
     let (since, code) = (Timestamp(0), Some(ErrorCode::TopicMissing));
     board.set_stream(STREAM, Some(Condition { state: RunState::Blocked, since, why: None, code }));
     history.sample(&view, &board, Timestamp(1_000));
-    let sources =
-        Sources { node: &node, view: &view, board: &board, history: &history, raft: None, member: None, now: since };
+    let sources = Sources {
+        node: &node,
+        view: &view,
+        board: &board,
+        everywhere: &board,
+        history: &history,
+        raft: None,
+        member: None,
+        now: since,
+    };
     let text = render(&sources, ScrapeOptions::default());
     let orders = "node=\"n\",stream=\"orders\",source=\"qingdao\",target=\"hohhot\"";
     for line in [
