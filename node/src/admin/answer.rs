@@ -167,6 +167,7 @@ pub fn status_of(code: ErrorCode) -> StatusCode {
         | Code::AlreadyInitialised
         | Code::LastVoter
         | Code::NodeAlive
+        | Code::CannotLead
         | Code::NodeTooOld
         | Code::StaleEpoch => StatusCode::CONFLICT,
         Code::VersionConflict => StatusCode::PRECONDITION_FAILED,
