@@ -11,7 +11,7 @@ use causeway_cluster::Joined;
 use causeway_cluster::aside::{self, Interrupted, Purpose};
 use causeway_cluster::group::join::{self, Beginning, JoinError};
 use causeway_cluster::liveness::LeaseTerms;
-use causeway_cluster::restore::Snapshot;
+use causeway_cluster::restore::Salvaged;
 use causeway_cluster::transport::Security;
 use causeway_core::command::CURRENT_VERSION;
 use causeway_core::ids::{ClusterId, NodeId};
@@ -94,6 +94,9 @@ pub async fn join(config: &NodeConfig, address: &str, token: &str) -> Result<Enr
             return Ok(Enrolled { node: identity.node, cluster: Some(cluster), already: true });
         }
     }
+    if token.is_empty() {
+        return Err(Error::NoJoinToken);
+    }
     let spec = node_spec(config, section);
     let told = join::ask(address, token_hash(token), spec, security(section, config)?, PATIENCE).await?;
     settle(directory, &told)?;
@@ -102,7 +105,7 @@ pub async fn join(config: &NodeConfig, address: &str, token: &str) -> Result<Enr
 
 /// Gives a node whose data are lost or damaged a new number in its cluster, in place of the one of its name. What is
 /// left of its data is kept in a folder below the data directory. The certificate proves the name; without one, the
-/// join token is shown.
+/// join token is shown. Where the name was removed, the token lets the node in as a new one.
 ///
 /// # Errors
 /// [`Error`]; nothing was changed here before the cluster agreed.
@@ -121,13 +124,21 @@ pub async fn rejoin(config: &NodeConfig, address: &str, token: &str) -> Result<E
 /// A node that died a moment ago is not known to be gone before its lease is over, so that is waited for.
 async fn replaced(config: &NodeConfig, section: &ClusterSection, at: &str, token: &str) -> Result<Joined, Error> {
     let security = security(section, config)?;
-    let shown = matches!(security, Security::Plain) && !token.is_empty();
-    let token = shown.then(|| token_hash(token));
+    let plain = matches!(security, Security::Plain);
+    if plain && token.is_empty() {
+        return Err(Error::NoJoinToken);
+    }
+    let given = (!token.is_empty()).then(|| token_hash(token));
+    let shown = given.filter(|_| plain);
     let deadline = Instant::now() + LeaseTerms::default().down_after().saturating_mul(2);
     loop {
-        match join::replace(at, token, node_spec(config, section), security.clone(), PATIENCE).await {
-            Err(JoinError::Refused(Refusal::NodeAlive(_))) if Instant::now() < deadline => sleep(PAUSE).await,
-            answered => return Ok(answered?),
+        let spec = node_spec(config, section);
+        match (join::replace(at, shown, spec.clone(), security.clone(), PATIENCE).await, given) {
+            (Err(JoinError::Refused(Refusal::NodeAlive(_))), _) if Instant::now() < deadline => sleep(PAUSE).await,
+            (Err(JoinError::Refused(Refusal::NoNodeOfName(_))), Some(token)) => {
+                return Ok(join::ask(at, token, spec, security, PATIENCE).await?);
+            }
+            (answered, _) => return Ok(answered?),
         }
     }
 }
@@ -151,7 +162,8 @@ pub fn restore(config: &NodeConfig, backup: &Path) -> Result<Enrolled, Error> {
 }
 
 /// Makes the data directory of a stopped node that of the only node of a cluster which begins anew from what it holds.
-/// The data as they were are kept in a folder below it. The same again finishes what was interrupted.
+/// The data as they were are kept in a folder below it. The same again finishes what was interrupted. A node that decides
+/// alone has nothing to recover, and a new beginning would only make its earlier one another cluster's.
 ///
 /// # Errors
 /// [`Error`]; what the directory held is in it or in the folder.
@@ -161,7 +173,11 @@ pub fn recover(config: &NodeConfig) -> Result<Enrolled, Error> {
         Beginning::Empty => return Err(Error::NoData { directory: directory.clone() }),
         Beginning::Node { identity, .. } => {
             // Before anything is moved: what cannot be read is left as it is.
-            let held = salvage(directory, identity.node)?;
+            let Salvaged { held, only_voter } = salvage(directory, identity.node)?;
+            if only_voter {
+                let (name, kept) = (config.node.name.clone(), kept(directory));
+                return Err(Error::OnlyVoter { directory: directory.clone(), name, node: identity.node, kept });
+            }
             causeway_cluster::set_aside(directory, Purpose::Recover).map_err(storage)?;
             held
         }
@@ -170,7 +186,7 @@ pub fn recover(config: &NodeConfig) -> Result<Enrolled, Error> {
             let Beginning::Node { identity, .. } = join::look(&kept)? else {
                 return Err(Error::NoData { directory: kept });
             };
-            salvage(&kept, identity.node)?
+            salvage(&kept, identity.node)?.held
         }
     };
     let restored = causeway_cluster::restore::restore(directory, &held)?;
@@ -178,10 +194,21 @@ pub fn recover(config: &NodeConfig) -> Result<Enrolled, Error> {
     Ok(Enrolled { node: restored.node, cluster: Some(restored.cluster), already: false })
 }
 
-fn salvage(directory: &Path, node: NodeId) -> Result<Snapshot, Error> {
-    let held = causeway_cluster::restore::salvage(directory, node)?;
-    causeway_cluster::restore::verify(&held)?;
-    Ok(held)
+fn salvage(directory: &Path, node: NodeId) -> Result<Salvaged, Error> {
+    let salvaged = causeway_cluster::restore::salvage(directory, node)?;
+    causeway_cluster::restore::verify(&salvaged.held)?;
+    Ok(salvaged)
+}
+
+/// Folders that hold what a directory held before it changed hands, for people to look into.
+fn kept(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut kept: Vec<String> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("lost-"))
+        .collect();
+    kept.sort_unstable();
+    kept
 }
 
 fn node_spec(config: &NodeConfig, section: &ClusterSection) -> NodeSpec {
@@ -250,7 +277,10 @@ mod tests {
             let begun = begin(&mut config).await.unwrap();
             assert_eq!(begun.group.view().cluster, Some(ClusterId(9)));
             begun.group.stop().await.unwrap();
-            assert!(matches!(recover(&config), Ok(again) if again.node != enrolled.node), "a beginning of its own");
+            let again = recover(&config).unwrap_err();
+            assert!(matches!(&again, Error::OnlyVoter { node, .. } if *node == enrolled.node), "{again}");
+            assert!(again.to_string().contains("lost-1") && again.to_string().contains("`causeway run`"), "{again}");
+            assert!(begin(&mut config).await.unwrap().group.stop().await.is_ok(), "nothing was changed");
         }
     }
 }
