@@ -72,9 +72,9 @@ pub enum Error {
     },
     /// A node that was removed does not come back under its number.
     #[error(
-        "the cluster has no node {node} any more: it was removed, or has a new number; stop this process, and `causeway \
-         cluster rejoin --at HOST:PORT --config FILE` brings the node back under a new one; if its name was removed too, \
-         with a join token of `causeway cluster token`"
+        "the cluster has no node {node} any more: it was removed, or has a new number; stop this process, and \
+         `causeway cluster rejoin --at HOST:PORT --config FILE` brings the node back under a new one; if its name was \
+         removed too, with a join token of `causeway cluster token`"
     )]
     Removed {
         /// The number that the data directory has.
@@ -118,9 +118,9 @@ pub enum Error {
     },
     /// A node with others founds no cluster by itself: three that do would be three clusters.
     #[error(
-        "{} holds no data of this node, so it belongs to no cluster yet: found one with `causeway cluster init`, on one \
-         node only, or join one with `causeway cluster join`; if it was a node of one and its data are lost, `causeway \
-         cluster rejoin --at HOST:PORT --config FILE` brings it back under a new number",
+        "{} is empty, so this node belongs to no cluster yet: found one with `causeway cluster init`, on one node only, \
+         or join one with `causeway cluster join`; if it was a node of one and its data are lost, \
+         `causeway cluster rejoin --at HOST:PORT --config FILE` brings it back under a new number",
         directory.display()
     )]
     NoCluster {

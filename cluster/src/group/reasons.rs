@@ -12,8 +12,8 @@ use crate::status::RaftStatus;
 use crate::transport::{LinkState, PeerStatus, RefusalCode};
 
 /// What helps when most voters are lost, and what it costs.
-const LAST_RESORT: &str = "if they will never come back, the last resort is `causeway cluster recover --others-are-gone` \
-                           on one stopped node: the cluster begins anew with that node alone, without what only the \
+const LAST_RESORT: &str = "if they will never come back, the last resort is \
+                           `causeway cluster recover --others-are-gone` on one stopped node: the cluster begins anew with that node alone, without what only the \
                            others knew, and none of them may ever run on its old data again";
 
 /// What helps a node that was removed, or whose place another one took.

@@ -162,8 +162,8 @@ pub fn restore(config: &NodeConfig, backup: &Path) -> Result<Enrolled, Error> {
 }
 
 /// Makes the data directory of a stopped node that of the only node of a cluster which begins anew from what it holds.
-/// The data as they were are kept in a folder below it. The same again finishes what was interrupted. A node that decides
-/// alone has nothing to recover, and a new beginning would only make its earlier one another cluster's.
+/// The data as they were are kept in a folder below it. The same again finishes what was interrupted. The only voter of
+/// a cluster goes on as it is: with one more beginning, whoever joined it since would be shut out.
 ///
 /// # Errors
 /// [`Error`]; what the directory held is in it or in the folder.
@@ -241,10 +241,57 @@ fn storage(error: causeway_cluster::StorageError) -> Error {
 mod tests {
     use causeway_cluster::{Group, Settings, Start};
     use causeway_core::command::Command;
-    use causeway_core::node::ProcessId;
+    use causeway_core::ids::Timestamp;
+    use causeway_core::name::Name;
+    use causeway_core::node::{JoinToken, MemberRole, ProcessId};
 
     use super::*;
+    use crate::app::Node;
     use crate::app::begin::begin;
+    use crate::config::NodeSection;
+
+    /// The configuration of a node of a cluster, over loopback.
+    fn member(directory: &Path, name: &str) -> NodeConfig {
+        let mut config = NodeConfig::with_data_directory(directory).unwrap();
+        config.node.name = Name::new(name).unwrap();
+        config.http.listen = "127.0.0.1:0".parse().unwrap();
+        let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        config.cluster = Some(ClusterSection { listen, advertise: None, tls: None });
+        config
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_node_without_its_data_is_told_of_rejoin_which_needs_a_token_where_its_name_was_removed() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let one = member(first.path(), "node-1");
+        found(&one).unwrap();
+        let node = Node::start(one.clone()).await.unwrap();
+        let at = one.cluster.as_ref().unwrap().address();
+        for token in ["cwy_a", "cwy_b"] {
+            let permits = JoinToken { role: MemberRole::Learner, expires_at: Timestamp(i64::MAX) };
+            let command = Command::IssueJoinToken { hash: token_hash(token), token: permits };
+            node.cluster().propose(command).await.unwrap();
+        }
+        let mut two = member(second.path(), "node-2");
+        let Err(empty) = begin(&mut two).await else { panic!("it founds a cluster of its own") };
+        assert_eq!(empty.code().to_string(), "CWY-0505");
+        assert!(empty.to_string().contains("`causeway cluster rejoin --at HOST:PORT"), "{empty}");
+        let twin = NodeConfig { node: NodeSection { name: one.node.name.clone(), ..two.node.clone() }, ..two.clone() };
+        let taken = join(&twin, &at, "cwy_a").await.unwrap_err();
+        assert_eq!(taken.code().to_string(), "CWY-0103");
+        assert!(taken.to_string().contains("`causeway cluster rejoin --at HOST:PORT"), "{taken}");
+
+        assert!(matches!(rejoin(&two, &at, "").await, Err(Error::NoJoinToken)));
+        // No node is called so: the token of a new node lets it in.
+        let enrolled = rejoin(&two, &at, "cwy_a").await.unwrap();
+        assert_eq!((enrolled.node, node.cluster().view().nodes.len()), (NodeId(2), 2));
+        node.cluster().propose(Command::RemoveNode { node: NodeId(2) }).await.unwrap();
+        // As with the data of a node that was removed.
+        let again = rejoin(&two, &at, "cwy_b").await.unwrap();
+        assert_eq!(again.node, NodeId(3));
+        assert!(second.path().join("lost-1").is_dir(), "what it held is kept");
+        node.stop().await.unwrap();
+    }
 
     async fn founded(directory: &Path) {
         let node = NodeId(1);

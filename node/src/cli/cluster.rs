@@ -159,7 +159,7 @@ fn drained(session: &mut Session, name: &str, limit_seconds: Option<u64>) -> Res
         let over = limit.map_or_else(|| since.elapsed() >= PATIENCE, |limit| begun.elapsed() >= limit);
         if over {
             return Err(Failure::new(ErrorCode::TimedOut, format!("not there in time: {told}")).advise(format!(
-                "it goes on by itself as soon as another node takes them; to give it up: causeway cluster undrain {name}"
+                "it goes on by itself when another node takes them; to give it up: causeway cluster undrain {name}"
             )));
         }
         std::thread::sleep(LOOK);
