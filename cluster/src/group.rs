@@ -10,7 +10,7 @@
 //! A node that is alone has no transport; everything else is the same. Parts: `group/rpc.rs` (the questions and
 //! answers), `group/ask.rs`, `group/outbox.rs`, `group/handler.rs` (what is answered to whom), `group/leadership.rs`
 //! and `group/members.rs` (what a leader knows), `group/introduction.rs` (a node that starts), `group/backup.rs`,
-//! [`join`].
+//! `group/reasons.rs` (why nothing is agreed on, in words), [`join`].
 
 mod ask;
 mod backup;
@@ -21,6 +21,7 @@ pub(crate) mod leadership;
 mod members;
 mod outbox;
 mod peers;
+mod reasons;
 mod removal;
 mod rpc;
 mod seldom;
@@ -49,6 +50,7 @@ use crate::clock::{BootClock, BootInstant};
 use crate::error::Error;
 use crate::handle::{Handle, WeakHandle, start_with};
 use crate::liveness::{LeaseTerms, Signs};
+use crate::raft::membership::ChangeRefusal;
 use crate::raft::settings::Settings;
 use crate::status::{RaftStatus, Role};
 use crate::transport::{self, Identity, PeerAddress, PeerStatus, Security, Transport, TurnedAway};
@@ -59,6 +61,7 @@ use introduction::Moved;
 use leadership::Leadership;
 use members::{members, successor};
 use outbox::WireOutbox;
+pub use reasons::Reasons;
 use rpc::{Answer, Request};
 pub use rpc::{Joined, Welcome};
 use seldom::Seldom;
@@ -313,6 +316,12 @@ impl Group {
         self.shared.wire.get().map(|wire| wire.transport.peers()).unwrap_or_default()
     }
 
+    /// What an error is explained with: what this node knows of the others now.
+    #[must_use]
+    pub fn reasons(&self) -> Reasons {
+        Reasons::new(self.me(), self.view(), self.status(), self.peers())
+    }
+
     /// The newest connections of other nodes that were not let in.
     #[must_use]
     pub fn turned_away(&self) -> Vec<TurnedAway> {
@@ -400,10 +409,10 @@ impl Group {
     /// Hands over leadership to the voter that lacks least and is to stay one.
     ///
     /// # Errors
-    /// Those of [`Handle::transfer_leader`]; [`Error::NotLeader`] also when no voter is there that could lead.
+    /// Those of [`Handle::transfer_leader`]; [`ChangeRefusal::NoSuccessor`] when no voter is there that could lead.
     pub async fn hand_over(&self) -> Result<(), Error> {
         let status = self.status();
-        let to = successor(&status, &self.view()).ok_or(Error::NotLeader { leader: status.leader })?;
+        let to = successor(&status, &self.view()).ok_or(ChangeRefusal::NoSuccessor)?;
         self.shared.handle.transfer_leader(to).await
     }
 }

@@ -35,6 +35,15 @@ pub struct Restored {
     pub cluster: ClusterId,
 }
 
+/// What a stopped node holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Salvaged {
+    /// Its state, as a backup.
+    pub held: Snapshot,
+    /// It is the only voter for certain, so that it can go on as it is.
+    pub only_voter: bool,
+}
+
 /// A state as a backup holds it.
 pub(crate) fn backup(state: &State, position: Position) -> Result<Snapshot, Error> {
     let header = SnapshotHeader {
@@ -62,11 +71,12 @@ pub fn read(bytes: &[u8], path: &Path) -> Result<Snapshot, Error> {
 ///
 /// # Errors
 /// [`Error::Fatal`] with the reason of the disk, or what cannot be read.
-pub fn salvage(directory: &Path, node: NodeId) -> Result<Snapshot, Error> {
+pub fn salvage(directory: &Path, node: NodeId) -> Result<Salvaged, Error> {
     let settings = db::Settings { directory: directory.into(), node, cache_bytes: DEFAULT_CACHE_BYTES };
     let disk = Db::open(&settings).map_err(|error| Error::from(Fatal::Storage(error)))?;
     let (disk, base) = snapshot::choose(disk, &Start::Join)?;
     let (mut state, mut position) = (base.state, base.position);
+    let mut only_voter = base.membership.voters == [node] && base.membership.voters_outgoing.is_empty();
     for index in position.index.saturating_add(1)..=disk.raft.last_index() {
         let read = disk.raft.read(index).map_err(|error| Error::from(Fatal::Storage(error)))?;
         let Some(found) = read else { break };
@@ -75,9 +85,11 @@ pub fn salvage(directory: &Path, node: NodeId) -> Result<Snapshot, Error> {
             // Its outcome was answered before, or never will be.
             let _outcome = state.apply(index, &envelope);
         }
+        // Whoever it changes may have a vote by then.
+        only_voter &= found.kind == EntryKind::Normal;
         position = found.position;
     }
-    backup(&state, position)
+    Ok(Salvaged { held: backup(&state, position)?, only_voter })
 }
 
 /// Makes an empty directory that of the only node of a cluster which begins anew with this state.
@@ -158,8 +170,8 @@ mod tests {
         group.propose(token(2)).await.unwrap();
         let applied = group.status().applied;
         group.stop().await.unwrap();
-        let salvaged = salvage(first.path(), NodeId(1)).unwrap();
-        assert!(salvaged.header.position.index >= applied);
+        let Salvaged { held: salvaged, only_voter } = salvage(first.path(), NodeId(1)).unwrap();
+        assert!(salvaged.header.position.index >= applied && only_voter);
 
         for (from, tokens) in [(backup, 1), (salvaged, 2)] {
             let directory = tempfile::tempdir().unwrap();
@@ -177,6 +189,7 @@ mod tests {
             let started_at = group.view().nodes[&restored.node].started_at;
             assert!(started_at > Timestamp(0));
             group.stop().await.unwrap();
+            assert!(salvage(directory.path(), restored.node).unwrap().only_voter, "it can go on as it is");
             let again = restore(directory.path(), &from);
             assert!(again.is_err(), "it is a node's by now, and another beginning has another node: {again:?}");
         }

@@ -23,6 +23,7 @@ pub mod lockout;
 #[cfg(feature = "next-commands")]
 mod marks;
 pub mod model;
+pub mod node_changes;
 pub mod nodes;
 pub mod page;
 pub mod partitions;

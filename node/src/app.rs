@@ -35,6 +35,9 @@ use causeway_cluster::Group;
 use causeway_cluster::aside::{Interrupted, Purpose};
 use causeway_cluster::group::join::{self, Beginning};
 use causeway_core::error_code::ErrorCode;
+use causeway_core::ids::NodeId;
+use causeway_core::name::Name;
+use causeway_core::outcome::Refusal;
 use tokio::sync::{oneshot, watch};
 use zeroize::Zeroizing;
 
@@ -60,12 +63,52 @@ pub enum Error {
     #[error(transparent)]
     Http(#[from] admin::Error),
     /// The state machine refused what every start proposes.
-    #[error("the cluster refused to {action}: {reason}")]
+    #[error("the cluster refused to {action}: {refusal}")]
     Refused {
         /// What was proposed.
         action: &'static str,
         /// Why it was refused.
-        reason: String,
+        refusal: Refusal,
+    },
+    /// A node that was removed does not come back under its number.
+    #[error(
+        "the cluster has no node {node} any more: it was removed, or has a new number; stop this process, and \
+         `causeway cluster rejoin --at HOST:PORT --config FILE` brings the node back under a new one; if its name was \
+         removed too, with a join token of `causeway cluster token`"
+    )]
+    Removed {
+        /// The number that the data directory has.
+        node: NodeId,
+    },
+    /// The cluster could not decide in time.
+    #[error("{why}")]
+    Undecided {
+        /// The stable code.
+        code: ErrorCode,
+        /// Why not, and who is out of reach.
+        why: String,
+    },
+    /// Give the token that `causeway cluster token` drew.
+    #[error(
+        "no join token was given: draw one with `causeway cluster token` on a node of the cluster, and put it into \
+         CAUSEWAY_JOIN_TOKEN, or into a file for --join-token-file"
+    )]
+    NoJoinToken,
+    /// Run the node: what it holds is the cluster's already.
+    #[error(
+        "nothing was changed: {} is that of {name}, node {node} and the only voter of its cluster, so nothing is to be \
+         recovered: `causeway run` goes on with it{}",
+        directory.display(), earlier(kept)
+    )]
+    OnlyVoter {
+        /// The data directory of the configuration.
+        directory: PathBuf,
+        /// The node's name.
+        name: Name,
+        /// Its number.
+        node: NodeId,
+        /// Folders that hold what the directory held before it changed hands.
+        kept: Vec<String>,
     },
     /// Name the configuration of the node that is meant.
     #[error("{} holds no node's data; name the configuration file that the node runs with", directory.display())]
@@ -76,7 +119,8 @@ pub enum Error {
     /// A node with others founds no cluster by itself: three that do would be three clusters.
     #[error(
         "{} is empty, so this node belongs to no cluster yet: found one with `causeway cluster init`, on one node only, \
-         or join one with `causeway cluster join`",
+         or join one with `causeway cluster join`; if it was a node of one and its data are lost, \
+         `causeway cluster rejoin --at HOST:PORT --config FILE` brings it back under a new number",
         directory.display()
     )]
     NoCluster {
@@ -151,12 +195,25 @@ impl Error {
             Self::Secrets(error) => error.code(),
             Self::Http(error) => error.code(),
             Self::NoData { .. } | Self::NoCluster { .. } => ErrorCode::DataDirectory,
-            Self::InUse { .. } | Self::Unfinished { .. } | Self::Backup { .. } => ErrorCode::DataDirectory,
+            Self::InUse { .. } | Self::Unfinished { .. } | Self::OnlyVoter { .. } => ErrorCode::DataDirectory,
+            Self::Backup { .. } => ErrorCode::FileUnusable,
+            Self::NoJoinToken => ErrorCode::Unauthenticated,
+            Self::Removed { .. } => ErrorCode::NoSuchNode,
+            Self::Undecided { code, .. } => *code,
+            Self::Refused { refusal, .. } => refusal.code(),
             Self::NotJoined(error) => error.code(),
             Self::Deserted | Self::Alone => ErrorCode::InvalidConfiguration,
             Self::Certificates(_) => ErrorCode::CertificateUnusable,
-            Self::Refused { .. } | Self::PartEnded { .. } | Self::System { .. } => ErrorCode::Internal,
+            Self::PartEnded { .. } | Self::System { .. } => ErrorCode::Internal,
         }
+    }
+}
+
+/// Where what a directory held before is found.
+fn earlier(kept: &[String]) -> String {
+    match kept {
+        [] => String::new(),
+        kept => format!("; what the directory held before it began anew is kept in {}", kept.join(", ")),
     }
 }
 

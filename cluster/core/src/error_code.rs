@@ -63,6 +63,10 @@ error_codes! {
     LastVoter = 116,
     /// A node that is to be replaced still runs.
     NodeAlive = 117,
+    /// The node cannot lead now.
+    CannotLead = 118,
+    /// A file that a command was given cannot be read or written.
+    FileUnusable = 119,
 
     /// No token, or a wrong one.
     Unauthenticated = 201,

@@ -109,7 +109,10 @@ pub enum Refusal {
     #[error("node {0} does not belong to the cluster")]
     NoSuchNode(NodeId),
     /// Another node has the name.
-    #[error("node {node} is called {name} already; every node needs a name of its own")]
+    #[error(
+        "node {node} is called {name} already, and every node needs a name of its own; if that is this very node before \
+         it lost its data, `causeway cluster rejoin --at HOST:PORT --config FILE` brings it back under a new number"
+    )]
     NodeNameTaken {
         /// The name.
         name: Name,
@@ -153,7 +156,10 @@ pub enum Refusal {
     #[error("another process of node {0} has started since")]
     OtherProcess(NodeId),
     /// There is no node of this name whose place could be taken.
-    #[error("no node is called {0}: it needs a join token, as any new node")]
+    #[error(
+        "no node is called {0}: it was removed, or never let in; draw a join token on a node of the cluster (`causeway \
+         cluster token`) and give it to the same command, which then lets it in as a new node"
+    )]
     NoNodeOfName(Name),
     /// The report is older than what is agreed on.
     #[error("the progress of partition {0} does not go back")]

@@ -14,12 +14,14 @@ use causeway_core::state::State;
 
 use super::introduction::Moved;
 use super::leadership::Leadership;
+use super::reasons::Reasons;
 use super::rpc::{Answer, Failure, Joined, Request, Welcome};
 use super::seldom::Seldom;
 use super::{FORWARDING, Figures, StreamServer, Wire, from_transport, successor, unexpected};
 use crate::error::Error;
 use crate::handle::{Handle, WeakHandle};
 use crate::liveness;
+use crate::raft::membership::ChangeRefusal;
 use crate::transport::streams::{NotServed, StreamSender};
 use crate::transport::{Handler, Peer, Refusal, RefusalCode};
 
@@ -75,8 +77,10 @@ impl GroupHandler {
             Request::Figures => Ok(Answer::Figures((self.figures)())),
             Request::HandOver(to) => {
                 let view = handle.view();
-                let to = to.or_else(|| successor(&handle.status(), &view));
-                let to = to.ok_or_else(|| Error::NotLeader { leader: handle.status().leader })?;
+                let to = match to.or_else(|| successor(&handle.status(), &view)) {
+                    Some(to) => to,
+                    None => return leading(&handle).and(Err(ChangeRefusal::NoSuccessor.into())),
+                };
                 handle.transfer_leader(to).await?;
                 Ok(Answer::Done)
             }
@@ -95,7 +99,7 @@ impl GroupHandler {
             Some(latest) if latest == process => {}
             Some(_) => return Ok(Answer::Failed(Failure::TwoProcesses)),
             None => {
-                let reason = format!("node {from} does not belong to the cluster");
+                let reason = format!("this node, number {from}, does not belong to the cluster");
                 return Ok(Answer::Failed(Failure::Refused(reason)));
             }
         }
@@ -142,7 +146,12 @@ impl GroupHandler {
     }
 
     async fn admit(&self, handle: &Handle, command: Command) -> Result<Answer, Error> {
-        let (outcome, applied) = self.pass_on(handle, command).await?;
+        // Whoever asks knows none of the nodes, so this one says in full why nobody decides.
+        let in_words = |error: Error| match error {
+            Error::NotLeader { .. } => Error::RefusedByPeer { reason: self.reasons(handle).explain(&error) },
+            other => other,
+        };
+        let (outcome, applied) = self.pass_on(handle, command).await.map_err(in_words)?;
         let node = match outcome {
             Outcome::NodeAdmitted(node) => node,
             Outcome::Refused(refusal) => return Ok(Answer::NotJoined(refusal)),
@@ -164,6 +173,11 @@ impl GroupHandler {
     /// it still belongs to the cluster, the state says.
     fn belongs(&self, peer: &Peer) -> bool {
         peer.is_member && self.handle.upgrade().is_some_and(|handle| is_known(&handle.view(), peer))
+    }
+
+    fn reasons(&self, handle: &Handle) -> Reasons {
+        let peers = self.wire.get().map(|wire| wire.transport.peers()).unwrap_or_default();
+        Reasons::new(self.me, handle.view(), handle.status(), peers)
     }
 
     async fn forward(&self, handle: &Handle, leader: NodeId, command: Command) -> Result<(Outcome, u64), Error> {
@@ -251,17 +265,19 @@ impl Handler for GroupHandler {
         match view.nodes.get(&id) {
             Some(node) if node.name == *name => Ok(()),
             Some(node) => {
-                let reason = format!("node {id} is called {}, not {name}", node.name);
+                let reason = format!("node {id} is {}, not {name}", node.name);
                 Err(Refusal::new(RefusalCode::NotAdmitted, reason))
             }
             // It takes part until the group has agreed that it does not.
             None if status.members.iter().any(|member| member.node == id) => Ok(()),
             None if id <= view.highest_node => {
-                Err(Refusal::new(RefusalCode::NotAdmitted, format!("node {id} was removed from the cluster")))
+                let reason = format!("{name}, as node {id}, was removed from the cluster");
+                Err(Refusal::new(RefusalCode::NotAdmitted, reason))
             }
             // Whoever was let in was let in by this node.
             None if status.ready => {
-                Err(Refusal::new(RefusalCode::NotAdmitted, format!("node {id} was never let into the cluster")))
+                let reason = format!("{name}, as node {id}, was never let into the cluster");
+                Err(Refusal::new(RefusalCode::NotAdmitted, reason))
             }
             None => Ok(()),
         }

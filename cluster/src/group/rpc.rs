@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize as _;
 
 use crate::error::Error;
+use crate::raft::membership::ChangeRefusal;
 
 /// What a node asks another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +143,10 @@ pub(crate) enum Failure {
     TwoProcesses,
     /// The request was not understood, or is not for this node.
     Refused(String),
+    /// Members were not changed, or leadership was not handed over.
+    Change(ChangeRefusal),
+    /// Leadership was offered to this node and not taken in time.
+    NotTransferred(NodeId),
 }
 
 impl From<Error> for Failure {
@@ -153,6 +158,8 @@ impl From<Error> for Failure {
             Error::ReadTimeout { waited } => Self::NotConfirmed(waited),
             // A node that ends may have put the command into its log before.
             Error::Interrupted | Error::Stopped | Error::Fatal(_) => Self::Interrupted,
+            Error::Change(refusal) => Self::Change(refusal),
+            Error::NotTransferred { to } => Self::NotTransferred(to),
             other => Self::Refused(other.to_string()),
         }
     }
@@ -168,6 +175,8 @@ impl From<Failure> for Error {
             Failure::NotConfirmed(waited) => Self::ReadTimeout { waited },
             Failure::TwoProcesses => Self::TwoProcesses,
             Failure::Refused(reason) => Self::RefusedByPeer { reason },
+            Failure::Change(refusal) => Self::Change(refusal),
+            Failure::NotTransferred(to) => Self::NotTransferred { to },
         }
     }
 }
@@ -203,6 +212,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn why_leadership_was_not_handed_over_arrives_as_it_was_said() {
+        let refusal = ChangeRefusal::NotCaughtUp { node: NodeId(3), behind: 7, active: false };
+        for error in [refusal.into(), ChangeRefusal::NoSuccessor.into(), Error::NotTransferred { to: NodeId(3) }] {
+            let answer = Answer::Failed(Error::clone(&error).into());
+            let Answer::Failed(failure) = Answer::decode(&answer.encode()).unwrap() else { panic!("{answer:?}") };
+            assert_eq!(format!("{:?}", Error::from(failure)), format!("{error:?}"));
+        }
+    }
 
     #[test]
     fn what_is_unknown_stays_unknown_on_its_way() {

@@ -2,6 +2,7 @@
 
 mod admission;
 mod introduction;
+mod majority;
 mod removal;
 mod trust;
 

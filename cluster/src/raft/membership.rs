@@ -11,6 +11,7 @@
 //! vain: with pre-vote, and as the others hear from their leader, it disturbs nobody.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use ::raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
 use ::raft::{ProgressState, StateRole};
@@ -18,6 +19,7 @@ use causeway_core::error_code::ErrorCode;
 use causeway_core::ids::NodeId;
 pub use causeway_core::plan::MemberChange;
 use causeway_storage::snapshot_file::Membership;
+use serde::{Deserialize, Serialize};
 
 use super::disk::Disk;
 use super::proposals::Reply;
@@ -28,56 +30,47 @@ use crate::status::{MemberProgress, MemberState, MemberStatus};
 /// How many entries a learner may be behind the leader's log to become a voter, and a voter to become the leader.
 pub const MAXIMUM_ENTRIES_BEHIND: u64 = 256;
 
-/// Why members were not changed, or leadership was not handed over. Nothing was changed by the call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why members were not changed, or leadership was not handed over. Nothing was changed by the call. It travels between
+/// nodes, so the order of the variants is part of its form; new ones are added at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChangeRefusal {
     /// Another change is in the log and not applied yet. Try again later.
-    #[error("another change of members is in progress")]
     InProgress,
     /// Leadership is being handed over. Try again later.
-    #[error("leadership is being handed over")]
     TransferInProgress,
     /// Node 0 is nobody.
-    #[error("node 0 cannot be a member")]
     Nobody,
     /// It takes part already.
-    #[error("node {node} is a member already")]
     AlreadyMember {
         /// The node.
         node: NodeId,
     },
     /// It takes no part.
-    #[error("node {node} is no member")]
     NotMember {
         /// The node.
         node: NodeId,
     },
     /// Only learners can be promoted.
-    #[error("node {node} is no learner")]
     NotLearner {
         /// The node.
         node: NodeId,
     },
     /// Only voters can be demoted or lead.
-    #[error("node {node} is no voter")]
     NotVoter {
         /// The node.
         node: NodeId,
     },
     /// Without it nobody could decide anything any more.
-    #[error("node {node} is the last voter")]
     LastVoter {
         /// The node.
         node: NodeId,
     },
     /// It leads: hand over leadership first.
-    #[error("node {node} leads; hand over leadership to another voter first")]
     Leads {
         /// The node.
         node: NodeId,
     },
     /// Its log is too short, or it was not heard from lately. Try again later.
-    #[error("node {node} is {behind} entries behind and was {}heard from lately", if *active { "" } else { "not " })]
     NotCaughtUp {
         /// The node.
         node: NodeId,
@@ -87,23 +80,58 @@ pub enum ChangeRefusal {
         active: bool,
     },
     /// Too few of the remaining voters are there: the group could not decide anything afterwards.
-    #[error("only {active} of the {voters} voters that would remain were heard from lately")]
     NoMajority {
         /// Voters that would remain and were heard from within the last election timeout, the leader included.
         active: usize,
         /// Voters that would remain.
         voters: usize,
     },
+    /// No other voter is there that could lead.
+    NoSuccessor,
 }
 
 impl ChangeRefusal {
+    /// In words, with nodes called as `name` calls them.
+    #[must_use]
+    pub fn told(self, name: impl Fn(NodeId) -> String) -> String {
+        match self {
+            Self::InProgress => "another change of members is in progress".to_owned(),
+            Self::TransferInProgress => "leadership is being handed over".to_owned(),
+            Self::Nobody => "node 0 cannot be a member".to_owned(),
+            Self::AlreadyMember { node } => format!("{} is a member already", name(node)),
+            Self::NotMember { node } => format!("{} is no member", name(node)),
+            Self::NotLearner { node } => format!("{} is no learner", name(node)),
+            Self::NotVoter { node } => format!("{} is no voter", name(node)),
+            Self::LastVoter { node } => format!("{} is the last voter", name(node)),
+            Self::Leads { node } => format!("{} leads; hand over leadership to another voter first", name(node)),
+            Self::NotCaughtUp { node, behind, active: true } => {
+                format!("{} lacks {behind} entries of the leader's log", name(node))
+            }
+            Self::NotCaughtUp { node, behind, active: false } => {
+                format!(
+                    "{} is out of reach: the leader has not heard from it lately, and it lacks {behind} entries of \
+                         the log",
+                    name(node)
+                )
+            }
+            Self::NoMajority { active, voters } => {
+                format!("only {active} of the {voters} voters that would remain were heard from lately")
+            }
+            Self::NoSuccessor => {
+                "no other voter can lead: none is within the leader's reach that is to stay one".to_owned()
+            }
+        }
+    }
+
     /// The stable code that operators see: whether to ask again later or to ask for something else.
     #[must_use]
     pub fn code(self) -> ErrorCode {
         match self {
-            Self::InProgress | Self::TransferInProgress | Self::NotCaughtUp { .. } | Self::NoMajority { .. } => {
-                ErrorCode::Unavailable
-            }
+            Self::InProgress
+            | Self::TransferInProgress
+            | Self::NotCaughtUp { .. }
+            | Self::NoMajority { .. }
+            | Self::NoSuccessor => ErrorCode::Unavailable,
             Self::Nobody
             | Self::AlreadyMember { .. }
             | Self::NotMember { .. }
@@ -114,6 +142,14 @@ impl ChangeRefusal {
         }
     }
 }
+
+impl fmt::Display for ChangeRefusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.told(|node| format!("node {node}")))
+    }
+}
+
+impl std::error::Error for ChangeRefusal {}
 
 /// When other members were last heard from, in ticks of this replica.
 #[derive(Debug, Default)]

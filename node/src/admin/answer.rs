@@ -114,7 +114,9 @@ impl Error {
         Self::Invalid(vec![RequestFault::of(code, field, message)])
     }
 
-    fn code(&self) -> ErrorCode {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid(faults) => faults.first().map_or(ErrorCode::InvalidRequest, |fault| fault.code),
             Self::Refused(refusal) => refusal.code(),
@@ -167,6 +169,7 @@ pub fn status_of(code: ErrorCode) -> StatusCode {
         | Code::AlreadyInitialised
         | Code::LastVoter
         | Code::NodeAlive
+        | Code::CannotLead
         | Code::NodeTooOld
         | Code::StaleEpoch => StatusCode::CONFLICT,
         Code::VersionConflict => StatusCode::PRECONDITION_FAILED,

@@ -39,6 +39,8 @@ pages! {
     NoSuchNode = "0115",
     LastVoter = "0116",
     NodeAlive = "0117",
+    CannotLead = "0118",
+    FileUnusable = "0119",
     Unauthenticated = "0201",
     SecretUnavailable = "0202",
     UnsafeBind = "0203",

@@ -20,7 +20,9 @@ pub use error::{ErrorAnswer, ErrorBody};
 pub use instance::{
     CreateInstance, Finding, FindingKind, InstanceTest, InstanceView, SecretInput, SecretText, Verdict,
 };
-pub use node::{IssueJoinToken, JoinTokenAnswer, MoveView, NodeList, NodeView, StrangeMember, TransferLeader};
+pub use node::{
+    ChangedNode, IssueJoinToken, JoinTokenAnswer, MoveView, NodeList, NodeView, StrangeMember, TransferLeader,
+};
 pub use partition::{PartitionView, ResolveAnswer, ResolveRequest};
 pub use status::{ConditionView, StatusAnswer, StreamStatus};
 pub use stream::{CreateStream, StreamPlan, StreamView};

@@ -17,9 +17,11 @@ use super::auth::{draw_token, token_hash};
 use super::body::{read_json, read_query};
 use super::model::change::{ChangePlan, ChangeQuery, List};
 use super::model::node::{
-    BackupQuery, IssueJoinToken, JoinTokenAnswer, MoveView, NodeList, NodeView, StrangeMember, TransferLeader,
+    BackupQuery, ChangedNode, IssueJoinToken, JoinTokenAnswer, MoveView, NodeList, NodeView, StrangeMember,
+    TransferLeader,
 };
-use super::seam::{AdminContext, Member, NoBackup, Site};
+use super::node_changes::{agree, nobody_takes, voters_without};
+use super::seam::{AdminContext, Member, NoBackup, NoTransfer, Site};
 use super::server;
 use crate::clock;
 use crate::status::node::known;
@@ -68,7 +70,7 @@ async fn promote(site: Data<Site>, request: HttpRequest, path: Path<String>) -> 
         MemberRole::Learner => format!("{} would become a voter as soon as it has nearly the whole log", node.name),
     };
     let command = |node| Command::SetRole { node, role: MemberRole::Voter };
-    change(&site, &request, &path, effect, command).await
+    change(&site, &request, &path, effect, |_, _| None, command).await
 }
 
 async fn demote(site: Data<Site>, request: HttpRequest, path: Path<String>) -> Answer {
@@ -77,7 +79,7 @@ async fn demote(site: Data<Site>, request: HttpRequest, path: Path<String>) -> A
         MemberRole::Voter => format!("{} would lose its vote, keep its data and its partitions", node.name),
     };
     let command = |node| Command::SetRole { node, role: MemberRole::Learner };
-    change(&site, &request, &path, effect, command).await
+    change(&site, &request, &path, effect, voters_without, command).await
 }
 
 async fn drain(site: Data<Site>, request: HttpRequest, path: Path<String>) -> Answer {
@@ -85,7 +87,12 @@ async fn drain(site: Data<Site>, request: HttpRequest, path: Path<String>) -> An
         true => format!("none: {} is draining already", node.name),
         false => format!("the partitions of {} would move to other nodes, a few at a time", node.name),
     };
-    change(&site, &request, &path, effect, |node| Command::SetDraining { node, draining: true }).await
+    let nodes = shown(&site.context);
+    let stay = |_: &State, id| {
+        let node = nodes.iter().find(|node| node.id == id && node.partitions > 0)?;
+        nobody_takes(&nodes, node.name.as_str())
+    };
+    change(&site, &request, &path, effect, stay, |node| Command::SetDraining { node, draining: true }).await
 }
 
 async fn undrain(site: Data<Site>, request: HttpRequest, path: Path<String>) -> Answer {
@@ -93,28 +100,29 @@ async fn undrain(site: Data<Site>, request: HttpRequest, path: Path<String>) -> 
         false => format!("none: {} is not draining", node.name),
         true => format!("{} would be given partitions again", node.name),
     };
-    change(&site, &request, &path, effect, |node| Command::SetDraining { node, draining: false }).await
+    change(&site, &request, &path, effect, |_, _| None, |node| Command::SetDraining { node, draining: false }).await
 }
 
-/// One change of one node, answered with the node as it is then.
+/// One change of one node, answered with the node as it is then, and with what may not be wanted of it.
 async fn change(
     site: &Site,
     request: &HttpRequest,
     name: &str,
     effect: impl Fn(&Node) -> String,
+    warning: impl Fn(&State, NodeId) -> Option<String>,
     command: impl Fn(NodeId) -> Command,
 ) -> Answer {
     let query: ChangeQuery = read_query(request)?;
     let view = site.context.cluster.view();
     let (id, node) = find(&view, name)?;
+    let warnings = Vec::from_iter(warning(&view, id));
     if query.dry_run {
-        return Ok(json(&ChangePlan { dry_run: true, effects: vec![effect(node)] }));
+        let effects = std::iter::once(effect(node)).chain(warnings).collect();
+        return Ok(json(&ChangePlan { dry_run: true, effects }));
     }
-    let command = command(id);
-    tracing::info!(node = %node.name, ?command, "a node is changed");
-    site.change(command).await?;
+    agree(site, &node.name, command(id)).await?;
     let changed = shown(&site.context).into_iter().find(|node| node.id == id);
-    changed.map(|node| json(&node)).ok_or_else(|| no_such(name))
+    changed.map(|node| json(&ChangedNode { node, warnings })).ok_or_else(|| no_such(name))
 }
 
 async fn remove(site: Data<Site>, request: HttpRequest, path: Path<String>) -> Answer {
@@ -122,15 +130,15 @@ async fn remove(site: Data<Site>, request: HttpRequest, path: Path<String>) -> A
     let view = site.context.cluster.view();
     let (id, node) = find(&view, &path)?;
     let owned = view.partitions.values().filter(|partition| partition.owner == Some(id)).count();
-    let effects = vec![
+    let mut effects = vec![
         format!("{} is no node of the cluster any more; its number {id} is never used again", node.name),
         format!(
             "{owned} partitions that it owns go to other nodes when its lease has ended; drain it first to move them without a stop"
         ),
     ];
+    effects.extend(voters_without(&view, id));
     if !query.dry_run {
-        tracing::info!(node = %node.name, "a node is removed");
-        site.change(Command::RemoveNode { node: id }).await?;
+        agree(&site, &node.name, Command::RemoveNode { node: id }).await?;
     }
     Ok(json(&ChangePlan { dry_run: query.dry_run, effects }))
 }
@@ -203,10 +211,9 @@ async fn transfer_leader(site: Data<Site>, request: HttpRequest, payload: Payloa
     let view = site.context.cluster.view();
     let to = to.map(|name| find(&view, name.as_str()).map(|(id, _)| id)).transpose()?;
     let done = site.context.cluster.transfer_leader(to).await;
-    done.map_err(|error| Error::Unavailable {
-        why: error.why,
-        leader: error.leader,
-        nothing_done: !error.outcome_is_unknown,
+    done.map_err(|error| match error {
+        NoTransfer::CannotLead(why) => Error::field(ErrorCode::CannotLead, "to", why),
+        NoTransfer::Failed(error) => error.into(),
     })?;
     Ok(json(&listed(&site.context)))
 }
@@ -446,6 +453,7 @@ mod tests {
         let (status, _) = ask(&fixture, Method::POST, "/v1/cluster/leader", Some(json!({ "to": "nobody" }))).await;
         assert_eq!(status, 404);
         let (status, answer) = ask(&fixture, Method::POST, "/v1/cluster/leader", Some(json!({}))).await;
-        assert_eq!((status, answer["error"]["code"].as_str()), (503, Some("CWY-0502")), "{answer}");
+        assert_eq!((status, answer["error"]["code"].as_str()), (409, Some("CWY-0118")), "{answer}");
+        assert_eq!(answer["error"]["message"].as_str(), Some("nobody else can lead"), "{answer}");
     }
 }

@@ -43,7 +43,7 @@ pub trait Cluster: Send + Sync {
     fn members(&self) -> Vec<Member>;
 
     /// Has leadership handed over, to this voter or to the one that lacks least; nothing else is changed by it.
-    fn transfer_leader(&self, to: Option<NodeId>) -> BoxFuture<'static, Result<(), ProposeError>>;
+    fn transfer_leader(&self, to: Option<NodeId>) -> BoxFuture<'static, Result<(), NoTransfer>>;
 }
 
 /// What this node knows of a member beyond the agreed state.
@@ -86,6 +86,24 @@ pub struct ProposeError {
     pub leader: Option<NodeId>,
     /// The command may have been applied, or still be.
     pub outcome_is_unknown: bool,
+}
+
+impl From<ProposeError> for Error {
+    fn from(error: ProposeError) -> Self {
+        let ProposeError { why, leader, outcome_is_unknown } = error;
+        Self::Unavailable { why, leader, nothing_done: !outcome_is_unknown }
+    }
+}
+
+/// Why leadership was not handed over.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NoTransfer {
+    /// Who is to lead cannot, or nobody can: it is no voter, out of reach or behind. Nothing was changed.
+    #[error("{0}")]
+    CannotLead(String),
+    /// It could not be asked for.
+    #[error(transparent)]
+    Failed(#[from] ProposeError),
 }
 
 /// Who this node is.
@@ -158,9 +176,7 @@ impl Site {
         match proposed {
             Ok(Ok(Outcome::Refused(refusal))) => Err(Error::Refused(refusal)),
             Ok(Ok(outcome)) => Ok(outcome),
-            Ok(Err(ProposeError { why, leader, outcome_is_unknown })) => {
-                Err(Error::Unavailable { why, leader, nothing_done: !outcome_is_unknown })
-            }
+            Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(Error::Unavailable {
                 why: format!(
                     "the change was not agreed on within {} s; it may still be: look before asking again",

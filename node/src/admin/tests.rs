@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use super::auth::token_hash;
 use super::model::status::RaftStatus;
 use super::model::stream::CreateStream;
-use super::seam::{AdminContext, Cluster, Member, NoBackup, NodeIdentity, ProposeError};
+use super::seam::{AdminContext, Cluster, Member, NoBackup, NoTransfer, NodeIdentity, ProposeError};
 use super::validate;
 use crate::config::NodeConfig;
 use crate::connect::Instances;
@@ -180,9 +180,8 @@ impl Cluster for FakeCluster {
         std::iter::once(NodeId(1)).chain(others).map(voter).collect()
     }
 
-    fn transfer_leader(&self, _: Option<NodeId>) -> BoxFuture<'static, Result<(), ProposeError>> {
-        let why = "nobody else can lead".to_owned();
-        std::future::ready(Err(ProposeError { why, leader: None, outcome_is_unknown: false })).boxed()
+    fn transfer_leader(&self, _: Option<NodeId>) -> BoxFuture<'static, Result<(), NoTransfer>> {
+        std::future::ready(Err(NoTransfer::CannotLead("nobody else can lead".to_owned()))).boxed()
     }
 }
 

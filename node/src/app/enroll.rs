@@ -11,7 +11,7 @@ use causeway_cluster::Joined;
 use causeway_cluster::aside::{self, Interrupted, Purpose};
 use causeway_cluster::group::join::{self, Beginning, JoinError};
 use causeway_cluster::liveness::LeaseTerms;
-use causeway_cluster::restore::Snapshot;
+use causeway_cluster::restore::Salvaged;
 use causeway_cluster::transport::Security;
 use causeway_core::command::CURRENT_VERSION;
 use causeway_core::ids::{ClusterId, NodeId};
@@ -94,6 +94,9 @@ pub async fn join(config: &NodeConfig, address: &str, token: &str) -> Result<Enr
             return Ok(Enrolled { node: identity.node, cluster: Some(cluster), already: true });
         }
     }
+    if token.is_empty() {
+        return Err(Error::NoJoinToken);
+    }
     let spec = node_spec(config, section);
     let told = join::ask(address, token_hash(token), spec, security(section, config)?, PATIENCE).await?;
     settle(directory, &told)?;
@@ -102,7 +105,7 @@ pub async fn join(config: &NodeConfig, address: &str, token: &str) -> Result<Enr
 
 /// Gives a node whose data are lost or damaged a new number in its cluster, in place of the one of its name. What is
 /// left of its data is kept in a folder below the data directory. The certificate proves the name; without one, the
-/// join token is shown.
+/// join token is shown. Where the name was removed, the token lets the node in as a new one.
 ///
 /// # Errors
 /// [`Error`]; nothing was changed here before the cluster agreed.
@@ -121,13 +124,21 @@ pub async fn rejoin(config: &NodeConfig, address: &str, token: &str) -> Result<E
 /// A node that died a moment ago is not known to be gone before its lease is over, so that is waited for.
 async fn replaced(config: &NodeConfig, section: &ClusterSection, at: &str, token: &str) -> Result<Joined, Error> {
     let security = security(section, config)?;
-    let shown = matches!(security, Security::Plain) && !token.is_empty();
-    let token = shown.then(|| token_hash(token));
+    let plain = matches!(security, Security::Plain);
+    if plain && token.is_empty() {
+        return Err(Error::NoJoinToken);
+    }
+    let given = (!token.is_empty()).then(|| token_hash(token));
+    let shown = given.filter(|_| plain);
     let deadline = Instant::now() + LeaseTerms::default().down_after().saturating_mul(2);
     loop {
-        match join::replace(at, token, node_spec(config, section), security.clone(), PATIENCE).await {
-            Err(JoinError::Refused(Refusal::NodeAlive(_))) if Instant::now() < deadline => sleep(PAUSE).await,
-            answered => return Ok(answered?),
+        let spec = node_spec(config, section);
+        match (join::replace(at, shown, spec.clone(), security.clone(), PATIENCE).await, given) {
+            (Err(JoinError::Refused(Refusal::NodeAlive(_))), _) if Instant::now() < deadline => sleep(PAUSE).await,
+            (Err(JoinError::Refused(Refusal::NoNodeOfName(_))), Some(token)) => {
+                return Ok(join::ask(at, token, spec, security, PATIENCE).await?);
+            }
+            (answered, _) => return Ok(answered?),
         }
     }
 }
@@ -151,7 +162,8 @@ pub fn restore(config: &NodeConfig, backup: &Path) -> Result<Enrolled, Error> {
 }
 
 /// Makes the data directory of a stopped node that of the only node of a cluster which begins anew from what it holds.
-/// The data as they were are kept in a folder below it. The same again finishes what was interrupted.
+/// The data as they were are kept in a folder below it. The same again finishes what was interrupted. The only voter of
+/// a cluster goes on as it is: with one more beginning, whoever joined it since would be shut out.
 ///
 /// # Errors
 /// [`Error`]; what the directory held is in it or in the folder.
@@ -161,7 +173,11 @@ pub fn recover(config: &NodeConfig) -> Result<Enrolled, Error> {
         Beginning::Empty => return Err(Error::NoData { directory: directory.clone() }),
         Beginning::Node { identity, .. } => {
             // Before anything is moved: what cannot be read is left as it is.
-            let held = salvage(directory, identity.node)?;
+            let Salvaged { held, only_voter } = salvage(directory, identity.node)?;
+            if only_voter {
+                let (name, kept) = (config.node.name.clone(), kept(directory));
+                return Err(Error::OnlyVoter { directory: directory.clone(), name, node: identity.node, kept });
+            }
             causeway_cluster::set_aside(directory, Purpose::Recover).map_err(storage)?;
             held
         }
@@ -170,7 +186,7 @@ pub fn recover(config: &NodeConfig) -> Result<Enrolled, Error> {
             let Beginning::Node { identity, .. } = join::look(&kept)? else {
                 return Err(Error::NoData { directory: kept });
             };
-            salvage(&kept, identity.node)?
+            salvage(&kept, identity.node)?.held
         }
     };
     let restored = causeway_cluster::restore::restore(directory, &held)?;
@@ -178,10 +194,21 @@ pub fn recover(config: &NodeConfig) -> Result<Enrolled, Error> {
     Ok(Enrolled { node: restored.node, cluster: Some(restored.cluster), already: false })
 }
 
-fn salvage(directory: &Path, node: NodeId) -> Result<Snapshot, Error> {
-    let held = causeway_cluster::restore::salvage(directory, node)?;
-    causeway_cluster::restore::verify(&held)?;
-    Ok(held)
+fn salvage(directory: &Path, node: NodeId) -> Result<Salvaged, Error> {
+    let salvaged = causeway_cluster::restore::salvage(directory, node)?;
+    causeway_cluster::restore::verify(&salvaged.held)?;
+    Ok(salvaged)
+}
+
+/// Folders that hold what a directory held before it changed hands, for people to look into.
+fn kept(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut kept: Vec<String> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("lost-"))
+        .collect();
+    kept.sort_unstable();
+    kept
 }
 
 fn node_spec(config: &NodeConfig, section: &ClusterSection) -> NodeSpec {
@@ -214,10 +241,57 @@ fn storage(error: causeway_cluster::StorageError) -> Error {
 mod tests {
     use causeway_cluster::{Group, Settings, Start};
     use causeway_core::command::Command;
-    use causeway_core::node::ProcessId;
+    use causeway_core::ids::Timestamp;
+    use causeway_core::name::Name;
+    use causeway_core::node::{JoinToken, MemberRole, ProcessId};
 
     use super::*;
+    use crate::app::Node;
     use crate::app::begin::begin;
+    use crate::config::NodeSection;
+
+    /// The configuration of a node of a cluster, over loopback.
+    fn member(directory: &Path, name: &str) -> NodeConfig {
+        let mut config = NodeConfig::with_data_directory(directory).unwrap();
+        config.node.name = Name::new(name).unwrap();
+        config.http.listen = "127.0.0.1:0".parse().unwrap();
+        let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        config.cluster = Some(ClusterSection { listen, advertise: None, tls: None });
+        config
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_node_without_its_data_is_told_of_rejoin_which_needs_a_token_where_its_name_was_removed() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let one = member(first.path(), "node-1");
+        found(&one).unwrap();
+        let node = Node::start(one.clone()).await.unwrap();
+        let at = one.cluster.as_ref().unwrap().address();
+        for token in ["cwy_a", "cwy_b"] {
+            let permits = JoinToken { role: MemberRole::Learner, expires_at: Timestamp(i64::MAX) };
+            let command = Command::IssueJoinToken { hash: token_hash(token), token: permits };
+            node.cluster().propose(command).await.unwrap();
+        }
+        let mut two = member(second.path(), "node-2");
+        let Err(empty) = begin(&mut two).await else { panic!("it founds a cluster of its own") };
+        assert_eq!(empty.code().to_string(), "CWY-0505");
+        assert!(empty.to_string().contains("`causeway cluster rejoin --at HOST:PORT"), "{empty}");
+        let twin = NodeConfig { node: NodeSection { name: one.node.name.clone(), ..two.node.clone() }, ..two.clone() };
+        let taken = join(&twin, &at, "cwy_a").await.unwrap_err();
+        assert_eq!(taken.code().to_string(), "CWY-0103");
+        assert!(taken.to_string().contains("`causeway cluster rejoin --at HOST:PORT"), "{taken}");
+
+        assert!(matches!(rejoin(&two, &at, "").await, Err(Error::NoJoinToken)));
+        // No node is called so: the token of a new node lets it in.
+        let enrolled = rejoin(&two, &at, "cwy_a").await.unwrap();
+        assert_eq!((enrolled.node, node.cluster().view().nodes.len()), (NodeId(2), 2));
+        node.cluster().propose(Command::RemoveNode { node: NodeId(2) }).await.unwrap();
+        // As with the data of a node that was removed.
+        let again = rejoin(&two, &at, "cwy_b").await.unwrap();
+        assert_eq!(again.node, NodeId(3));
+        assert!(second.path().join("lost-1").is_dir(), "what it held is kept");
+        node.stop().await.unwrap();
+    }
 
     async fn founded(directory: &Path) {
         let node = NodeId(1);
@@ -250,7 +324,10 @@ mod tests {
             let begun = begin(&mut config).await.unwrap();
             assert_eq!(begun.group.view().cluster, Some(ClusterId(9)));
             begun.group.stop().await.unwrap();
-            assert!(matches!(recover(&config), Ok(again) if again.node != enrolled.node), "a beginning of its own");
+            let again = recover(&config).unwrap_err();
+            assert!(matches!(&again, Error::OnlyVoter { node, .. } if *node == enrolled.node), "{again}");
+            assert!(again.to_string().contains("lost-1") && again.to_string().contains("`causeway run`"), "{again}");
+            assert!(begin(&mut config).await.unwrap().group.stop().await.is_ok(), "nothing was changed");
         }
     }
 }

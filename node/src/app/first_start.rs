@@ -52,7 +52,8 @@ pub(super) async fn introduce(cluster: &Group, config: &NodeConfig, patience: Op
     let NodeSection { name, region, .. } = config.node.clone();
     let address = config.cluster.as_ref().map(ClusterSection::address);
     let spec = NodeSpec { name, region, address, supports: CURRENT_VERSION };
-    until_agreed("start the node", patience, async || cluster.introduce(spec.clone()).await).await?;
+    let explain = |error: &causeway_cluster::Error| cluster.reasons().explain(error);
+    until_agreed("start the node", patience, explain, async || cluster.introduce(spec.clone()).await).await?;
     for instance in &config.instances {
         register(cluster, instance, patience).await?;
     }
@@ -96,14 +97,17 @@ async fn register(cluster: &Group, instance: &InstanceConfig, patience: Option<D
 #[derive(Debug)]
 enum Proposal {
     Refused(&'static str, Refusal),
-    Failed(causeway_cluster::Error),
+    Failed { error: causeway_cluster::Error, why: String },
 }
 
 impl From<Proposal> for Error {
     fn from(proposal: Proposal) -> Self {
         match proposal {
-            Proposal::Refused(action, refusal) => Self::Refused { action, reason: refusal.to_string() },
-            Proposal::Failed(error) => Self::Cluster(error),
+            Proposal::Refused(_, Refusal::NoSuchNode(node)) => Self::Removed { node },
+            Proposal::Refused(action, refusal) => Self::Refused { action, refusal },
+            // What passes by itself has reasons that stand outside of the error.
+            Proposal::Failed { error, why } if error.is_temporary() => Self::Undecided { code: error.code(), why },
+            Proposal::Failed { error, .. } => Self::Cluster(error),
         }
     }
 }
@@ -114,13 +118,15 @@ async fn agree(
     command: Command,
     patience: Option<Duration>,
 ) -> Result<Outcome, Proposal> {
-    until_agreed(action, patience, async || cluster.propose(command.clone()).await).await
+    let explain = |error: &causeway_cluster::Error| cluster.reasons().explain(error);
+    until_agreed(action, patience, explain, async || cluster.propose(command.clone()).await).await
 }
 
-/// Proposes until there is an answer. That it takes long is told once.
+/// Proposes until there is an answer. That it takes long is told once, with why.
 async fn until_agreed(
     action: &'static str,
     patience: Option<Duration>,
+    explain: impl Fn(&causeway_cluster::Error) -> String,
     propose: impl AsyncFn() -> Result<Outcome, causeway_cluster::Error>,
 ) -> Result<Outcome, Proposal> {
     let mut lasting = Lasting::from_now();
@@ -132,11 +138,12 @@ async fn until_agreed(
             Err(error) => {
                 let too_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
                 if !error.is_temporary() || too_late {
-                    return Err(Proposal::Failed(error));
+                    let why = explain(&error);
+                    return Err(Proposal::Failed { error, why });
                 }
                 if lasting.see(LONG) {
                     tracing::warn!(
-                        code = %error.code(), %error, action,
+                        code = %error.code(), why = explain(&error), action,
                         "the cluster has not agreed on what this node began with; it is tried again. A majority of the \
                          voters has to run, this node has to reach one of the others, and they have to reach this one at \
                          its cluster.advertise: `causeway cluster nodes` shows the connections"
@@ -155,6 +162,7 @@ mod tests {
     use std::cell::Cell;
 
     use causeway_cluster::Error;
+    use causeway_core::ids::NodeId;
 
     use super::*;
     use crate::telemetry::captured::Lines;
@@ -168,12 +176,21 @@ mod tests {
             tries.set(tries.get() + 1);
             if begun.elapsed() < LONG * 3 { Err(Error::NotLeader { leader: None }) } else { Ok(Outcome::Done) }
         };
-        until_agreed("start the node", None, propose).await.unwrap();
+        let explain = |_: &Error| "1 of 2 voters is out of reach: node-2".to_owned();
+        until_agreed("start the node", None, explain, propose).await.unwrap();
         assert!(tries.get() > 100, "it is tried again and again");
         let warned = lines.about("WARN");
         assert_eq!(warned.len(), 1, "{warned:?}");
         assert!(warned[0].contains("CWY-0502") && warned[0].contains("cluster.advertise"), "{warned:?}");
-        until_agreed("start the node", None, async || Ok(Outcome::Done)).await.unwrap();
+        assert!(warned[0].contains("out of reach: node-2"), "{warned:?}");
+        let failing = async || Err(Error::NotLeader { leader: None });
+        let failed = until_agreed("start the node", Some(PAUSE), explain, failing).await.unwrap_err();
+        let failed = crate::app::Error::from(failed);
+        assert!(failed.to_string().contains("node-2") && failed.code().to_string() == "CWY-0502", "{failed}");
+        let removed = crate::app::Error::from(Proposal::Refused("start the node", Refusal::NoSuchNode(NodeId(3))));
+        assert!(removed.to_string().contains("`causeway cluster rejoin"), "{removed}");
+        assert_eq!(removed.code().to_string(), "CWY-0115");
+        until_agreed("start the node", None, explain, async || Ok(Outcome::Done)).await.unwrap();
         assert_eq!(lines.about("WARN").len(), 1, "what is agreed on at once is not told");
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use causeway_cluster::liveness::Signs;
 use causeway_cluster::transport::{LinkState, PeerStatus};
-use causeway_cluster::{Backup, Error, Group, MemberStatus, Role};
+use causeway_cluster::{Backup, ChangeRefusal, Error, Group, MemberStatus, Role};
 use causeway_core::command::Command;
 use causeway_core::ids::NodeId;
 use causeway_core::node::MemberRole;
@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::admin::model::status::RaftStatus;
-use crate::admin::seam::{Cluster, Member, NoBackup, ProposeError};
+use crate::admin::seam::{Cluster, Member, NoBackup, NoTransfer, ProposeError};
 use crate::supervisor::authority::Authority;
 use crate::supervisor::proposer::Proposer;
 
@@ -77,16 +77,18 @@ impl Cluster for Group {
 
     fn propose(&self, command: Command) -> BoxFuture<'static, Result<Outcome, ProposeError>> {
         let cluster = self.clone();
-        async move { Group::propose(&cluster, command).await.map_err(|error| not_done(&error)) }.boxed()
+        async move { Group::propose(&cluster, command).await.map_err(|error| not_done(&cluster, &error)) }.boxed()
     }
 
     fn backup(&self, stale: bool) -> BoxFuture<'static, Result<Backup, NoBackup>> {
         let cluster = self.clone();
-        let failed = |error: Error| match error {
-            Error::Unstorable { .. } | Error::Fatal(_) => NoBackup::Failed(error.to_string()),
-            other => NoBackup::Unconfirmed(other.to_string()),
-        };
-        async move { Group::backup(&cluster, stale).await.map_err(failed) }.boxed()
+        async move {
+            Group::backup(&cluster, stale).await.map_err(|error| match error {
+                Error::Unstorable { .. } | Error::Fatal(_) => NoBackup::Failed(error.to_string()),
+                other => NoBackup::Unconfirmed(cluster.reasons().explain(&other)),
+            })
+        }
+        .boxed()
     }
 
     fn members(&self) -> Vec<Member> {
@@ -99,9 +101,10 @@ impl Cluster for Group {
         status.members.iter().map(seen).collect()
     }
 
-    fn transfer_leader(&self, to: Option<NodeId>) -> BoxFuture<'static, Result<(), ProposeError>> {
+    fn transfer_leader(&self, to: Option<NodeId>) -> BoxFuture<'static, Result<(), NoTransfer>> {
         let cluster = self.clone();
-        async move { Group::transfer_leader(&cluster, to).await.map_err(|error| not_done(&error)) }.boxed()
+        async move { Group::transfer_leader(&cluster, to).await.map_err(|error| not_handed_over(&cluster, &error)) }
+            .boxed()
     }
 
     fn raft(&self) -> RaftStatus {
@@ -123,11 +126,26 @@ impl Cluster for Group {
     }
 }
 
-fn not_done(error: &Error) -> ProposeError {
+fn not_done(cluster: &Group, error: &Error) -> ProposeError {
     ProposeError {
         outcome_is_unknown: error.outcome_is_unknown(),
         leader: if let Error::NotLeader { leader } = error { *leader } else { None },
-        why: error.to_string(),
+        why: cluster.reasons().explain(error),
+    }
+}
+
+/// What somebody has to mend first is told apart from what passes by itself.
+fn not_handed_over(cluster: &Group, error: &Error) -> NoTransfer {
+    use ChangeRefusal::{NoSuccessor, NotCaughtUp, NotVoter};
+    match error {
+        Error::Change(NotVoter { .. }) => NoTransfer::CannotLead(format!(
+            "{}: only a voter leads, so a learner has to be made one first with `causeway cluster promote`",
+            cluster.reasons().explain(error)
+        )),
+        Error::Change(NotCaughtUp { .. } | NoSuccessor) | Error::NotTransferred { .. } => {
+            NoTransfer::CannotLead(cluster.reasons().explain(error))
+        }
+        error => NoTransfer::Failed(not_done(cluster, error)),
     }
 }
 

@@ -108,11 +108,11 @@ async fn renew(group: &Group, keeper: &mut LeaseKeeper) {
                 terms.renew_every
             }
             Ok(Err(error)) => {
-                trouble.go_on(&error, terms.down_after());
+                trouble.go_on(group, &error, terms.down_after());
                 RETRY
             }
             Err(_) => {
-                trouble.go_on(&Error::Timeout { waited: terms.length }, terms.down_after());
+                trouble.go_on(group, &Error::Timeout { waited: terms.length }, terms.down_after());
                 RETRY
             }
         };
@@ -129,9 +129,10 @@ async fn renew(group: &Group, keeper: &mut LeaseKeeper) {
 struct Trouble(Lasting);
 
 impl Trouble {
-    fn go_on(&mut self, error: &Error, patience: Duration) {
+    fn go_on(&mut self, group: &Group, error: &Error, patience: Duration) {
         if self.0.see(patience) {
-            tracing::warn!(%error, "no lease is granted: this node copies nothing until one is");
+            let why = group.reasons().explain(error);
+            tracing::warn!(why, "no lease is granted: this node copies nothing until one is");
         } else {
             tracing::debug!(%error, "no lease yet");
         }

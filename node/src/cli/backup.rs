@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use causeway_core::error_code::ErrorCode;
 use causeway_core::ids::Timestamp;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
@@ -54,7 +55,7 @@ impl Age {
 /// # Errors
 /// [`Failure`]; also when the file exists.
 pub fn backup(session: &mut Session, path: &Path, stale: bool) -> Result<Exit, Failure> {
-    let unwritable = |error: io::Error| Failure::usage(format!("{} cannot be written: {error}", path.display()));
+    let unwritable = |error: io::Error| unwritable(path, &error);
     // Before anything is asked for; looked at again when the file gets its name.
     verify_absent(path).map_err(unwritable)?;
     let query = if stale { "?stale=true" } else { "" };
@@ -73,6 +74,15 @@ pub fn backup(session: &mut Session, path: &Path, stale: bool) -> Result<Exit, F
     }
     session.screen.line("  keep secret.key of any node's data directory apart from it: sealed secrets need it");
     Ok(Exit::Done)
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    let path = path.display();
+    if error.kind() == ErrorKind::AlreadyExists {
+        let taken = format!("{path} exists already, and a backup takes the place of no file");
+        return Failure::new(ErrorCode::NameTaken, taken).advise("name another file, or move that one away");
+    }
+    Failure::new(ErrorCode::FileUnusable, format!("{path} cannot be written: {error}"))
 }
 
 /// Writes a new file beside its place, makes it durable, and gives it its name, which nothing may have.
@@ -116,6 +126,26 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
+    use crate::cli::tests::run_against;
+
+    #[test]
+    fn why_there_is_no_backup_has_its_own_code() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = folder.path().join("taken");
+        fs::write(&taken, "kept").unwrap();
+        let (missing, new) = (folder.path().join("missing/backup"), folder.path().join("new"));
+        let answer = || vec![(200, "the agreed state".to_owned())];
+        for (path, answers, exit, code) in [
+            (&taken, Vec::new(), Exit::Conflict, "CWY-0103"),
+            (&missing, answer(), Exit::Failed, "CWY-0119"),
+            (&new, Vec::new(), Exit::Unavailable, "CWY-0502"),
+        ] {
+            let (ended, _, err, _) = run_against(answers, &["cluster", "backup", &path.display().to_string()]);
+            assert_eq!(ended, exit, "{err}");
+            assert!(err.contains(code), "{err}");
+        }
+        assert_eq!(fs::read(&taken).unwrap(), b"kept");
+    }
 
     #[test]
     fn a_file_gets_its_name_whole_and_takes_the_place_of_nothing() {

@@ -1,12 +1,16 @@
 //! `causeway cluster ...` for a node that runs: nodes, their roles, and who leads.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use causeway_core::error_code::ErrorCode;
 use causeway_core::name::Name;
 use causeway_core::node::MemberRole;
 use serde_json::{Value, json};
 
-use crate::admin::model::{IssueJoinToken, JoinTokenAnswer, List, MoveView, NodeList, NodeView, TransferLeader};
+use crate::admin::model::{
+    ChangedNode, IssueJoinToken, JoinTokenAnswer, List, MoveView, NodeList, NodeView, TransferLeader,
+};
+use crate::admin::node_changes::nobody_takes;
 use crate::cli::args::cluster::RoleArgument;
 use crate::cli::args::{ClusterCommand, Format, NodeChange};
 use crate::cli::exit::{Exit, Failure};
@@ -42,9 +46,9 @@ pub fn execute(session: &mut Session, command: ClusterCommand) -> Result<Exit, F
         ClusterCommand::Promote(node) => change(session, &node, "promote"),
         ClusterCommand::Demote(node) => change(session, &node, "demote"),
         ClusterCommand::Undrain(node) => change(session, &node, "undrain"),
-        ClusterCommand::Drain { node, wait } => {
+        ClusterCommand::Drain { node, wait, timeout_seconds } => {
             let done = change(session, &node, "drain")?;
-            if wait && !node.change.dry_run { drained(session, &node.name) } else { Ok(done) }
+            if wait && !node.change.dry_run { drained(session, &node.name, timeout_seconds) } else { Ok(done) }
         }
         ClusterCommand::Remove(node) => remove(session, &node),
         ClusterCommand::TransferLeader { to } => transfer_leader(session, to),
@@ -124,31 +128,53 @@ fn change(session: &mut Session, node: &NodeChange, verb: &str) -> Result<Exit, 
         session.screen.json(&answer);
     } else {
         show(session, &json!({ "items": [answer], "next": Value::Null, "strange_members": [] }))?;
+        let ChangedNode { warnings, .. } = session.api.read(&answer)?;
+        warnings.iter().for_each(|warning| session.screen.remark(format!("warning: {warning}")));
     }
     Ok(Exit::Done)
 }
 
-/// Waits until a node runs nothing any more.
-fn drained(session: &mut Session, name: &str) -> Result<Exit, Failure> {
-    let path = format!("/v1/nodes/{}", segment(name));
-    let (mut fewest, mut since) = (usize::MAX, std::time::Instant::now());
+/// Waits until a node runs nothing any more. Says how many are left and what keeps them, whenever that changes.
+fn drained(session: &mut Session, name: &str, limit_seconds: Option<u64>) -> Result<Exit, Failure> {
+    let limit = limit_seconds.map(Duration::from_secs);
+    let begun = Instant::now();
+    let (mut fewest, mut since, mut told) = (usize::MAX, begun, String::new());
     loop {
-        let answer = session.api.get(&path)?;
-        let node: NodeView = session.api.read(&answer)?;
+        let answer = session.api.get("/v1/nodes")?;
+        let nodes = session.api.read::<NodeList>(&answer)?.items;
+        let Some(node) = nodes.iter().find(|node| node.name.as_str() == name) else {
+            return Err(Failure::new(ErrorCode::NoSuchNode, format!("{name} was removed in the meantime")));
+        };
         if node.partitions == 0 {
             session.screen.remark(format!("{name} runs nothing any more"));
             return Ok(Exit::Done);
         }
-        if node.partitions < fewest {
-            (fewest, since) = (node.partitions, std::time::Instant::now());
-            session.screen.remark(format!("{name} still runs {}", partitions(&node)));
+        let line = still_runs(&nodes, node);
+        if line != told {
+            session.screen.remark(&line);
+            told = line;
         }
-        if since.elapsed() >= PATIENCE {
-            session.screen.remark(format!("none of them left within {} s; is another node up?", PATIENCE.as_secs()));
-            return Ok(Exit::TimedOut);
+        if node.partitions < fewest {
+            (fewest, since) = (node.partitions, Instant::now());
+        }
+        let over = limit.map_or_else(|| since.elapsed() >= PATIENCE, |limit| begun.elapsed() >= limit);
+        if over {
+            return Err(Failure::new(ErrorCode::TimedOut, format!("not there in time: {told}")).advise(format!(
+                "it goes on by itself when another node takes them; to give it up: causeway cluster undrain {name}"
+            )));
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// What a drained node runs still, and why nothing of it moves where that is known.
+fn still_runs(nodes: &[NodeView], node: &NodeView) -> String {
+    let name = node.name.as_str();
+    let nobody_leads = || (!nodes.iter().any(|node| node.leader)).then(|| "nobody leads the cluster".to_owned());
+    let no_more = || (!node.draining).then(|| "it is not to be drained any more".to_owned());
+    let why = no_more().or_else(nobody_leads).or_else(|| nobody_takes(nodes, name));
+    let why = why.map_or_else(String::new, |why| format!("; {why}"));
+    format!("{name} still runs {}{why}", partitions(node))
 }
 
 fn remove(session: &mut Session, node: &NodeChange) -> Result<Exit, Failure> {
@@ -163,4 +189,50 @@ fn transfer_leader(session: &mut Session, to: Option<String>) -> Result<Exit, Fa
         .transpose()?;
     let answer = session.api.post("/v1/cluster/leader", Some(&TransferLeader { to: name }))?;
     show(session, &answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::nodes::tests::node;
+    use crate::cli::tests::run_against;
+
+    fn draining(others: Vec<NodeView>, partitions: usize) -> (u16, String) {
+        let node = NodeView { draining: true, partitions, ..node(2) };
+        let items = [vec![node], others].concat();
+        (200, json!({ "items": items, "next": null, "strange_members": [] }).to_string())
+    }
+
+    #[test]
+    fn a_drain_that_is_waited_for_says_what_is_left_and_what_keeps_it_and_ends() {
+        let idle = || NodeView { draining: true, ..node(1) };
+        let changed = ChangedNode {
+            node: NodeView { draining: true, ..node(2) },
+            warnings: vec!["no other node may take its partitions: node-1 is draining".to_owned()],
+        };
+        let changed = || (200, serde_json::to_string(&changed).expect("JSON"));
+        let command = ["cluster", "drain", "node-2", "--wait"];
+        let answers =
+            vec![changed(), draining(vec![idle()], 4), draining(vec![node(1)], 1), draining(vec![node(1)], 0)];
+        let (exit, _, err, _) = run_against(answers, &command);
+        assert_eq!(exit, Exit::Done, "{err}");
+        let expected = "warning: no other node may take its partitions: node-1 is draining\n\
+                        node-2 still runs 4; no other node may take its partitions: node-1 is draining\n\
+                        node-2 still runs 1\nnode-2 runs nothing any more";
+        assert_eq!(err.trim_end(), expected);
+
+        let answers = vec![changed(), draining(vec![idle()], 4)];
+        let (exit, _, err, _) = run_against(answers, &[&command[..], &["--timeout-seconds", "0"]].concat());
+        assert_eq!(exit, Exit::TimedOut, "{err}");
+        assert!(err.contains("not there in time: node-2 still runs 4; no other node may take"), "{err}");
+        assert!(err.contains("CWY-0308") && err.contains("causeway cluster undrain node-2"), "{err}");
+
+        let leaderless = NodeView { leader: false, ..node(1) };
+        let (exit, _, err, _) = run_against(
+            vec![changed(), draining(vec![leaderless], 4)],
+            &[&command[..], &["--timeout-seconds", "0"]].concat(),
+        );
+        assert_eq!(exit, Exit::TimedOut);
+        assert!(err.contains("nobody leads the cluster"), "{err}");
+    }
 }

@@ -4,13 +4,12 @@
 use std::path::Path;
 
 use causeway_core::error_code::ErrorCode;
-use zeroize::Zeroizing;
 
 use crate::app;
 use crate::app::enroll::{self, Enrolled};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::screen::Screen;
-use crate::cli::{interrupt, token_in};
+use crate::cli::{interrupt, parse, token_in};
 use crate::config::{self, NodeConfig};
 use crate::secrets::KEY_FILE;
 
@@ -33,8 +32,10 @@ pub fn init(path: Option<&Path>, screen: &mut Screen) -> Exit {
 /// Lets the node into the cluster of a node that listens at `at`.
 pub fn join(at: &str, token_file: Option<&Path>, path: Option<&Path>, screen: &mut Screen) -> Exit {
     with_config(path, screen, |config, screen| {
+        verify(at)?;
         let token = token_in(JOIN_TOKEN_VARIABLE, token_file)?.unwrap_or_default();
-        let Enrolled { node, cluster, already } = enrolled(config, at, &token)?;
+        let joined = interrupt::runtime()?.block_on(enroll::join(config, at, &token));
+        let Enrolled { node, cluster, already } = joined.map_err(failed)?;
         let cluster = cluster.map_or_else(|| "its cluster".to_owned(), |cluster| format!("cluster {cluster}"));
         let is = if already { "is already" } else { "is now" };
         screen.line(format!("{} {is} node {node} of {cluster}", config.node.name));
@@ -46,10 +47,10 @@ pub fn join(at: &str, token_file: Option<&Path>, path: Option<&Path>, screen: &m
 /// Gives a node that lost its data a new number in its cluster.
 pub fn rejoin(at: &str, token_file: Option<&Path>, path: Option<&Path>, screen: &mut Screen) -> Exit {
     with_config(path, screen, |config, screen| {
+        verify(at)?;
         let token = token_in(JOIN_TOKEN_VARIABLE, token_file)?.unwrap_or_default();
-        let runtime = interrupt::runtime()?;
-        let rejoined = runtime.block_on(enroll::rejoin(config, at, &token));
-        let Enrolled { node, .. } = rejoined.map_err(|error| advised(error, &token))?;
+        let rejoined = interrupt::runtime()?.block_on(enroll::rejoin(config, at, &token));
+        let Enrolled { node, .. } = rejoined.map_err(failed)?;
         screen.line(format!(
             "{} is node {node} from now on; it gets everything that is agreed on from the others",
             config.node.name
@@ -103,20 +104,9 @@ fn begins_anew(config: &NodeConfig, enrolled: Enrolled, path: Option<&Path>, scr
     );
 }
 
-fn enrolled(config: &NodeConfig, at: &str, token: &Zeroizing<String>) -> Result<Enrolled, Failure> {
-    let runtime = interrupt::runtime()?;
-    let joined = runtime.block_on(enroll::join(config, at, token));
-    joined.map_err(|error| advised(error, token))
-}
-
-fn advised(error: app::Error, token: &str) -> Failure {
-    let no_token = token.is_empty() && error.code() == ErrorCode::NoSuchJoinToken;
-    let failure = failed(error);
-    if no_token {
-        failure.advise(format!("put the join token into {JOIN_TOKEN_VARIABLE}, or into a file for --join-token-file"))
-    } else {
-        failure
-    }
+/// Whether `--at` can be an address at all, before anybody is asked.
+fn verify(at: &str) -> Result<(), Failure> {
+    parse::member(at).map_err(|expected| Failure::usage(format!("--at {at}: {expected}")))
 }
 
 fn next(path: Option<&Path>, screen: &mut Screen) {
@@ -147,5 +137,42 @@ pub(super) fn with_config(
             screen.remark(failure.to_string());
             failure.exit
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::tests::captured;
+
+    /// Runs a command with the configuration of a node of a cluster whose data directory is new.
+    fn with_new_node(work: impl Fn(&Path, &mut Screen) -> Exit) -> (Exit, String) {
+        let folder = tempfile::tempdir().expect("a directory");
+        let file = folder.path().join("causeway.toml");
+        let data = folder.path().join("data").display().to_string();
+        let text = format!("version = 1\n[node]\ndata_directory = {data:?}\n[cluster]\nlisten = \"127.0.0.1:7501\"\n");
+        std::fs::write(&file, text).expect("writes");
+        let (mut screen, _, err) = captured(200);
+        (work(&file, &mut screen), err.text())
+    }
+
+    #[test]
+    fn an_address_without_a_port_is_a_usage_error_and_no_token_is_no_token() {
+        let token = tempfile::NamedTempFile::new().expect("a file");
+        for join in [super::join, super::rejoin] {
+            let (exit, err) = with_new_node(|file, screen| join("127.0.0.1", Some(token.path()), Some(file), screen));
+            assert_eq!(exit, Exit::Usage, "{err}");
+            assert!(err.contains("--at 127.0.0.1: write it as HOST:PORT") && err.contains("CWY-0102"), "{err}");
+            let (exit, err) = with_new_node(|file, screen| join("127.0.0.1:1", Some(token.path()), Some(file), screen));
+            assert_eq!(exit, Exit::Refused, "{err}");
+            assert!(err.contains("CWY-0201") && err.contains("CAUSEWAY_JOIN_TOKEN"), "{err}");
+        }
+    }
+
+    #[test]
+    fn a_backup_that_cannot_be_read_is_a_file_and_no_directory_that_cannot_be_used() {
+        let (exit, err) = with_new_node(|file, screen| restore(Path::new("/no/such/backup"), Some(file), screen));
+        assert_eq!(exit, Exit::Failed);
+        assert!(err.contains("/no/such/backup") && err.contains("CWY-0119"), "{err}");
     }
 }

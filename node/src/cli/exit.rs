@@ -74,12 +74,14 @@ impl Exit {
             | Code::AlreadyInitialised
             | Code::LastVoter
             | Code::NodeAlive
+            | Code::CannotLead
             | Code::StaleEpoch => Self::Conflict,
             Code::Unreachable | Code::Busy | Code::TlsFailed | Code::Unavailable | Code::SecretUnavailable => {
                 Self::Unavailable
             }
             Code::TimedOut => Self::TimedOut,
             Code::Malformed
+            | Code::FileUnusable
             | Code::SourceGap
             | Code::RetentionWon
             | Code::SourceRolledBack

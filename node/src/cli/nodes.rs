@@ -261,4 +261,4 @@ pub fn moves_table(moves: &[MoveView], nodes: &[NodeView]) -> Table {
 
 #[cfg(test)]
 #[path = "nodes_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -8,7 +8,7 @@ use crate::cli::tests::{name, status_of, stream_in};
 use crate::status::RunState;
 use crate::status::node::RelayFigures;
 
-fn node(id: u64) -> NodeView {
+pub(crate) fn node(id: u64) -> NodeView {
     let relay = RelayFigures { served_streams: id * 2, raw_bytes: 5 << 20, sent_bytes: 2 << 20, ..Default::default() };
     NodeView {
         id: NodeId(id),

@@ -67,6 +67,28 @@ pub fn endpoint(text: &str) -> Result<EndpointText, String> {
     }
 }
 
+/// Whether this is where a node can listen to other nodes, as `HOST:PORT`.
+///
+/// # Errors
+/// A sentence.
+pub fn member(text: &str) -> Result<(), String> {
+    let well_formed = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let bracketed = text.starts_with('[');
+        !host.is_empty()
+            && !host.contains(|character: char| character.is_whitespace() || character == '/')
+            && host.contains(':') == bracketed
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if well_formed {
+        Ok(())
+    } else {
+        Err("write it as HOST:PORT, where a node of the cluster listens to other nodes (its cluster.advertise), for \
+             example 10.0.0.5:7501"
+            .to_owned())
+    }
+}
+
 /// Reads `BROKER/QUEUE`; a broker's name may itself contain slashes.
 ///
 /// # Errors
@@ -163,6 +185,18 @@ mod tests {
             failure.faults[0].field = Some(field.to_owned());
             let failure = start_argument(text).expect("a position").named_in("source.start", failure);
             assert_eq!(failure.faults[0].message, told, "{text} {field}");
+        }
+    }
+
+    #[test]
+    fn where_a_member_is_has_a_host_and_a_port() {
+        for good in ["10.0.0.5:7501", "node-1:7501", "[::1]:7501"] {
+            assert_eq!(member(good), Ok(()), "{good}");
+        }
+        for bad in
+            ["10.0.0.5", "node-1:", ":7501", "node-1:0", "node-1:70000", "::1", "[::1]", "http://node-1:7501", ""]
+        {
+            assert!(member(bad).expect_err(bad).contains("HOST:PORT"), "{bad}");
         }
     }
 

@@ -1,10 +1,13 @@
 //! `causeway partition ...`
 
-use causeway_core::ids::Timestamp;
+use std::collections::BTreeMap;
+
+use causeway_core::ids::{NodeId, Timestamp};
+use causeway_core::name::Name;
 use serde_json::{Value, json};
 
-use crate::admin::model::PartitionView;
 use crate::admin::model::partition::ReadPathView;
+use crate::admin::model::{NodeList, PartitionView};
 use crate::cli::Session;
 use crate::cli::args::Format;
 use crate::cli::exit::{Exit, Failure, read};
@@ -30,14 +33,28 @@ pub fn list(session: &mut Session, stream: &str) -> Result<Exit, Failure> {
         session.screen.line(format!("  why: causeway stream show {stream}"));
         return Ok(Exit::Done);
     }
-    let table = table(stream, &partitions, session.format == Format::Wide, clock::now());
+    let names = names(session);
+    let table = table(stream, &partitions, &names, session.format == Format::Wide, clock::now());
     session.screen.table(&table);
     Ok(Exit::Done)
 }
 
+/// What the nodes are called. Numbers say less, but enough where nobody answers.
+pub fn names(session: &Session) -> BTreeMap<NodeId, Name> {
+    let answer = session.api.get("/v1/nodes").and_then(|answer| session.api.read::<NodeList>(&answer));
+    let nodes = answer.map(|list| list.items).unwrap_or_default();
+    nodes.into_iter().map(|node| (node.id, node.name)).collect()
+}
+
 /// The partitions, one a row, with the reasons of those that stand below theirs.
 #[must_use]
-pub fn table(stream: &str, partitions: &[PartitionView], wide: bool, now: Timestamp) -> Table {
+pub fn table(
+    stream: &str,
+    partitions: &[PartitionView],
+    names: &BTreeMap<NodeId, Name>,
+    wide: bool,
+    now: Timestamp,
+) -> Table {
     let mut columns = vec![
         Column::left("PARTITION"),
         Column::left("STATE"),
@@ -60,30 +77,32 @@ pub fn table(stream: &str, partitions: &[PartitionView], wide: bool, now: Timest
     }
     let mut table = Table::new(columns);
     for partition in partitions {
-        table.row(cells(partition, wide, now));
+        table.row(cells(partition, names, wide, now));
         notes(&mut table, stream, partition, now);
     }
     table
 }
 
-fn cells(partition: &PartitionView, wide: bool, now: Timestamp) -> Vec<Cell> {
+fn cells(partition: &PartitionView, names: &BTreeMap<NodeId, Name>, wide: bool, now: Timestamp) -> Vec<Cell> {
     let run = partition.condition.state;
     let (word, tone) = state(run);
     let figures = partition.figures.as_ref();
     let lag = figures.and_then(|figures| figures.lag_messages);
     let unknown = || Cell::from(UNKNOWN);
+    let named = |node: NodeId| names.get(&node).map_or_else(|| node.to_string(), |name| name.to_string());
+    let owner = partition.owner.map_or_else(|| "none".to_owned(), named);
     let offset = |offset: Option<i64>| offset.map_or_else(unknown, |offset| grouped_signed(offset).into());
     let mut cells = vec![
         Cell::from(partition.source.to_string()),
         Cell::toned(word, tone),
-        partition.owner.map_or_else(|| "none".to_owned(), |owner| owner.to_string()).into(),
+        owner.into(),
         partition.epoch.to_string().into(),
         rate(figures.and_then(|figures| figures.copied_messages_per_second)).into(),
         at_least(run, lag.is_some(), or_unknown(lag)).into(),
         behind(run, figures.and_then(|figures| figures.lag_seconds), figures.and_then(|figures| figures.rpo_seconds))
             .into(),
         offset(figures.and_then(|figures| figures.durable_next)),
-        path(partition).into(),
+        path(partition, names).into(),
     ];
     if wide {
         let checkpoint = partition.checkpoint.as_ref();
@@ -100,12 +119,15 @@ fn cells(partition: &PartitionView, wide: bool, now: Timestamp) -> Vec<Cell> {
 }
 
 /// By which path its source is read.
-fn path(partition: &PartitionView) -> String {
+fn path(partition: &PartitionView, names: &BTreeMap<NodeId, Name>) -> String {
     match partition.figures.as_ref().and_then(|figures| Some((figures.read_path?, figures.relay))) {
         None => UNKNOWN.to_owned(),
         Some((ReadPathView::Direct, _)) => "directly".to_owned(),
         Some((ReadPathView::Relay, None)) => "through a node".to_owned(),
-        Some((ReadPathView::Relay, Some(node))) => format!("through node {node}"),
+        Some((ReadPathView::Relay, Some(node))) => match names.get(&node) {
+            Some(name) => format!("through {name}"),
+            None => format!("through node {node}"),
+        },
     }
 }
 
@@ -128,6 +150,7 @@ fn notes(table: &mut Table, stream: &str, partition: &PartitionView, now: Timest
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::tests::name;
 
     /// Two partitions: one that runs, one that waits for a decision.
     fn sample() -> Vec<PartitionView> {
@@ -157,8 +180,14 @@ mod tests {
 
     #[test]
     fn golden_partitions() {
-        let drawn = |wide, width| table("orders", &sample(), wide, Timestamp(3_600_000)).lines(width, false).join("\n");
+        let now = Timestamp(3_600_000);
+        let table = |names, wide| table("orders", &sample(), names, wide, now);
+        let (nobody, named) =
+            (BTreeMap::new(), BTreeMap::from([1, 3].map(|id| (NodeId(id), name(&format!("node-{id}"))))));
+        let drawn = |wide, width| table(&nobody, wide).lines(width, false).join("\n");
         let all = [drawn(false, 80), drawn(false, 120), drawn(true, 200)].join("\n\n");
         assert_eq!(format!("{all}\n"), include_str!("testdata/partitions.golden"));
+        let lines = table(&named, false).lines(120, false);
+        assert!(lines[1].contains("node-1") && lines[1].contains("through node-3"), "{lines:?}");
     }
 }

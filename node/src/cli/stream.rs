@@ -181,7 +181,8 @@ fn faults(session: &mut Session, name: &str) -> Result<(), Failure> {
     let more = faulted.len().saturating_sub(MAXIMUM_SHOWN);
     faulted.truncate(MAXIMUM_SHOWN);
     session.screen.line("");
-    session.screen.table(&partition::table(name, &faulted, session.format == Format::Wide, clock::now()));
+    let (names, wide) = (partition::names(session), session.format == Format::Wide);
+    session.screen.table(&partition::table(name, &faulted, &names, wide, clock::now()));
     if more > 0 {
         session.screen.line(format!("  and {more} more: causeway partition list {name}"));
     }

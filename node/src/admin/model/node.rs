@@ -57,6 +57,17 @@ pub struct NodeView {
     pub figures: Option<NodeFigures>,
 }
 
+/// A node as it is behind a change of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChangedNode {
+    /// The node.
+    #[serde(flatten)]
+    pub node: NodeView,
+    /// What the change brings about that may not be wanted; left out where there is nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
 /// A partition that is on its way from one living node to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MoveView {

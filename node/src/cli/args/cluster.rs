@@ -86,9 +86,12 @@ pub enum ClusterCommand {
         /// The node and how
         #[command(flatten)]
         node: NodeChange,
-        /// Wait until it runs none
+        /// Wait until it runs none, or none has left for a minute
         #[arg(long)]
         wait: bool,
+        /// Give up waiting after so many seconds instead (exit code 7); it is drained all the same
+        #[arg(long, value_name = "SECONDS", requires = "wait")]
+        timeout_seconds: Option<u64>,
     },
     /// Give a node partitions again
     Undrain(NodeChange),
