@@ -52,6 +52,8 @@ pub(super) struct Holder {
     runs: BTreeMap<PartitionId, Run>,
     /// Ownerships that were let go: they are never begun again.
     let_go: BTreeSet<(PartitionId, Epoch)>,
+    /// Whether it may write something, or for longer, that it might not when that was judged last.
+    grew: bool,
 }
 
 impl Holder {
@@ -60,7 +62,7 @@ impl Holder {
             return;
         }
         if self.until > now {
-            self.until = until;
+            (self.until, self.grew) = (until, true);
         } else {
             self.behind_a_break = Some((until, applied_at_least));
         }
@@ -76,7 +78,7 @@ impl Holder {
         if let Some((until, _)) = self.behind_a_break.take_if(|(_, at_least)| *at_least <= applied)
             && until > now
         {
-            (self.until, self.tenure) = (until, self.tenure + 1);
+            (self.until, self.tenure, self.grew) = (until, self.tenure + 1, true);
         }
     }
 
@@ -92,7 +94,7 @@ impl Holder {
         self.runs.retain(|id, run| valid && run.tenure == tenure && mine(id) == Some(run.epoch));
         for id in view.partitions.keys().filter(|_| valid) {
             if let Some(epoch) = mine(id).filter(|epoch| !self.let_go.contains(&(id.clone(), *epoch))) {
-                self.runs.insert(id.clone(), Run { epoch, tenure });
+                self.grew |= self.runs.insert(id.clone(), Run { epoch, tenure }) != Some(Run { epoch, tenure });
             }
         }
     }
@@ -239,8 +241,12 @@ impl World {
         }
     }
 
-    /// Looks at everybody who may write now.
+    /// Looks at everybody who may write now, if somebody may who might not before: that time passes lets nobody write.
     pub(super) fn judge_writers(&mut self) -> Result<(), Violation> {
+        let lives = self.nodes.values_mut().filter_map(|node| node.life.as_mut());
+        if !lives.fold(false, |grew, life| std::mem::take(&mut life.holder.grew) | grew) {
+            return Ok(());
+        }
         let lives = self.nodes.values().filter_map(|node| Some((node, node.life.as_ref()?)));
         // From the oldest ownership to the newest, so that who took over last is not to blame.
         let mut able: Vec<(Epoch, &PartitionId, NodeId)> = lives

@@ -137,7 +137,7 @@ function relay(node, status) {
 function summary(status) {
   const leader = status.nodes.find((node) => node.leader);
   if (status.raft.removed) {
-    return `This node is no member of its cluster any more (${status.raft.removed}). Stop it; to bring it back as a new node, move its data directory away, then: causeway cluster join`;
+    return `This node is no member of its cluster any more (${status.raft.removed}). Stop it; it comes back as a new node with a token of causeway cluster token and causeway cluster rejoin`;
   }
   if (status.nodes.length < 2) return "One node. Others let a cluster go on when it fails: causeway cluster token";
   const parts = [format.plural(status.nodes.length, "node"), leader ? `led by ${leader.name} in term ${format.count(status.raft.term)}` : "no leader"];

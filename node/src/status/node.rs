@@ -15,8 +15,8 @@ use crate::relay;
 /// What a node says that is no member of its cluster any more, and how it comes back: a number is never used again, and
 /// nobody has its name any more whose place `rejoin` could take.
 pub const REMOVED: &str = "this node is no member of its cluster any more: it copies nothing, and shows what was. \
-                           To bring it back as a new node, stop it and move its data directory away. Then: \
-                           causeway cluster join --at HOST:PORT --config FILE, with a token of causeway cluster token";
+                           To bring it back as a new node, stop it. Then: \
+                           causeway cluster rejoin --at HOST:PORT --config FILE, with a token of causeway cluster token";
 
 /// What a leader knows of whether a node lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
