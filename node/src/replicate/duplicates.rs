@@ -27,3 +27,18 @@ pub(super) fn last_of_each(copies: Vec<Bytes>) -> Vec<Bytes> {
     last.reverse();
     last
 }
+
+/// What of the copies is read by whoever takes each message once, in order, and passes over what is out of turn: all
+/// that is wanted, where nothing is missing.
+pub(super) fn in_turn(copies: Vec<Bytes>, wanted: &[Bytes]) -> Vec<Bytes> {
+    let mut due = wanted.iter();
+    let mut next = due.next();
+    let taken = copies.into_iter().filter(|copy| {
+        let is_due = next == Some(copy);
+        if is_due {
+            next = due.next();
+        }
+        is_due
+    });
+    taken.collect()
+}

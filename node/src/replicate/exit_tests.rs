@@ -9,7 +9,7 @@ use tokio::time::{Duration, Instant, sleep};
 
 use super::exit::PartitionExit;
 use super::memory::{MemoryQueue, message};
-use super::memory_sink::MemorySink;
+use super::memory_sink::{MemorySink, Step};
 use super::pipeline::{Run, run};
 use super::pipeline_tests::{Scene, a_run};
 use crate::status::RunState;
@@ -127,4 +127,21 @@ async fn an_offset_to_begin_at_that_retention_has_passed_is_a_fault_that_can_be_
     scene.run.partition.checkpoint.as_mut().unwrap().source_next = 10;
     assert_eq!(scene.play().await, PartitionExit::Stopped);
     assert_eq!(scene.copied(), scene.bodies(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_target_does_not_hide_how_much_there_is_to_copy() {
+    let scene = Scene::new(100);
+    let outage = async {
+        sleep(Duration::from_secs(20)).await;
+        scene.sink.queue.fail_reads(u32::MAX);
+        scene.sink.play([Step::Unknown(0)]);
+        scene.source.append_all((100..110).map(message));
+        sleep(Duration::from_secs(25)).await;
+        assert_eq!(scene.run.gauge.figures().lag_messages(), Some(10));
+    };
+    tokio::select! {
+        exit = scene.play_for(100) => panic!("{exit:?}"),
+        () = outage => {}
+    }
 }

@@ -104,7 +104,10 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         let mut cause = Cause::Start;
         loop {
             self.resume(cause).await?;
-            cause = match self.copy().await {
+            let interrupted = self.copy().await;
+            // Until copying goes on nobody listens to the source.
+            self.run.gauge.source_left();
+            cause = match interrupted {
                 Err(Interruption::Resume(cause)) => cause,
                 Err(Interruption::OneByOne(below)) => {
                     self.batcher.one_by_one_below(below);

@@ -164,14 +164,10 @@ impl<S: Source> Reader<S> {
 
     /// One fetch. Giving it up at its await loses nothing.
     async fn step(&mut self, staged: &mut Batcher) {
-        let fetching = match &mut self.fetching {
-            Some(fetching) => fetching,
-            none => {
-                self.gauge.source_asked(self.reading.settings.poll_wait);
-                none.insert(Box::pin(fetch(Arc::clone(&self.reading), self.place)))
-            }
-        };
-        let fetched = fetching.await;
+        // Also where a question goes on that nobody has listened to for a while.
+        self.gauge.source_asked(self.reading.settings.poll_wait);
+        let ask = || -> Fetching { Box::pin(fetch(Arc::clone(&self.reading), self.place)) };
+        let fetched = self.fetching.get_or_insert_with(ask).await;
         self.fetching = None;
         if !matches!(fetched, Err(PartitionExit::SourceLost { .. })) {
             self.gauge.source_answered();

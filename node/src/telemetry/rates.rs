@@ -74,6 +74,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct StreamHistory {
     totals: Totals,
+    /// Whether something was known of every partition.
+    is_whole: bool,
     recent: VecDeque<(Timestamp, Totals)>,
     /// Where the point in progress began.
     point_start: Option<(Timestamp, Totals)>,
@@ -122,9 +124,15 @@ impl RateHistory {
             remember(&mut partition.recent, now, current);
         }
         for (id, stream) in streams.iter_mut() {
-            remember(&mut stream.recent, now, stream.totals);
             let figures: Vec<&PartitionFigures> =
                 running.iter().filter(|(partition, _)| partition.stream == *id).map(|(_, figures)| figures).collect();
+            let is_whole = figures.len() >= view.partitions_of(*id).count();
+            if std::mem::replace(&mut stream.is_whole, is_whole) != is_whole {
+                // What an owner copied while nobody heard it is no rate of the moment in which it is heard again.
+                stream.recent.clear();
+                stream.point_start = None;
+            }
+            remember(&mut stream.recent, now, stream.totals);
             stream.finish_point(&figures, now);
         }
     }
@@ -136,10 +144,13 @@ impl RateHistory {
         self.lock().streams.get(&stream).map(|history| history.totals)
     }
 
-    /// Mean rates of a stream over the last seconds; none before two samples.
+    /// Mean rates of a stream over the last seconds; none before two samples, and while nothing is known of one of its
+    /// partitions.
     #[must_use]
     pub fn rates(&self, stream: StreamId) -> Option<Rates> {
-        mean(&self.lock().streams.get(&stream)?.recent)
+        let inner = self.lock();
+        let history = inner.streams.get(&stream).filter(|history| history.is_whole)?;
+        mean(&history.recent)
     }
 
     /// Mean rates of a partition over the last seconds; none before two samples.
@@ -183,15 +194,15 @@ impl StreamHistory {
         }
         // Much longer means that the process was not running or the clock was set: no mean would be true.
         let believable = (0..POINT_MILLISECONDS.saturating_mul(2)).contains(&covered);
-        let rates = if believable { between((started, totals), (now, self.totals)) } else { None };
+        let rates = if believable && self.is_whole { between((started, totals), (now, self.totals)) } else { None };
         if self.points.len() >= MAXIMUM_POINTS {
             self.points.pop_front();
         }
         self.points.push_back(RatePoint {
             at: now,
             rates,
-            lag_messages: lag_messages(figures),
-            lag_seconds: lag_seconds(figures, now),
+            lag_messages: lag_messages(figures).filter(|_| self.is_whole),
+            lag_seconds: lag_seconds(figures, now).filter(|_| self.is_whole),
         });
         self.point_start = Some((now, self.totals));
     }

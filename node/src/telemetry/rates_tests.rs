@@ -1,9 +1,10 @@
 //! Totals never go back, rates are means, the history is bounded.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use causeway_core::command::{Command, Envelope};
-use causeway_core::ids::{Epoch, InstanceIdentity};
+use causeway_core::command::{Command, Envelope, NewPartition};
+use causeway_core::ids::{Epoch, InstanceIdentity, NodeId};
 use causeway_core::instance::InstanceSpec;
 use causeway_core::name::Name;
 use causeway_core::partition::QueueId;
@@ -11,6 +12,7 @@ use causeway_core::stream::{Endpoint, RunOptions, StartPosition, StreamSpec};
 use proptest::prelude::*;
 
 use super::*;
+use crate::status::Silence;
 
 pub(crate) fn name(text: &str) -> Name {
     Name::new(text).expect("a name")
@@ -100,6 +102,42 @@ fn an_owner_that_is_heard_again_is_not_counted_twice_and_another_owner_is_counte
     overview.unheard(two, silence);
     overview.heard(three, told(9, 200));
     assert_eq!(total(), 330, "its counter began anew, though it is higher");
+}
+
+#[test]
+fn nothing_is_said_of_a_stream_while_one_of_its_owners_is_not_heard_and_no_false_rate_after_it() {
+    let (mut view, own, history) = (view(), Arc::new(StatusBoard::default()), RateHistory::new());
+    let queue = |queue| partition(queue).source;
+    let partitions = (0..2).map(|number| NewPartition { source: queue(number), target: queue(number) }).collect();
+    apply(&mut view, 4, Command::AddPartitions { stream: STREAM, partitions });
+    let (overview, other) = (own.overview(), StatusBoard::default());
+    let gauges = [(&*own, 0), (&other, 1)].map(|(board, number)| {
+        let gauge = board.partition(&partition(number), Epoch(1), Timestamp(0));
+        gauge.set_source(100, 100);
+        gauge.set_durable(90, Some(0));
+        gauge
+    });
+    let mut rates = Vec::new();
+    for second in 0..70_i64 {
+        for gauge in &gauges {
+            gauge.written_messages.fetch_add(10, Ordering::Relaxed);
+        }
+        if (30..50).contains(&second) {
+            let now = tokio::time::Instant::now();
+            overview.unheard(NodeId(2), Silence { since: Timestamp(30_000), at: now });
+        } else {
+            overview.heard(NodeId(2), other.partitions());
+        }
+        history.sample(&view, &overview, Timestamp(second * 1_000));
+        rates.push(history.rates(STREAM).map(|rates| rates.written_messages.round()));
+    }
+    assert_eq!([29, 35, 49, 55].map(|second| rates[second]), [Some(20.0), None, None, Some(20.0)]);
+    assert!(rates.iter().flatten().all(|rate| *rate <= 20.0), "{rates:?}");
+    for point in history.snapshot(STREAM) {
+        let is_silent = (30_000..50_000).contains(&point.at.0);
+        assert_eq!((point.rates.is_none(), point.lag_messages), (is_silent, (!is_silent).then_some(20)), "{point:?}");
+    }
+    assert!(history.snapshot(STREAM).iter().any(|point| point.rates.is_none()));
 }
 
 #[test]
