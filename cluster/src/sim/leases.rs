@@ -267,10 +267,9 @@ impl World {
 
     /// Whether somebody writes each partition.
     pub(super) fn every_partition_is_written(&self, view: &State) -> bool {
-        let writes = |id: &PartitionId, life: &Life, now: u64| life.holder.may_write(now).any(|(other, _)| other == id);
-        view.partitions.keys().all(|id| {
-            let mut lives = self.nodes.values().filter_map(|node| Some((node.life.as_ref()?, node.clock.now())));
-            lives.any(|(life, now)| writes(id, life, now))
-        })
+        let lives = self.nodes.values().filter_map(|node| Some((node.life.as_ref()?, node.clock.now())));
+        let written: BTreeSet<_> =
+            lives.flat_map(|(life, now)| life.holder.may_write(now).map(|(partition, _)| partition)).collect();
+        view.partitions.keys().all(|partition| written.contains(partition))
     }
 }
