@@ -10,7 +10,8 @@
 //! A node that is alone has no transport; everything else is the same. Parts: `group/rpc.rs` (the questions and
 //! answers), `group/ask.rs`, `group/outbox.rs`, `group/handler.rs` (what is answered to whom), `group/leadership.rs`
 //! and `group/members.rs` (what a leader knows), `group/introduction.rs` (a node that starts), `group/backup.rs`,
-//! `group/reasons.rs` (why nothing is agreed on, in words), `group/removal.rs` (whether this node was removed), [`join`].
+//! `group/reasons.rs` (why nothing is agreed on, in words), `group/removal.rs` (whether this node was removed),
+//! [`join`].
 
 mod ask;
 mod backup;
