@@ -170,8 +170,8 @@ impl Lease {
         self.look().0
     }
 
-    /// How often it ended because it was not renewed in time, from the moment on that it has. Never goes back. That of a
-    /// node that needs none never does.
+    /// How often it ended because it was not renewed in time, from the moment on that it has. The number never goes
+    /// back. The lease of a node that needs none never ends.
     #[must_use]
     pub fn losses(&self) -> u64 {
         let cell = &self.cell;
