@@ -10,7 +10,8 @@
 //! A node that is alone has no transport; everything else is the same. Parts: `group/rpc.rs` (the questions and
 //! answers), `group/ask.rs`, `group/outbox.rs`, `group/handler.rs` (what is answered to whom), `group/leadership.rs`
 //! and `group/members.rs` (what a leader knows), `group/introduction.rs` (a node that starts), `group/backup.rs`,
-//! `group/reasons.rs` (why nothing is agreed on, in words), [`join`].
+//! `group/reasons.rs` (why nothing is agreed on, in words), `group/removal.rs` (whether this node was removed),
+//! [`join`].
 
 mod ask;
 mod backup;
@@ -62,6 +63,8 @@ use leadership::Leadership;
 use members::{members, successor};
 use outbox::WireOutbox;
 pub use reasons::Reasons;
+use removal::Removal;
+pub use removal::{COMES_BACK, REMOVED};
 use rpc::{Answer, Request};
 pub use rpc::{Joined, Welcome};
 use seldom::Seldom;
@@ -131,6 +134,7 @@ struct Shared {
     threads: Threads,
     streams: Arc<OnceLock<Arc<dyn StreamServer>>>,
     moved: Moved,
+    removal: Removal,
 }
 
 impl Group {
@@ -145,8 +149,8 @@ impl Group {
         let threads = Threads::start()?;
         let clock = BootClock::system();
         let leadership = Arc::new(Leadership::new(LeaseTerms::default(), clock.clone()));
-        let (streams, moved) = (Arc::default(), Moved::default());
-        let shared = Shared { handle, me, process, clock, leadership, wire, threads, streams, moved };
+        let (streams, moved, removal) = (Arc::default(), Moved::default(), Removal::default());
+        let shared = Shared { handle, me, process, clock, leadership, wire, threads, streams, moved, removal };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -319,7 +323,7 @@ impl Group {
     /// What an error is explained with: what this node knows of the others now.
     #[must_use]
     pub fn reasons(&self) -> Reasons {
-        Reasons::new(self.me(), self.view(), self.status(), self.peers())
+        Reasons::new(self.me(), self.view(), self.status(), self.peers(), self.removed())
     }
 
     /// The newest connections of other nodes that were not let in.
@@ -428,6 +432,7 @@ impl Shared {
             welcome: Welcome::default(),
             figures: Arc::new(Vec::new),
             moved: self.moved.clone(),
+            removal: self.removal.clone(),
             refused: Seldom::new(BETWEEN_WARNINGS),
         }
     }

@@ -28,7 +28,9 @@ pub use causeway_storage::Error as StorageError;
 pub use causeway_storage::aside::{self, is_free, set_aside};
 pub use causeway_storage::inspect;
 pub use error::{Error, Fatal};
-pub use group::{Backup, Figures, Granted, Group, Joined, Network, Reasons, StreamServer, Welcome};
+pub use group::{
+    Backup, COMES_BACK, Figures, Granted, Group, Joined, Network, REMOVED, Reasons, StreamServer, Welcome,
+};
 pub use handle::{Handle, start, start_with};
 pub use raft::membership::{ChangeRefusal, MAXIMUM_ENTRIES_BEHIND, MemberChange};
 pub use raft::message::{MessageFault, MessageKind};

@@ -23,6 +23,7 @@ pub use causeway_storage::snapshot_file::Snapshot;
 use causeway_storage::snapshot_file::{Membership, SnapshotHeader};
 
 use crate::error::{Error, Fatal};
+use crate::raft::membership::changed;
 use crate::raft::settings::Start;
 use crate::raft::{entry, request_id, snapshot};
 
@@ -76,7 +77,9 @@ pub fn salvage(directory: &Path, node: NodeId) -> Result<Salvaged, Error> {
     let disk = Db::open(&settings).map_err(|error| Error::from(Fatal::Storage(error)))?;
     let (disk, base) = snapshot::choose(disk, &Start::Join)?;
     let (mut state, mut position) = (base.state, base.position);
-    let mut only_voter = base.membership.voters == [node] && base.membership.voters_outgoing.is_empty();
+    let committed = disk.raft.hard_state().map_or(0, |known| known.commit);
+    let mut only_voter = decides_alone(&base.membership, node);
+    let mut membership = Some(base.membership);
     for index in position.index.saturating_add(1)..=disk.raft.last_index() {
         let read = disk.raft.read(index).map_err(|error| Error::from(Fatal::Storage(error)))?;
         let Some(found) = read else { break };
@@ -85,11 +88,19 @@ pub fn salvage(directory: &Path, node: NodeId) -> Result<Salvaged, Error> {
             // Its outcome was answered before, or never will be.
             let _outcome = state.apply(index, &envelope);
         }
-        // Whoever it changes may have a vote by then.
-        only_voter &= found.kind == EntryKind::Normal;
+        if found.kind != EntryKind::Normal {
+            membership = membership.and_then(|before| changed(&before, found.kind, &found.data));
+            // Nobody may ever agree on what is not known to be: before it and behind it, the node has to decide alone.
+            let before = only_voter || index <= committed;
+            only_voter = before && membership.as_ref().is_some_and(|behind| decides_alone(behind, node));
+        }
         position = found.position;
     }
     Ok(Salvaged { held: backup(&state, position)?, only_voter })
+}
+
+fn decides_alone(membership: &Membership, node: NodeId) -> bool {
+    membership.voters == [node] && membership.voters_outgoing.is_empty()
 }
 
 /// Makes an empty directory that of the only node of a cluster which begins anew with this state.
@@ -142,9 +153,13 @@ fn decode(from: &Snapshot) -> Result<State, Error> {
 
 #[cfg(test)]
 mod tests {
+    use ::raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
     use causeway_core::command::{CURRENT_VERSION, Command};
     use causeway_core::ids::Timestamp;
     use causeway_core::node::{NodeSpec, ProcessId};
+    use causeway_core::plan::MemberChange;
+    use causeway_storage::raft_log::LogEntry;
+    use protobuf::Message as _;
 
     use super::*;
     use crate::group::Group;
@@ -188,10 +203,50 @@ mod tests {
             assert!(group.status().applied > INDEX_JUMP, "what is numbered by the log is never numbered alike");
             let started_at = group.view().nodes[&restored.node].started_at;
             assert!(started_at > Timestamp(0));
+            group.change_member(MemberChange::AddLearner(NodeId(restored.node.0 + 1))).await.unwrap();
             group.stop().await.unwrap();
             assert!(salvage(directory.path(), restored.node).unwrap().only_voter, "it can go on as it is");
             let again = restore(directory.path(), &from);
             assert!(again.is_err(), "it is a node's by now, and another beginning has another node: {again:?}");
+        }
+    }
+
+    /// Whether a node is told to decide alone that began with these voters and then appended a change.
+    fn decides(voters: &[u64], kind: ConfChangeType, agreed: bool) -> bool {
+        let directory = tempfile::tempdir().unwrap();
+        let settings =
+            db::Settings { directory: directory.path().into(), node: NodeId(1), cache_bytes: DEFAULT_CACHE_BYTES };
+        let voters = voters.iter().copied().map(NodeId).collect();
+        let (mut disk, base) = snapshot::choose(Db::open(&settings).unwrap(), &Start::Found { voters }).unwrap();
+        let mut single = ConfChangeSingle::default();
+        single.set_change_type(kind);
+        single.node_id = 2;
+        let mut change = ConfChangeV2::default();
+        change.set_changes(vec![single].into());
+        let position = Position { index: base.position.index + 1, term: 1 };
+        let entry = LogEntry { position, kind: EntryKind::MembersChange, data: change.write_to_bytes().unwrap() };
+        let commit = if agreed { position.index } else { base.position.index };
+        let hard_state = Some(HardState { term: 1, vote: NodeId(1), commit });
+        disk.raft.write(&Write { reset: None, entries: vec![entry], hard_state }).unwrap();
+        disk.barrier.wait().unwrap();
+        drop(disk);
+        salvage(directory.path(), NodeId(1)).unwrap().only_voter
+    }
+
+    #[test]
+    fn a_node_decides_alone_only_when_no_change_that_may_be_agreed_on_gives_another_one_a_vote() {
+        use ConfChangeType::{AddLearnerNode, AddNode, RemoveNode};
+        for (voters, kind, agreed, alone) in [
+            (&[1][..], AddLearnerNode, true, true),
+            (&[1], AddLearnerNode, false, true),
+            (&[1], AddNode, true, false),
+            (&[1], AddNode, false, false),
+            (&[1, 2], RemoveNode, true, true),
+            (&[1, 2], RemoveNode, false, false),
+            (&[1, 2], AddLearnerNode, true, true),
+            (&[1, 2, 3], RemoveNode, true, false),
+        ] {
+            assert_eq!(decides(voters, kind, agreed), alone, "{voters:?} {kind:?}, agreed on: {agreed}");
         }
     }
 

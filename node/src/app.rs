@@ -72,13 +72,28 @@ pub enum Error {
     },
     /// A node that was removed does not come back under its number.
     #[error(
-        "the cluster has no node {node} any more: it was removed, or has a new number; stop this process, and \
-         `causeway cluster rejoin --at HOST:PORT --config FILE` brings the node back under a new one; if its name was \
-         removed too, with a join token of `causeway cluster token`"
+        "the cluster has no node {node} any more: it was removed, or has a new number. {}",
+        causeway_cluster::COMES_BACK
     )]
     Removed {
         /// The number that the data directory has.
         node: NodeId,
+    },
+    /// The cluster knows the node by another name, and would take it for a new one.
+    #[error(
+        "nothing was changed: {} is that of {known}, node {node}, and no node is called {name}: set node.name back to \
+         {known}; if {known} was removed, give {name} an empty directory and `causeway cluster join`",
+        directory.display()
+    )]
+    OtherName {
+        /// The data directory of the configuration.
+        directory: PathBuf,
+        /// The number that it has.
+        node: NodeId,
+        /// The name of that node.
+        known: Name,
+        /// The name that the configuration says.
+        name: Name,
     },
     /// The cluster could not decide in time.
     #[error("{why}")]
@@ -202,7 +217,7 @@ impl Error {
             Self::Undecided { code, .. } => *code,
             Self::Refused { refusal, .. } => refusal.code(),
             Self::NotJoined(error) => error.code(),
-            Self::Deserted | Self::Alone => ErrorCode::InvalidConfiguration,
+            Self::Deserted | Self::Alone | Self::OtherName { .. } => ErrorCode::InvalidConfiguration,
             Self::Certificates(_) => ErrorCode::CertificateUnusable,
             Self::PartEnded { .. } | Self::System { .. } => ErrorCode::Internal,
         }

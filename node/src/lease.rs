@@ -60,8 +60,11 @@ struct Cell {
     until: AtomicU64,
     /// How many times the lease began. Written before `until`, so that whoever sees a new end sees a new number.
     tenures: AtomicU64,
-    /// How many times it was given up while it was valid.
-    given_up: AtomicU64,
+    /// How many times it was seen to have ended without being given up. Written behind `until`, so that whoever sees a
+    /// new number sees a new end, and counts no end twice.
+    lost: AtomicU64,
+    /// The highest number of losses that was shown.
+    shown: AtomicU64,
     /// Told whenever the end moves.
     moved: watch::Sender<()>,
 }
@@ -93,8 +96,7 @@ impl LeaseKeeper {
         if known <= now {
             cell.tenures.fetch_add(1, Ordering::Relaxed);
         }
-        cell.until.store(until.as_nanos(), Ordering::Release);
-        cell.moved.send_replace(());
+        cell.set(until.as_nanos(), now);
     }
 
     /// As [`Self::renew`], but only without a break: answers whether the lease was valid until now.
@@ -113,12 +115,25 @@ impl LeaseKeeper {
 
     /// The node must not write any more, from now on. That is no loss.
     pub fn revoke(&mut self) {
-        if self.lease.is_valid_now() {
-            self.lease.cell.given_up.fetch_add(1, Ordering::Relaxed);
-        }
-        self.lease.cell.until.store(0, Ordering::Release);
-        self.lease.cell.moved.send_replace(());
+        let cell = &self.lease.cell;
+        cell.set(0, cell.clock.now().as_nanos());
     }
+}
+
+impl Cell {
+    /// Moves the end, and counts the one before as a loss where it has come by itself.
+    fn set(&self, until: u64, now: u64) {
+        let before = self.until.swap(until, Ordering::AcqRel);
+        if is_lost(before, now) {
+            self.lost.fetch_add(1, Ordering::Release);
+        }
+        self.moved.send_replace(());
+    }
+}
+
+/// Whether a lease with this end was not renewed in time. One that was never given, or was given up, is not lost.
+fn is_lost(until: u64, now: u64) -> bool {
+    until != 0 && until <= now
 }
 
 impl Lease {
@@ -130,8 +145,9 @@ impl Lease {
     }
 
     fn with(clock: BootClock, margin: Duration, until: u64) -> Self {
-        let (until, tenures, given_up) = (AtomicU64::new(until), AtomicU64::new(0), AtomicU64::new(0));
-        Self { cell: Arc::new(Cell { clock, margin, until, tenures, given_up, moved: watch::Sender::new(()) }) }
+        let (until, tenures, moved) = (AtomicU64::new(until), AtomicU64::new(0), watch::Sender::new(()));
+        let (lost, shown) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { cell: Arc::new(Cell { clock, margin, until, tenures, lost, shown, moved }) }
     }
 
     /// Whether bytes of a batch that was begun may leave.
@@ -154,13 +170,16 @@ impl Lease {
         self.look().0
     }
 
-    /// How often it ended because it was not renewed in time, from the moment on that it has. That of a node that needs
-    /// none never does.
+    /// How often it ended because it was not renewed in time, from the moment on that it has. The number never goes
+    /// back. The lease of a node that needs none never ends.
     #[must_use]
     pub fn losses(&self) -> u64 {
-        let (remaining, begun) = self.look();
-        let over = begun.saturating_sub(u64::from(remaining > Duration::ZERO));
-        over.saturating_sub(self.cell.given_up.load(Ordering::Relaxed))
+        let cell = &self.cell;
+        // In this order: an end that has passed by then cannot be put off any more, and was counted only when it is not
+        // found any more.
+        let (now, lost) = (cell.clock.now().as_nanos(), cell.lost.load(Ordering::Acquire));
+        let lost = lost.saturating_add(u64::from(is_lost(cell.until.load(Ordering::Acquire), now)));
+        cell.shown.fetch_max(lost, Ordering::Relaxed).max(lost)
     }
 
     /// Whether it never ends.
@@ -329,6 +348,14 @@ mod tests {
         keeper.revoke();
         assert_eq!(lease.losses(), 2, "it was over before");
         assert_eq!(Lease::unlimited().losses(), 0);
+        keeper.renew(until(1_400));
+        time.store(1_400, Ordering::SeqCst);
+        assert_eq!(lease.losses(), 3);
+        // As it is found between the two steps of a renewal.
+        lease.cell.until.store(1_500, Ordering::SeqCst);
+        assert_eq!(lease.losses(), 3, "it does not go back");
+        lease.cell.lost.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(lease.losses(), 3, "it was counted once");
     }
 
     #[test]

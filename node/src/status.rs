@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use causeway_core::error_code::ErrorCode;
 use causeway_core::ids::{Epoch, NodeId, StreamId, Timestamp};
-use causeway_core::partition::{Partition, PartitionId};
-use causeway_core::state::State;
+use causeway_core::partition::PartitionId;
 use serde::{Deserialize, Serialize};
 
 pub use answers::ON_ITS_WAY;
@@ -318,9 +317,9 @@ impl PartitionFigures {
     }
 
     /// The same while a node that reads the source for the owner tells nothing: nobody knows what the source holds.
-    fn without_source(self, relay: NodeId, since: Timestamp) -> Self {
+    fn without_source(self, relay: &str, since: Timestamp) -> Self {
         let copies = matches!(self.condition.state, RunState::Running | RunState::CatchingUp);
-        let why = format!("node {relay}, which reads its source for it, does not answer");
+        let why = format!("{relay}, which reads its source for it, does not answer");
         let code = Some(ErrorCode::Unreachable);
         let blocked = Condition { state: RunState::Blocked, since, why: Some(why), code };
         let condition = if copies { blocked } else { self.condition };
@@ -375,45 +374,6 @@ impl StatusBoard {
         Self { own: Some(Arc::clone(self)), neighbours: Arc::clone(&self.neighbours), ..Self::default() }
     }
 
-    /// Another node told this.
-    pub fn heard(&self, node: NodeId, figures: Figures) {
-        self.set_neighbour(node, Neighbour::Told(figures));
-    }
-
-    /// Another node has told nothing for too long: what it told before is worth nothing any more.
-    pub fn unheard(&self, node: NodeId, silence: Silence) {
-        self.set_neighbour(node, Neighbour::Silent(silence));
-    }
-
-    /// It is no other node any more.
-    pub fn forget(&self, node: NodeId) {
-        self.neighbours.write().unwrap_or_else(PoisonError::into_inner).remove(&node);
-    }
-
-    fn set_neighbour(&self, node: NodeId, neighbour: Neighbour) {
-        self.neighbours.write().unwrap_or_else(PoisonError::into_inner).insert(node, neighbour);
-    }
-
-    /// Since when another node tells nothing; none while it does, or was never asked.
-    #[must_use]
-    pub fn silence(&self, node: NodeId) -> Option<Silence> {
-        match self.neighbours.read().unwrap_or_else(PoisonError::into_inner).get(&node) {
-            Some(Neighbour::Silent(silence)) => Some(*silence),
-            Some(Neighbour::Told(_)) | None => None,
-        }
-    }
-
-    /// Looks who owns what; to be done about once a second.
-    pub fn look_at_owners(&self, view: &State, now: Timestamp) {
-        self.ownerships.write().unwrap_or_else(PoisonError::into_inner).look(view, now);
-    }
-
-    /// When the present ownership of a partition began, or was seen first by this node.
-    #[must_use]
-    pub fn owned_since(&self, id: &PartitionId, agreed: &Partition) -> Timestamp {
-        self.ownerships.read().unwrap_or_else(PoisonError::into_inner).since(id, agreed)
-    }
-
     /// What every partition of this node does, and in an overview, every partition of all nodes. While one moves, its
     /// later ownership counts.
     #[must_use]
@@ -440,7 +400,7 @@ impl StatusBoard {
         let figures = gauge.figures();
         let Some(ReadPath::Relay(relay)) = figures.read_path.filter(|_| figures.runs) else { return figures };
         match self.silence(relay).filter(|silence| !gauge.answers.since(silence.at)) {
-            Some(silence) => figures.without_source(relay, silence.since),
+            Some(silence) => figures.without_source(&self.node_name(relay), silence.since),
             None => figures,
         }
     }

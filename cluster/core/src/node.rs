@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{NodeId, Timestamp};
 use crate::name::Name;
+use crate::plan::{Liveness, may_take};
 
 /// The longest address of a node, in bytes: a DNS name and a port.
 pub const MAXIMUM_ADDRESS_BYTES: usize = 261;
@@ -82,7 +83,7 @@ impl Node {
     /// Whether it may be given partitions, as far as it is concerned.
     #[must_use]
     pub fn takes_partitions(&self) -> bool {
-        !self.draining && !self.leaving
+        may_take(self.draining, self.leaving, Liveness::Up)
     }
 }
 

@@ -110,8 +110,9 @@ pub enum Refusal {
     NoSuchNode(NodeId),
     /// Another node has the name.
     #[error(
-        "node {node} is called {name} already, and every node needs a name of its own; if that is this very node before \
-         it lost its data, `causeway cluster rejoin --at HOST:PORT --config FILE` brings it back under a new number"
+        "node {node} is called {name} already, and every node needs a name of its own; if that is this very node \
+         before it lost its data, `causeway cluster rejoin --at HOST:PORT --config FILE` brings it back under a new \
+         number"
     )]
     NodeNameTaken {
         /// The name.

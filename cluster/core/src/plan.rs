@@ -27,7 +27,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-pub use burden::BASE_BURDEN;
+pub use burden::{BASE_BURDEN, may_take};
 pub use member::{MemberChange, Members, next_member_change};
 
 use crate::command::Command;

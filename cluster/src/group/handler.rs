@@ -15,6 +15,7 @@ use causeway_core::state::State;
 use super::introduction::Moved;
 use super::leadership::Leadership;
 use super::reasons::Reasons;
+use super::removal::Removal;
 use super::rpc::{Answer, Failure, Joined, Request, Welcome};
 use super::seldom::Seldom;
 use super::{FORWARDING, Figures, StreamServer, Wire, from_transport, successor, unexpected};
@@ -37,6 +38,7 @@ pub(super) struct GroupHandler {
     pub(super) figures: Figures,
     pub(super) streams: Arc<OnceLock<Arc<dyn StreamServer>>>,
     pub(super) moved: Moved,
+    pub(super) removal: Removal,
     /// Messages that were refused.
     pub(super) refused: Seldom,
 }
@@ -177,7 +179,9 @@ impl GroupHandler {
 
     fn reasons(&self, handle: &Handle) -> Reasons {
         let peers = self.wire.get().map(|wire| wire.transport.peers()).unwrap_or_default();
-        Reasons::new(self.me, handle.view(), handle.status(), peers)
+        let (view, status) = (handle.view(), handle.status());
+        let removed = self.removal.look(self.me, &view, &status, &peers);
+        Reasons::new(self.me, view, status, peers, removed)
     }
 
     async fn forward(&self, handle: &Handle, leader: NodeId, command: Command) -> Result<(Outcome, u64), Error> {
@@ -265,14 +269,14 @@ impl Handler for GroupHandler {
         match view.nodes.get(&id) {
             Some(node) if node.name == *name => Ok(()),
             Some(node) => {
-                let reason = format!("node {id} is {}, not {name}", node.name);
-                Err(Refusal::new(RefusalCode::NotAdmitted, reason))
+                let reason = format!("node {id} is {0}, not {name}: set node.name back to {0}", node.name);
+                Err(Refusal::new(RefusalCode::OtherName, reason))
             }
             // It takes part until the group has agreed that it does not.
             None if status.members.iter().any(|member| member.node == id) => Ok(()),
             None if id <= view.highest_node => {
                 let reason = format!("{name}, as node {id}, was removed from the cluster");
-                Err(Refusal::new(RefusalCode::NotAdmitted, reason))
+                Err(Refusal::new(RefusalCode::Removed, reason))
             }
             // Whoever was let in was let in by this node.
             None if status.ready => {

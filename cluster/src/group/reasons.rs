@@ -7,19 +7,15 @@ use std::sync::Arc;
 use causeway_core::ids::NodeId;
 use causeway_core::state::State;
 
+use super::removal::COMES_BACK;
 use crate::error::Error;
 use crate::status::RaftStatus;
 use crate::transport::{LinkState, PeerStatus, RefusalCode};
 
 /// What helps when most voters are lost, and what it costs.
-const LAST_RESORT: &str = "if they will never come back, the last resort is \
-                           `causeway cluster recover --others-are-gone` on one stopped node: the cluster begins anew with that node alone, without what only the \
-                           others knew, and none of them may ever run on its old data again";
-
-/// What helps a node that was removed, or whose place another one took.
-const NEW_NUMBER: &str = "the data of this node are of no use any more: stop it, and `causeway cluster rejoin --at \
-                          HOST:PORT --config FILE` brings it back under a new number; if its name was removed, with a \
-                          join token of `causeway cluster token`";
+const LAST_RESORT: &str = "if they will never come back, the last resort is `causeway cluster recover \
+                           --others-are-gone` on one stopped node: the cluster begins anew with that node alone, \
+                           without what only the others knew, and none of them may ever run on its old data again";
 
 /// What a node knows of the others at one moment, to explain errors with.
 pub struct Reasons {
@@ -27,11 +23,30 @@ pub struct Reasons {
     view: Arc<State>,
     status: RaftStatus,
     peers: BTreeMap<NodeId, PeerStatus>,
+    /// Why this node is no member any more, if it is not.
+    removed: Option<String>,
+}
+
+/// What the others do while some voters are out of reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lead {
+    /// This node reaches who leads.
+    Reached,
+    /// Whoever leads, this node does not reach it.
+    Lost,
+    /// Nobody is known to lead.
+    Nobody,
 }
 
 impl Reasons {
-    pub(super) fn new(me: NodeId, view: Arc<State>, status: RaftStatus, peers: BTreeMap<NodeId, PeerStatus>) -> Self {
-        Self { me, view, status, peers }
+    pub(super) fn new(
+        me: NodeId,
+        view: Arc<State>,
+        status: RaftStatus,
+        peers: BTreeMap<NodeId, PeerStatus>,
+        removed: Option<String>,
+    ) -> Self {
+        Self { me, view, status, peers, removed }
     }
 
     /// An error in words for people.
@@ -40,13 +55,16 @@ impl Reasons {
         match error {
             Error::NotLeader { leader: Some(leader) } => format!("{} leads, not this node", self.name(*leader)),
             Error::NotLeader { leader: None } => {
-                let reach = self.reach().unwrap_or_else(|| "one is elected within seconds".to_owned());
+                let reach = self.reach(Lead::Nobody).unwrap_or_else(|| "one is elected within seconds".to_owned());
                 format!("no leader is known: {reach}")
             }
-            Error::Timeout { .. } | Error::ReadTimeout { .. } | Error::Interrupted => match self.reach() {
-                Some(reach) => format!("{error}: {reach}"),
-                None => error.to_string(),
-            },
+            Error::Timeout { .. } | Error::ReadTimeout { .. } | Error::Interrupted => {
+                let led = self.status.leader.is_some_and(|leader| leader != self.me && self.reaches(leader));
+                match self.reach(if led { Lead::Reached } else { Lead::Lost }) {
+                    Some(reach) => format!("{error}: {reach}"),
+                    None => error.to_string(),
+                }
+            }
             Error::Change(refusal) => refusal.told(|node| self.name(node)),
             Error::NotTransferred { to } => format!("{} did not take over leadership in time", self.name(*to)),
             other => other.to_string(),
@@ -54,7 +72,10 @@ impl Reasons {
     }
 
     /// Who keeps this node from a leader, as far as it sees; none while all voters are within its reach.
-    fn reach(&self) -> Option<String> {
+    fn reach(&self, lead: Lead) -> Option<String> {
+        if let Some(removed) = &self.removed {
+            return Some(format!("{removed}. {COMES_BACK}"));
+        }
         if let Some(shut_out) = self.shut_out() {
             return Some(shut_out);
         }
@@ -72,14 +93,14 @@ impl Reasons {
         }
         let gone = voters.iter().filter(|(_, reached)| !**reached).map(|(node, _)| *node);
         let gone: Vec<String> = gone.map(|node| self.name(node)).collect();
-        out_of_reach(voters.len(), &gone)
+        out_of_reach(voters.len(), &gone, lead)
     }
 
     /// What a node says that does not let this one in.
     fn shut_out(&self) -> Option<String> {
         let said = |(node, peer): (&NodeId, &PeerStatus)| match &peer.state {
-            LinkState::Refused(refusal) if refusal.code == RefusalCode::NotAdmitted => {
-                Some(format!("{} does not let this node in: {refusal}; {NEW_NUMBER}", self.name(*node)))
+            LinkState::Refused(refusal) if shuts_out(refusal.code) => {
+                Some(format!("{} does not let this node in: {refusal}", self.name(*node)))
             }
             _ => None,
         };
@@ -98,6 +119,11 @@ impl Reasons {
     }
 }
 
+/// Whether a node that answers so lets this one in only when something was mended.
+fn shuts_out(code: RefusalCode) -> bool {
+    matches!(code, RefusalCode::NotAdmitted | RefusalCode::Removed | RefusalCode::OtherName)
+}
+
 /// Names as a list; none where there is none.
 fn missing(names: impl Iterator<Item = String>) -> Option<String> {
     let names: Vec<String> = names.collect();
@@ -105,21 +131,24 @@ fn missing(names: impl Iterator<Item = String>) -> Option<String> {
 }
 
 /// What it means that these of so many voters are out of reach.
-fn out_of_reach(voters: usize, gone: &[String]) -> Option<String> {
+fn out_of_reach(voters: usize, gone: &[String], lead: Lead) -> Option<String> {
     let names = missing(gone.iter().cloned())?;
     let (is, of) = (if gone.len() == 1 { "is" } else { "are" }, if voters == 1 { "voter" } else { "voters" });
     let told = format!("{} of {voters} {of} {is} out of reach: {names}", gone.len());
     let reached = voters.saturating_sub(gone.len());
-    Some(if reached > voters / 2 {
-        format!("{told}; the others elect one within seconds")
-    } else {
-        format!("{told}; nothing is agreed on before most voters are connected again; {LAST_RESORT}")
+    Some(match lead {
+        Lead::Reached => told,
+        Lead::Lost if reached > voters / 2 => told,
+        Lead::Nobody if reached > voters / 2 => format!("{told}; the others elect one within seconds"),
+        Lead::Lost | Lead::Nobody => {
+            format!("{told}; nothing is agreed on before most voters are connected again; {LAST_RESORT}")
+        }
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::out_of_reach;
+    use super::{Lead, out_of_reach};
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
@@ -127,14 +156,23 @@ mod tests {
 
     #[test]
     fn who_is_out_of_reach_is_named_and_the_last_resort_only_where_there_is_no_majority() {
-        assert_eq!(out_of_reach(3, &[]), None);
-        let one = out_of_reach(3, &names(&["node-2"])).unwrap();
-        assert_eq!(one, "1 of 3 voters is out of reach: node-2; the others elect one within seconds");
+        for lead in [Lead::Reached, Lead::Lost, Lead::Nobody] {
+            assert_eq!(out_of_reach(3, &[], lead), None);
+        }
+        let one = |lead| out_of_reach(3, &names(&["node-2"]), lead).unwrap();
+        assert_eq!(one(Lead::Nobody), "1 of 3 voters is out of reach: node-2; the others elect one within seconds");
+        for lead in [Lead::Reached, Lead::Lost] {
+            assert_eq!(one(lead), "1 of 3 voters is out of reach: node-2", "nobody is to be elected for all it knows");
+        }
         for (voters, gone) in [(3, &["node-2", "node-3"][..]), (2, &["node-2"]), (4, &["node-3", "node-4"])] {
-            let told = out_of_reach(voters, &names(gone)).unwrap();
-            let list = gone.join(", ");
-            assert!(told.starts_with(&format!("{} of {voters} voters", gone.len())) && told.contains(&list), "{told}");
-            assert!(told.contains("`causeway cluster recover --others-are-gone`"), "{told}");
+            for lead in [Lead::Lost, Lead::Nobody] {
+                let told = out_of_reach(voters, &names(gone), lead).unwrap();
+                let who = format!("{} of {voters} voters", gone.len());
+                assert!(told.starts_with(&who) && told.contains(&gone.join(", ")), "{told}");
+                assert!(told.contains("`causeway cluster recover --others-are-gone`"), "{told}");
+            }
+            let led = out_of_reach(voters, &names(gone), Lead::Reached).unwrap();
+            assert!(led.ends_with(&gone.join(", ")), "who leads may reach them: {led}");
         }
     }
 }

@@ -18,7 +18,9 @@ use ::raft::{ProgressState, StateRole};
 use causeway_core::error_code::ErrorCode;
 use causeway_core::ids::NodeId;
 pub use causeway_core::plan::MemberChange;
+use causeway_storage::raft_log::EntryKind;
 use causeway_storage::snapshot_file::Membership;
+use protobuf::Message as _;
 use serde::{Deserialize, Serialize};
 
 use super::disk::Disk;
@@ -314,6 +316,27 @@ fn entry(change: MemberChange, request: u128) -> ConfChangeV2 {
     entry.set_changes(vec![single].into());
     entry.context = request.to_le_bytes().to_vec().into();
     entry
+}
+
+/// The membership behind an entry that changes it by one member; none for any other entry.
+pub(crate) fn changed(before: &Membership, kind: EntryKind, data: &[u8]) -> Option<Membership> {
+    if kind != EntryKind::MembersChange || !before.voters_outgoing.is_empty() {
+        return None;
+    }
+    let change = ConfChangeV2::parse_from_bytes(data).ok()?;
+    let [single] = change.get_changes() else { return None };
+    let node = NodeId(single.node_id);
+    let mut after = before.clone();
+    after.voters.retain(|voter| *voter != node);
+    after.learners.retain(|learner| *learner != node);
+    match single.get_change_type() {
+        ConfChangeType::AddNode => after.voters.push(node),
+        ConfChangeType::AddLearnerNode => after.learners.push(node),
+        ConfChangeType::RemoveNode => {}
+    }
+    after.voters.sort_unstable();
+    after.learners.sort_unstable();
+    Some(after)
 }
 
 /// The request id inside an applied change; none when no call waits for it.

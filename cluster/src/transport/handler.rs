@@ -43,7 +43,7 @@ pub trait Handler: Send + Sync + 'static {
     /// certificate are judged before, another living process with its id after. Must not block.
     ///
     /// # Errors
-    /// The refusal that the node is to be told, most often with [`super::RefusalCode::NotAdmitted`].
+    /// The refusal that the node is to be told, for instance with [`super::RefusalCode::Removed`].
     fn admit(&self, peer: &Peer) -> Result<(), Refusal> {
         let _ = peer;
         Ok(())

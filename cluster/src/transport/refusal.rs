@@ -36,12 +36,16 @@ pub enum RefusalCode {
     WrongNode,
     /// Too many connections.
     Busy,
-    /// The node is not wanted here, for instance because it was removed.
+    /// The node is not wanted here, for instance because it was never let in.
     NotAdmitted,
     /// The bytes could not be understood.
     Malformed,
     /// A Raft message from a node that does not belong to the cluster.
     NotMember,
+    /// The node was removed from the cluster. That is final for its number.
+    Removed,
+    /// The cluster knows the node of this number by another name.
+    OtherName,
     /// A code of a newer version.
     Unknown(u16),
 }
@@ -75,7 +79,7 @@ impl fmt::Display for Refusal {
 }
 
 impl RefusalCode {
-    const KNOWN: [Self; 10] = [
+    const KNOWN: [Self; 12] = [
         Self::OtherProtocol,
         Self::OtherCluster,
         Self::Itself,
@@ -86,6 +90,8 @@ impl RefusalCode {
         Self::NotAdmitted,
         Self::Malformed,
         Self::NotMember,
+        Self::Removed,
+        Self::OtherName,
     ];
 
     fn number(self) -> u16 {
@@ -100,6 +106,8 @@ impl RefusalCode {
             Self::NotAdmitted => 8,
             Self::Malformed => 9,
             Self::NotMember => 10,
+            Self::Removed => 11,
+            Self::OtherName => 12,
             Self::Unknown(number) => number,
         }
     }

@@ -93,7 +93,7 @@ impl Handler for Memory {
 
     fn admit(&self, peer: &Peer) -> Result<(), Refusal> {
         if *self.not_admitted.lock().unwrap() == Some(peer.identity.node) {
-            return Err(Refusal::new(RefusalCode::NotAdmitted, "the node was removed"));
+            return Err(Refusal::new(RefusalCode::Removed, "the node was removed"));
         }
         Ok(())
     }

@@ -1,15 +1,17 @@
 //! What a change of a node brings about beyond the node itself, and what became of it.
 
-use causeway_core::command::Command;
+use causeway_core::command::{CURRENT_VERSION, Command, Envelope};
 use causeway_core::ids::NodeId;
 use causeway_core::name::Name;
 use causeway_core::node::MemberRole;
+use causeway_core::outcome::Outcome;
+use causeway_core::plan::{Liveness, may_take};
 use causeway_core::state::State;
 
 use super::answer::Error;
 use super::model::NodeView;
 use super::seam::Site;
-use crate::status::node::NodeLiveness;
+use crate::clock;
 
 /// Has a change of a node agreed on. The log says what became of it, not what was asked for.
 pub(super) async fn agree(site: &Site, node: &Name, command: Command) -> Result<(), Error> {
@@ -41,13 +43,29 @@ pub fn nobody_takes(nodes: &[NodeView], name: &str) -> Option<String> {
 
 /// What keeps a node from taking partitions; none where nothing is known to.
 fn keeps(node: &NodeView) -> Option<&'static str> {
-    match node.liveness {
-        _ if node.starts == 0 => Some("has not started yet"),
-        Some(NodeLiveness::Down) => Some("is down"),
-        Some(NodeLiveness::Silent) => Some("is silent"),
-        _ if node.draining => Some("is draining"),
-        _ if node.leaving => Some("is stopping"),
-        Some(NodeLiveness::Up) | None => None,
+    let known = match node.liveness {
+        Some(liveness) => liveness.into(),
+        None if node.starts == 0 => Liveness::Down,
+        None => Liveness::Up,
+    };
+    if may_take(node.draining, node.leaving, known) {
+        return None;
+    }
+    Some(match known {
+        _ if node.starts == 0 => "has not started yet",
+        Liveness::Down => "is down",
+        Liveness::Silent => "is silent",
+        Liveness::Up if node.draining => "is draining",
+        Liveness::Up => "is stopping",
+    })
+}
+
+/// Why a change would be refused as things are; none where it would not.
+pub(super) fn would_be_refused(view: &State, command: Command) -> Option<String> {
+    let envelope = Envelope { version: CURRENT_VERSION, request: 0, at: clock::now(), command };
+    match view.clone().apply(0, &envelope) {
+        Outcome::Refused(refusal) => Some(format!("nothing: it would be refused ({}): {refusal}", refusal.code())),
+        _ => None,
     }
 }
 
@@ -72,7 +90,6 @@ pub(super) fn voters_without(view: &State, node: NodeId) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use actix_web::http::Method;
-    use causeway_core::command::CURRENT_VERSION;
     use causeway_core::ids::Timestamp;
     use causeway_core::node::{JoinToken, NodeSpec, ProcessId};
     use serde_json::Value;
@@ -152,6 +169,19 @@ mod tests {
             let (_, done) = ask(&fixture, Method::DELETE, "/v1/nodes/node-3").await;
             assert!(done["effects"].to_string().contains("the cluster then has"), "{done}");
         }
+    }
+
+    #[actix_web::test]
+    async fn a_dry_run_says_that_the_only_voter_neither_goes_nor_loses_its_vote() {
+        let alone = voters(1);
+        for (method, path) in [(Method::DELETE, "/v1/nodes/node-1"), (Method::POST, "/v1/nodes/node-1:demote")] {
+            let (status, plan) = ask(&alone, method.clone(), &format!("{path}?dry_run=true")).await;
+            assert_eq!((status, plan["effects"].as_array().map(Vec::len)), (200, Some(1)), "{plan}");
+            assert!(plan["effects"][0].as_str().unwrap().contains("refused (CWY-0116)"), "{plan}");
+            assert_eq!(ask(&alone, method, path).await.1["error"]["code"].as_str(), Some("CWY-0116"));
+        }
+        let (_, plan) = ask(&voters(2), Method::DELETE, "/v1/nodes/node-1?dry_run=true").await;
+        assert!(!plan["effects"].to_string().contains("refused"), "{plan}");
     }
 
     #[actix_web::test]

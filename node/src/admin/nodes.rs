@@ -20,7 +20,7 @@ use super::model::node::{
     BackupQuery, ChangedNode, IssueJoinToken, JoinTokenAnswer, MoveView, NodeList, NodeView, StrangeMember,
     TransferLeader,
 };
-use super::node_changes::{agree, nobody_takes, voters_without};
+use super::node_changes::{agree, nobody_takes, voters_without, would_be_refused};
 use super::seam::{AdminContext, Member, NoBackup, NoTransfer, Site};
 use super::server;
 use crate::clock;
@@ -117,7 +117,8 @@ async fn change(
     let (id, node) = find(&view, name)?;
     let warnings = Vec::from_iter(warning(&view, id));
     if query.dry_run {
-        let effects = std::iter::once(effect(node)).chain(warnings).collect();
+        let done = || std::iter::once(effect(node)).chain(warnings).collect();
+        let effects = would_be_refused(&view, command(id)).map_or_else(done, |refused| vec![refused]);
         return Ok(json(&ChangePlan { dry_run: true, effects }));
     }
     agree(site, &node.name, command(id)).await?;
@@ -137,8 +138,11 @@ async fn remove(site: Data<Site>, request: HttpRequest, path: Path<String>) -> A
         ),
     ];
     effects.extend(voters_without(&view, id));
+    let command = Command::RemoveNode { node: id };
     if !query.dry_run {
-        agree(&site, &node.name, Command::RemoveNode { node: id }).await?;
+        agree(&site, &node.name, command).await?;
+    } else if let Some(refused) = would_be_refused(&view, command) {
+        effects = vec![refused];
     }
     Ok(json(&ChangePlan { dry_run: query.dry_run, effects }))
 }

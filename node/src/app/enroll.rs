@@ -15,6 +15,7 @@ use causeway_cluster::restore::Salvaged;
 use causeway_cluster::transport::Security;
 use causeway_core::command::CURRENT_VERSION;
 use causeway_core::ids::{ClusterId, NodeId};
+use causeway_core::name::Name;
 use causeway_core::node::NodeSpec;
 use causeway_core::outcome::Refusal;
 use tokio::time::{Instant, sleep};
@@ -105,7 +106,8 @@ pub async fn join(config: &NodeConfig, address: &str, token: &str) -> Result<Enr
 
 /// Gives a node whose data are lost or damaged a new number in its cluster, in place of the one of its name. What is
 /// left of its data is kept in a folder below the data directory. The certificate proves the name; without one, the
-/// join token is shown. Where the name was removed, the token lets the node in as a new one.
+/// join token is shown. Where the name was removed, the token lets the node in as a new one; not where the directory
+/// holds the data of a node that the cluster may still have under another name.
 ///
 /// # Errors
 /// [`Error`]; nothing was changed here before the cluster agreed.
@@ -135,12 +137,25 @@ async fn replaced(config: &NodeConfig, section: &ClusterSection, at: &str, token
         let spec = node_spec(config, section);
         match (join::replace(at, shown, spec.clone(), security.clone(), PATIENCE).await, given) {
             (Err(JoinError::Refused(Refusal::NodeAlive(_))), _) if Instant::now() < deadline => sleep(PAUSE).await,
-            (Err(JoinError::Refused(Refusal::NoNodeOfName(_))), Some(token)) => {
+            (Err(JoinError::Refused(Refusal::NoNodeOfName(name))), Some(token)) => {
+                let directory = &config.node.data_directory;
+                if let Some((node, known)) = other_name(directory, &name) {
+                    return Err(Error::OtherName { directory: directory.clone(), node, known, name });
+                }
                 return Ok(join::ask(at, token, spec, security, PATIENCE).await?);
             }
             (answered, _) => return Ok(answered?),
         }
     }
+}
+
+/// Whose data a directory holds, if not those of a node of this name. None where that cannot be read any more.
+fn other_name(directory: &Path, name: &Name) -> Option<(NodeId, Name)> {
+    let Beginning::Node { identity, .. } = join::look(directory).ok()? else { return None };
+    let salvaged = causeway_cluster::restore::salvage(directory, identity.node).ok()?;
+    let (state, _) = causeway_cluster::restore::verify(&salvaged.held).ok()?;
+    let known = &state.nodes.get(&identity.node)?.name;
+    (known != name).then(|| (identity.node, known.clone()))
 }
 
 /// Makes an empty data directory that of the only node of a cluster which begins anew from a backup.
@@ -239,10 +254,9 @@ fn storage(error: causeway_cluster::StorageError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use causeway_cluster::{Group, Settings, Start};
+    use causeway_cluster::{Group, MemberChange, Settings, Start};
     use causeway_core::command::Command;
     use causeway_core::ids::Timestamp;
-    use causeway_core::name::Name;
     use causeway_core::node::{JoinToken, MemberRole, ProcessId};
 
     use super::*;
@@ -293,6 +307,40 @@ mod tests {
         node.stop().await.unwrap();
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_node_whose_name_was_changed_does_not_come_back_as_a_second_one() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let one = member(first.path(), "node-1");
+        found(&one).unwrap();
+        let node = Node::start(one.clone()).await.unwrap();
+        let at = one.cluster.as_ref().unwrap().address();
+        for token in ["cwy_a", "cwy_b"] {
+            let permits = JoinToken { role: MemberRole::Learner, expires_at: Timestamp(i64::MAX) };
+            let command = Command::IssueJoinToken { hash: token_hash(token), token: permits };
+            node.cluster().propose(command).await.unwrap();
+        }
+        let mut two = member(second.path(), "node-2");
+        let id = join(&two, &at, "cwy_a").await.unwrap().node;
+        let running = Node::start(two.clone()).await.unwrap();
+        let started = async {
+            while running.cluster().view().nodes.get(&id).is_none_or(|node| node.starts == 0) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), started).await.expect("it takes part");
+        running.stop().await.unwrap();
+
+        two.node.name = Name::new("node-b").unwrap();
+        let refused = rejoin(&two, &at, "cwy_b").await.unwrap_err();
+        assert!(matches!(&refused, Error::OtherName { node, .. } if *node == id), "{refused}");
+        assert!(refused.to_string().contains("set node.name back to node-2"), "{refused}");
+        assert_eq!(node.cluster().view().nodes.len(), 2, "nothing was changed");
+        assert!(!second.path().join("lost-1").exists(), "nothing was changed here either");
+        two.node.name = Name::new("node-2").unwrap();
+        Node::start(two).await.unwrap().stop().await.unwrap();
+        node.stop().await.unwrap();
+    }
+
     async fn founded(directory: &Path) {
         let node = NodeId(1);
         let settings = Settings { start: Start::Found { voters: vec![node] }, ..Settings::new(directory, node) };
@@ -323,10 +371,16 @@ mod tests {
             config.node.id = enrolled.node;
             let begun = begin(&mut config).await.unwrap();
             assert_eq!(begun.group.view().cluster, Some(ClusterId(9)));
+            if moved > 0 {
+                // A second recovery would shut it out.
+                let joined = MemberChange::AddLearner(NodeId(enrolled.node.0 + 1));
+                begun.group.change_member(joined).await.unwrap();
+            }
             begun.group.stop().await.unwrap();
             let again = recover(&config).unwrap_err();
             assert!(matches!(&again, Error::OnlyVoter { node, .. } if *node == enrolled.node), "{again}");
             assert!(again.to_string().contains("lost-1") && again.to_string().contains("`causeway run`"), "{again}");
+            let mut config = member(at, "node-1");
             assert!(begin(&mut config).await.unwrap().group.stop().await.is_ok(), "nothing was changed");
         }
     }

@@ -188,7 +188,7 @@ mod tests {
         let failed = crate::app::Error::from(failed);
         assert!(failed.to_string().contains("node-2") && failed.code().to_string() == "CWY-0502", "{failed}");
         let removed = crate::app::Error::from(Proposal::Refused("start the node", Refusal::NoSuchNode(NodeId(3))));
-        assert!(removed.to_string().contains("`causeway cluster rejoin"), "{removed}");
+        assert!(removed.to_string().contains("causeway cluster rejoin --at"), "{removed}");
         assert_eq!(removed.code().to_string(), "CWY-0115");
         until_agreed("start the node", None, explain, async || Ok(Outcome::Done)).await.unwrap();
         assert_eq!(lines.about("WARN").len(), 1, "what is agreed on at once is not told");

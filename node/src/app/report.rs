@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use causeway_cluster::transport::Tls;
 use causeway_cluster::{Group, RaftStatus};
+use causeway_core::error_code::ErrorCode;
 use causeway_core::ids::NodeId;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::timestamp;
-use crate::lasting::Lasting;
 use crate::lease::Lease;
 use crate::relay;
 use crate::status::node::{Known, LeaseState, NodeFigures, NodeReport, REMOVED};
@@ -78,7 +78,7 @@ impl Reporter {
 
     /// Counts what changes, and tells when this node was removed, until it is dropped.
     pub(super) async fn watch(self) {
-        let mut removed = Lasting::default();
+        let mut told = false;
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -86,13 +86,17 @@ impl Reporter {
             let members = self.group.status().members.iter().map(|member| (member.node, member.is_voter())).collect();
             let dropped = self.group.peers().into_iter().map(|(node, peer)| (node, peer.buffered.dropped));
             self.changes.look(self.group.view(), members, dropped);
-            match self.group.removed() {
-                Some(why) if removed.see(Duration::ZERO) => tracing::error!(%why, "{REMOVED}"),
-                Some(_) => {}
-                None => drop(removed.end()),
+            if let Some(why) = self.group.removed().filter(|_| !told) {
+                told = true;
+                tell(&why);
             }
         }
     }
+}
+
+/// That this node was removed, which is final.
+fn tell(why: &str) {
+    tracing::error!(code = %ErrorCode::NoSuchNode, why, "{REMOVED}");
 }
 
 /// A node's permission to write, and what is left of it where it has an end.
@@ -111,6 +115,17 @@ mod tests {
     use super::*;
     use crate::clock::{BootClock, BootInstant};
     use crate::lease::LeaseKeeper;
+    use crate::telemetry::captured::Lines;
+
+    #[test]
+    fn a_node_that_was_removed_says_so_with_its_code_and_what_to_do() {
+        let lines = Lines::default();
+        let _listening = lines.listen();
+        tell("node 2 was removed from the cluster");
+        let told = lines.about("node 2 was removed from the cluster");
+        assert!(told[0].contains("ERROR") && told[0].contains("code=CWY-0115"), "{told:?}");
+        assert!(told[0].contains("causeway cluster rejoin --at HOST:PORT"), "{told:?}");
+    }
 
     #[test]
     fn a_lease_is_told_with_what_is_left_of_it() {

@@ -108,11 +108,12 @@ async fn renew(group: &Group, keeper: &mut LeaseKeeper) {
                 terms.renew_every
             }
             Ok(Err(error)) => {
-                trouble.go_on(group, &error, terms.down_after());
+                trouble.go_on(&error, terms.down_after(), || why(group, &error));
                 RETRY
             }
             Err(_) => {
-                trouble.go_on(group, &Error::Timeout { waited: terms.length }, terms.down_after());
+                let error = Error::Timeout { waited: terms.length };
+                trouble.go_on(&error, terms.down_after(), || why(group, &error));
                 RETRY
             }
         };
@@ -124,14 +125,20 @@ async fn renew(group: &Group, keeper: &mut LeaseKeeper) {
     }
 }
 
+/// Why no lease is granted; none for a node that was removed, which says that by itself.
+fn why(group: &Group, error: &Error) -> Option<String> {
+    group.removed().is_none().then(|| group.reasons().explain(error))
+}
+
 /// No lease is granted; told once when that lasts longer than a lease.
 #[derive(Default)]
 struct Trouble(Lasting);
 
 impl Trouble {
-    fn go_on(&mut self, group: &Group, error: &Error, patience: Duration) {
-        if self.0.see(patience) {
-            let why = group.reasons().explain(error);
+    fn go_on(&mut self, error: &Error, patience: Duration, why: impl FnOnce() -> Option<String>) {
+        if self.0.see(patience)
+            && let Some(why) = why()
+        {
             tracing::warn!(why, "no lease is granted: this node copies nothing until one is");
         } else {
             tracing::debug!(%error, "no lease yet");
@@ -141,6 +148,26 @@ impl Trouble {
     fn over(&mut self, held: bool) {
         if held && self.0.end() {
             tracing::info!("a lease is granted again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::captured::Lines;
+
+    #[test]
+    fn that_no_lease_is_granted_is_told_once_and_not_by_a_node_that_was_removed() {
+        let lines = Lines::default();
+        let _listening = lines.listen();
+        let error = Error::NotLeader { leader: None };
+        for (removed, told) in [(true, 0), (false, 1)] {
+            let mut trouble = Trouble::default();
+            for _ in 0..3 {
+                trouble.go_on(&error, Duration::ZERO, || (!removed).then(|| "no majority".to_owned()));
+            }
+            assert_eq!(lines.about("no lease is granted").len(), told, "removed: {removed}");
         }
     }
 }

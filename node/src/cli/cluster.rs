@@ -43,12 +43,15 @@ pub fn execute(session: &mut Session, command: ClusterCommand) -> Result<Exit, F
         ClusterCommand::Token { role, valid_hours } => token(session, role, valid_hours),
         ClusterCommand::Nodes => nodes(session),
         ClusterCommand::Moves => moves(session),
-        ClusterCommand::Promote(node) => change(session, &node, "promote"),
-        ClusterCommand::Demote(node) => change(session, &node, "demote"),
-        ClusterCommand::Undrain(node) => change(session, &node, "undrain"),
+        ClusterCommand::Promote(node) => change(session, &node, "promote").map(|_| Exit::Done),
+        ClusterCommand::Demote(node) => change(session, &node, "demote").map(|_| Exit::Done),
+        ClusterCommand::Undrain(node) => change(session, &node, "undrain").map(|_| Exit::Done),
         ClusterCommand::Drain { node, wait, timeout_seconds } => {
-            let done = change(session, &node, "drain")?;
-            if wait && !node.change.dry_run { drained(session, &node.name, timeout_seconds) } else { Ok(done) }
+            let warning = change(session, &node, "drain")?.pop();
+            if !wait || node.change.dry_run {
+                return Ok(Exit::Done);
+            }
+            drained(session, &node.name, timeout_seconds, warning)
         }
         ClusterCommand::Remove(node) => remove(session, &node),
         ClusterCommand::TransferLeader { to } => transfer_leader(session, to),
@@ -118,24 +121,31 @@ fn moves(session: &mut Session) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn change(session: &mut Session, node: &NodeChange, verb: &str) -> Result<Exit, Failure> {
+/// Answers the warnings that were shown.
+fn change(session: &mut Session, node: &NodeChange, verb: &str) -> Result<Vec<String>, Failure> {
     let path = format!("/v1/nodes/{}:{verb}{}", segment(&node.name), query(node.change.dry_run));
     let answer = session.api.post(&path, None::<&Value>)?;
     if node.change.dry_run {
-        return effects(session, &answer);
+        effects(session, &answer)?;
+        return Ok(Vec::new());
     }
     if session.format == Format::Json {
         session.screen.json(&answer);
-    } else {
-        show(session, &json!({ "items": [answer], "next": Value::Null, "strange_members": [] }))?;
-        let ChangedNode { warnings, .. } = session.api.read(&answer)?;
-        warnings.iter().for_each(|warning| session.screen.remark(format!("warning: {warning}")));
+        return Ok(Vec::new());
     }
-    Ok(Exit::Done)
+    show(session, &json!({ "items": [answer], "next": Value::Null, "strange_members": [] }))?;
+    let ChangedNode { warnings, .. } = session.api.read(&answer)?;
+    warnings.iter().for_each(|warning| session.screen.remark(format!("warning: {warning}")));
+    Ok(warnings)
 }
 
-/// Waits until a node runs nothing any more. Says how many are left and what keeps them, whenever that changes.
-fn drained(session: &mut Session, name: &str, limit_seconds: Option<u64>) -> Result<Exit, Failure> {
+/// Waits until a node runs nothing any more. Says how many are left, and what keeps them where that was not said last.
+fn drained(
+    session: &mut Session,
+    name: &str,
+    limit_seconds: Option<u64>,
+    mut said: Option<String>,
+) -> Result<Exit, Failure> {
     let limit = limit_seconds.map(Duration::from_secs);
     let begun = Instant::now();
     let (mut fewest, mut since, mut told) = (usize::MAX, begun, String::new());
@@ -149,10 +159,12 @@ fn drained(session: &mut Session, name: &str, limit_seconds: Option<u64>) -> Res
             session.screen.remark(format!("{name} runs nothing any more"));
             return Ok(Exit::Done);
         }
-        let line = still_runs(&nodes, node);
-        if line != told {
-            session.screen.remark(&line);
-            told = line;
+        let (runs, why) = (format!("{name} still runs {}", partitions(node)), what_keeps(&nodes, node));
+        let with = |why: Option<&String>| why.map_or_else(|| runs.clone(), |why| format!("{runs}; {why}"));
+        let all = with(why.as_ref());
+        if all != told {
+            session.screen.remark(with(why.as_ref().filter(|why| said.as_ref() != Some(*why))));
+            (told, said) = (all, why);
         }
         if node.partitions < fewest {
             (fewest, since) = (node.partitions, Instant::now());
@@ -167,14 +179,11 @@ fn drained(session: &mut Session, name: &str, limit_seconds: Option<u64>) -> Res
     }
 }
 
-/// What a drained node runs still, and why nothing of it moves where that is known.
-fn still_runs(nodes: &[NodeView], node: &NodeView) -> String {
-    let name = node.name.as_str();
+/// Why nothing of a drained node moves, where that is known.
+fn what_keeps(nodes: &[NodeView], node: &NodeView) -> Option<String> {
     let nobody_leads = || (!nodes.iter().any(|node| node.leader)).then(|| "nobody leads the cluster".to_owned());
     let no_more = || (!node.draining).then(|| "it is not to be drained any more".to_owned());
-    let why = no_more().or_else(nobody_leads).or_else(|| nobody_takes(nodes, name));
-    let why = why.map_or_else(String::new, |why| format!("; {why}"));
-    format!("{name} still runs {}{why}", partitions(node))
+    no_more().or_else(nobody_leads).or_else(|| nobody_takes(nodes, node.name.as_str()))
 }
 
 fn remove(session: &mut Session, node: &NodeChange) -> Result<Exit, Failure> {
@@ -196,6 +205,7 @@ mod tests {
     use super::*;
     use crate::cli::nodes::tests::node;
     use crate::cli::tests::run_against;
+    use crate::status::node::NodeLiveness;
 
     fn draining(others: Vec<NodeView>, partitions: usize) -> (u16, String) {
         let node = NodeView { draining: true, partitions, ..node(2) };
@@ -217,9 +227,16 @@ mod tests {
         let (exit, _, err, _) = run_against(answers, &command);
         assert_eq!(exit, Exit::Done, "{err}");
         let expected = "warning: no other node may take its partitions: node-1 is draining\n\
+                        node-2 still runs 4\nnode-2 still runs 1\nnode-2 runs nothing any more";
+        assert_eq!(err.trim_end(), expected, "a reason is told once");
+        let down = || NodeView { liveness: Some(NodeLiveness::Down), ..node(1) };
+        let answers = vec![changed(), draining(vec![down()], 4), draining(vec![idle()], 4), draining(vec![down()], 0)];
+        let (_, _, err, _) = run_against(answers, &command);
+        let expected = "warning: no other node may take its partitions: node-1 is draining\n\
+                        node-2 still runs 4; no other node may take its partitions: node-1 is down\n\
                         node-2 still runs 4; no other node may take its partitions: node-1 is draining\n\
-                        node-2 still runs 1\nnode-2 runs nothing any more";
-        assert_eq!(err.trim_end(), expected);
+                        node-2 runs nothing any more";
+        assert_eq!(err.trim_end(), expected, "another reason is told");
 
         let answers = vec![changed(), draining(vec![idle()], 4)];
         let (exit, _, err, _) = run_against(answers, &[&command[..], &["--timeout-seconds", "0"]].concat());

@@ -114,6 +114,18 @@ fn moves_name_the_nodes_that_are_known() {
 }
 
 #[test]
+fn what_a_node_that_was_removed_says_fits_a_narrow_screen() {
+    let lines = removal(Some("node-2, as node 2, was removed from the cluster"));
+    assert!(lines.len() > 3 && lines.iter().all(|line| line.chars().count() <= 80), "{lines:?}");
+    assert!(lines.iter().any(|line| line.ends_with("causeway cluster token.")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.ends_with("causeway cluster rejoin --at HOST:PORT --config FILE")),
+        "{lines:?}"
+    );
+    assert_eq!(removal(None), Vec::<String>::new());
+}
+
+#[test]
 fn a_node_that_was_removed_says_so_with_its_status_and_its_nodes() {
     let mut status = status_of(Vec::new());
     status.raft.removed = Some("node 4 was removed from the cluster".to_owned());

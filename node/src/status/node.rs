@@ -6,17 +6,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
 
+pub use causeway_cluster::REMOVED;
 use causeway_core::ids::{NodeId, Timestamp};
 use causeway_core::plan::Liveness;
 use serde::{Deserialize, Serialize};
 
 use crate::relay;
-
-/// What a node says that is no member of its cluster any more, and how it comes back: a number is never used again, and
-/// nobody has its name any more whose place `rejoin` could take.
-pub const REMOVED: &str = "this node is no member of its cluster any more: it copies nothing, and shows what was. \
-                           To bring it back as a new node, stop it. Then: \
-                           causeway cluster rejoin --at HOST:PORT --config FILE, with a token of causeway cluster token";
 
 /// What a leader knows of whether a node lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -51,6 +46,16 @@ impl From<Liveness> for NodeLiveness {
             Liveness::Up => Self::Up,
             Liveness::Silent => Self::Silent,
             Liveness::Down => Self::Down,
+        }
+    }
+}
+
+impl From<NodeLiveness> for Liveness {
+    fn from(told: NodeLiveness) -> Self {
+        match told {
+            NodeLiveness::Up => Self::Up,
+            NodeLiveness::Silent => Self::Silent,
+            NodeLiveness::Down => Self::Down,
         }
     }
 }

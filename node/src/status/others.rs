@@ -1,13 +1,15 @@
 //! What is known of other nodes and of ownerships beside what this node measures itself.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
 use causeway_core::ids::{Epoch, NodeId, Timestamp};
+use causeway_core::name::Name;
 use causeway_core::partition::{Partition, PartitionId};
 use causeway_core::state::State;
 use tokio::time::Instant;
 
-use super::Figures;
+use super::{Figures, StatusBoard};
 
 /// Another node.
 #[derive(Debug)]
@@ -27,11 +29,59 @@ pub struct Silence {
     pub at: Instant,
 }
 
+impl StatusBoard {
+    /// Another node told this.
+    pub fn heard(&self, node: NodeId, figures: Figures) {
+        self.set_neighbour(node, Neighbour::Told(figures));
+    }
+
+    /// Another node has told nothing for too long: what it told before is worth nothing any more.
+    pub fn unheard(&self, node: NodeId, silence: Silence) {
+        self.set_neighbour(node, Neighbour::Silent(silence));
+    }
+
+    /// It is no other node any more.
+    pub fn forget(&self, node: NodeId) {
+        self.neighbours.write().unwrap_or_else(PoisonError::into_inner).remove(&node);
+    }
+
+    fn set_neighbour(&self, node: NodeId, neighbour: Neighbour) {
+        self.neighbours.write().unwrap_or_else(PoisonError::into_inner).insert(node, neighbour);
+    }
+
+    /// Since when another node tells nothing; none while it does, or was never asked.
+    #[must_use]
+    pub fn silence(&self, node: NodeId) -> Option<Silence> {
+        match self.neighbours.read().unwrap_or_else(PoisonError::into_inner).get(&node) {
+            Some(Neighbour::Silent(silence)) => Some(*silence),
+            Some(Neighbour::Told(_)) | None => None,
+        }
+    }
+
+    /// Looks who owns what; to be done about once a second.
+    pub fn look_at_owners(&self, view: &State, now: Timestamp) {
+        self.ownerships.write().unwrap_or_else(PoisonError::into_inner).look(view, now);
+    }
+
+    /// When the present ownership of a partition began, or was seen first by this node.
+    #[must_use]
+    pub fn owned_since(&self, id: &PartitionId, agreed: &Partition) -> Timestamp {
+        self.ownerships.read().unwrap_or_else(PoisonError::into_inner).since(id, agreed)
+    }
+
+    /// The name of a node; its number where the name is not known.
+    pub(super) fn node_name(&self, node: NodeId) -> String {
+        self.ownerships.read().unwrap_or_else(PoisonError::into_inner).name(node)
+    }
+}
+
 /// Since when each partition has had the owner that it has, as far as this node saw it: nobody agrees on times.
 #[derive(Debug, Default)]
 pub(super) struct Ownerships {
     /// When it was looked last.
     looked: Timestamp,
+    /// The names of all nodes.
+    names: BTreeMap<NodeId, Name>,
     seen: BTreeMap<PartitionId, (Option<NodeId>, Epoch, Timestamp)>,
 }
 
@@ -39,6 +89,7 @@ impl Ownerships {
     /// Looks once; to be done about once a second.
     pub(super) fn look(&mut self, view: &State, now: Timestamp) {
         self.looked = now;
+        self.names = view.nodes.iter().map(|(id, node)| (*id, node.name.clone())).collect();
         self.seen.retain(|id, _| view.partitions.contains_key(id));
         for (id, partition) in &view.partitions {
             let current = (partition.owner, partition.epoch);
@@ -54,6 +105,10 @@ impl Ownerships {
     pub(super) fn since(&self, id: &PartitionId, agreed: &Partition) -> Timestamp {
         let seen = self.seen.get(id).filter(|(owner, epoch, _)| (*owner, *epoch) == (agreed.owner, agreed.epoch));
         seen.map_or(self.looked, |(_, _, since)| *since)
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        self.names.get(&node).map_or_else(|| format!("node {node}"), Name::to_string)
     }
 }
 

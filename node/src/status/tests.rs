@@ -1,5 +1,8 @@
 //! Boards, gauges and what they show.
 
+use causeway_core::command::{CURRENT_VERSION, Command, Envelope};
+use causeway_core::name::Name;
+use causeway_core::node::{NodeSpec, ProcessId};
 use causeway_core::partition::QueueId;
 use tokio::time::{Instant, advance};
 
@@ -79,6 +82,15 @@ async fn where_a_relay_tells_nothing_nothing_is_known_of_the_source_until_someth
     for board in [&*own, &overview] {
         assert_eq!(seen(board), (RunState::Blocked, 7, None));
     }
+    let why = || own.partitions().remove(&partition(0)).unwrap().condition.why.unwrap();
+    assert_eq!(why(), "node 3, which reads its source for it, does not answer");
+    let mut view = crate::admin::tests::two_streams();
+    let spec =
+        NodeSpec { name: Name::new("relay-3").unwrap(), region: Name::new("r").unwrap(), address: None, supports: 3 };
+    let start = Command::StartNode { node: NodeId(3), spec, process: ProcessId(1) };
+    view.apply(1_000, &Envelope { version: CURRENT_VERSION, request: 0, at: Timestamp(0), command: start });
+    own.look_at_owners(&view, Timestamp(7));
+    assert_eq!(why(), "relay-3, which reads its source for it, does not answer");
     gauge.set_condition(RunState::Starting, None, None, Timestamp(8));
     assert_eq!(seen(&own), (RunState::Starting, 8, None), "nothing was claimed");
     gauge.set_condition(RunState::Running, None, None, Timestamp(9));

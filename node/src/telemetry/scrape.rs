@@ -167,8 +167,8 @@ fn gauges(page: &mut Page, labels: &[(&str, &str)], figures: &[&PartitionFigures
     page.count(&names::INFLIGHT_BYTES, labels, bytes);
 }
 
-/// The state of the whole stream, and how many partitions are in each: a partition counts where its owner is, one without
-/// an owner where the leader is.
+/// The state of the whole stream, and how many partitions are in each: a partition counts where its owner is, one
+/// without an owner where the leader is.
 fn states(page: &mut Page, labels: &[(&str, &str)], stream: &StreamSurvey<'_>, member: Option<&Membership<'_>>) {
     let is_own = |partition: &&PartitionSurvey<'_>| {
         member.is_none_or(|member| partition.agreed.owner.map_or(member.figures.leads, |owner| owner == member.me))

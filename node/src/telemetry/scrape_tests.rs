@@ -133,19 +133,35 @@ fn golden_scrape_by_queue() {
     assert_eq!(scrape(true), include_str!("testdata/scrape_queues.golden"));
 }
 
+/// Node 1 runs queue 2, node 2 leads and runs queue 1, and nobody has queue 0.
 #[test]
 fn a_partition_counts_where_its_owner_is_and_a_stream_has_one_state_everywhere() {
-    let (view, own, history, node) = (view(), Arc::new(StatusBoard::default()), RateHistory::new(), name("n"));
-    let part = Part::default();
-    let everywhere = own.overview();
-    let counts = |me, leads| {
-        let figures = NodeFigures { leads, ..part.figures.clone() };
-        let member = Some(Membership { me: NodeId(me), figures: &figures, ..part.member() });
+    let (mut view, history, node, part) = (view(), RateHistory::new(), name("n"), Part::default());
+    for (number, owner) in [(0, None), (1, Some(NodeId(2))), (2, Some(NodeId(1)))] {
+        let partition = view.partitions.get_mut(&PartitionId { stream: STREAM, source: queue(number) }).unwrap();
+        (partition.owner, partition.fault) = (owner, None);
+    }
+    let boards = [1, 2].map(|_| Arc::new(StatusBoard::default()));
+    let tell = |board: usize, number, epoch, state| {
+        let id = PartitionId { stream: STREAM, source: queue(number) };
+        boards[board].partition(&id, Epoch(epoch), Timestamp(0)).set_condition(state, None, None, Timestamp(0));
+    };
+    tell(0, 2, 1, RunState::Running);
+    tell(1, 1, 1, RunState::Blocked);
+    // What it ran before.
+    tell(1, 2, 0, RunState::Faulted);
+    let counts = |me: usize| {
+        let (own, other) = (&boards[me], &boards[1 - me]);
+        let everywhere = own.overview();
+        everywhere.heard(NodeId(if me == 0 { 2 } else { 1 }), other.partitions());
+        let figures = NodeFigures { leads: me == 1, ..part.figures.clone() };
+        let number = NodeId(if me == 0 { 1 } else { 2 });
+        let member = Some(Membership { me: number, figures: &figures, ..part.member() });
         let (raft, now) = (None, Timestamp(0));
         let sources = Sources {
             node: &node,
             view: &view,
-            board: &own,
+            board: own,
             everywhere: &everywhere,
             history: &history,
             raft,
@@ -153,16 +169,15 @@ fn a_partition_counts_where_its_owner_is_and_a_stream_has_one_state_everywhere()
             now,
         };
         let text = render(&sources, ScrapeOptions::default());
-        let value = |metric: &str, state: &str| {
-            let mut lines = text.lines().filter(|line| line.starts_with(metric));
-            let line = lines.find(|line| line.contains(&format!("state=\"{state}\""))).unwrap();
-            line.rsplit(' ').next().unwrap().to_owned()
+        let states = |metric: &str| -> Vec<String> {
+            let lines = text.lines().filter(|line| line.starts_with(metric) && !line.ends_with(" 0"));
+            lines.map(|line| line.split("state=\"").nth(1).unwrap().replace("\"}", "")).collect()
         };
-        let partitions = |state| value("causeway_partition_state{", state);
-        [partitions("starting"), partitions("faulted"), value("causeway_stream_state{", "faulted")]
+        (states("causeway_partition_state{"), states("causeway_stream_state{"))
     };
-    assert_eq!(counts(1, false), ["2", "1", "1"], "it owns all of them");
-    assert_eq!(counts(2, true), ["0", "0", "1"], "they are counted once");
+    assert_eq!(counts(0), (vec!["running 1".to_owned()], vec!["blocked 1".to_owned()]));
+    let at_the_leader = vec!["ready 1".to_owned(), "blocked 1".to_owned()];
+    assert_eq!(counts(1), (at_the_leader, vec!["blocked 1".to_owned()]), "what has no owner counts at the leader");
 }
 
 #[test]

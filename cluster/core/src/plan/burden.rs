@@ -11,6 +11,13 @@ use crate::state::State;
 /// What a partition weighs that copies nothing, in bytes per second: connections, pulls that wait, checkpoints.
 pub const BASE_BURDEN: u64 = 16 * 1024;
 
+/// Whether a node may be given partitions: it is up, and its own are not to go elsewhere, because an operator said so
+/// or because its process is about to end.
+#[must_use]
+pub fn may_take(draining: bool, leaving: bool, liveness: Liveness) -> bool {
+    liveness == Liveness::Up && !draining && !leaving
+}
+
 /// What nodes carry, kept true while a plan grows.
 pub(super) struct Burdens<'a> {
     conditions: &'a Conditions,
@@ -24,10 +31,10 @@ pub(super) struct Burdens<'a> {
 
 impl<'a> Burdens<'a> {
     pub(super) fn new(view: &'a State, conditions: &'a Conditions) -> Self {
-        let may_own = view
-            .nodes
-            .iter()
-            .filter(|(id, node)| node.takes_partitions() && conditions.nodes.get(id) == Some(&Liveness::Up));
+        let may_own = view.nodes.iter().filter(|(id, node)| {
+            let liveness = conditions.nodes.get(id).copied().unwrap_or(Liveness::Silent);
+            may_take(node.draining, node.leaving, liveness)
+        });
         let regions: BTreeMap<_, _> = may_own.map(|(id, node)| (*id, &node.region)).collect();
         let target_region = |instance| view.instances.get(instance).map(|instance| &instance.spec.region);
         let mut burdens = Self {

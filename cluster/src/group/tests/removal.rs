@@ -1,6 +1,7 @@
 //! A node that was removed finds out, and one that was not is not told so.
 
 use super::*;
+use crate::transport::LinkState;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_removed_while_it_did_not_run_is_told_by_the_others() {
@@ -22,7 +23,40 @@ async fn a_node_that_was_removed_while_it_did_not_run_is_told_by_the_others() {
     timeout(PATIENCE, told).await.expect("the other one does not let it in");
     assert!(two_again.removed().unwrap().contains("was removed from the cluster"));
     assert_eq!(one.group.removed(), None);
-    for group in [one.group, two_again] {
+    let found = two_again.removed();
+    one.group.stop().await.unwrap();
+    let alone = async {
+        while two_again.peers().values().any(|peer| matches!(peer.state, LinkState::Refused(_))) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, alone).await.expect("nobody tells it any more");
+    assert_eq!(two_again.removed(), found, "that is final");
+    let said = two_again.reasons().explain(&Error::NotLeader { leader: None });
+    assert!(said.ends_with(COMES_BACK) && !said.contains("recover"), "{said}");
+    two_again.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_name_was_changed_is_told_its_name_and_is_not_removed() {
+    let (one, at_one) = founded().await;
+    let (two, at_two) = joined(&one.group, at_one, 2).await;
+    two.group.stop().await.unwrap();
+    let renamed = run(two.directory.path(), "node-b", at_two, 22).await;
+    let refused = async {
+        while !renamed.peers().values().any(|peer| matches!(peer.state, LinkState::Refused(_))) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, refused).await.expect("it is not let in");
+    assert_eq!(renamed.removed(), None);
+    let said = renamed.reasons().explain(&Error::NotLeader { leader: None });
+    let expected = "one does not let this node in: node 2 is node-2, not node-b: set node.name back to node-2";
+    assert_eq!(said, format!("no leader is known: {expected}"));
+    renamed.stop().await.unwrap();
+    let again = run(two.directory.path(), "node-2", at_two, 23).await;
+    start_node(&again, "node-2", at_two, 23).await;
+    for group in [again, one.group] {
         group.stop().await.unwrap();
     }
 }
