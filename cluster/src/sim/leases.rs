@@ -10,7 +10,7 @@ use causeway_core::node::ProcessId;
 use causeway_core::partition::PartitionId;
 use causeway_core::state::State;
 
-use super::node::{Awaited, Call, Life};
+use super::node::{Awaited, Call};
 use super::world::{Happening, World};
 use super::{Defect, Violation};
 use crate::liveness::{Answer, LeaseTerms};
