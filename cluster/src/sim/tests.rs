@@ -17,7 +17,8 @@ use crate::raft::replica::Replica;
 use crate::raft::settings::Settings;
 use crate::status::Role;
 
-/// At least so many seeds in one test run, and more for so much processor time; simulated seconds of faults in each.
+/// At least so many seeds in one test run, and more for so much time of each processor; simulated seconds of faults in
+/// each.
 const SEEDS: u64 = 24;
 const BUDGET: Duration = Duration::from_secs(100);
 const SECONDS: u64 = 45;
