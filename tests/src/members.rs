@@ -81,7 +81,9 @@ impl Members {
     }
 
     /// A file with a new token for the node at `place`, drawn at another one.
-    fn join_token(&self, at: usize, place: usize) -> PathBuf {
+    /// A token for a node that is to join, drawn at a node, in a file.
+    #[must_use]
+    pub fn join_token(&self, at: usize, place: usize) -> PathBuf {
         let printed = succeeded(&self.nodes[at].command(&["--output", "json", "cluster", "token"]));
         let answer: Value = serde_json::from_str(&printed).expect("cluster token prints JSON when it is asked to");
         let token = answer["token"].as_str().expect("the answer has a token");

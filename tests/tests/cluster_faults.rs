@@ -241,8 +241,10 @@ fn a_certificate_of_another_authority() {
     stranger.issue(&joining);
     stranger.trust(&joining);
     let node = Node::member(&folder.path().join("node-9"), "node-9", "hohhot", &joining.settings());
+    let token = members.join_token((place + 1) % REGIONS.len(), 9);
     let (at, config) = (members.any().peer_address(), node.config());
-    let output = node.command(&["cluster", "join", "--at", &at, "--config", config.to_str().unwrap()]);
+    let [config, token] = [&config, &token].map(|path| path.to_str().unwrap());
+    let output = node.command(&["cluster", "join", "--at", &at, "--join-token-file", token, "--config", config]);
     assert!(!output.status.success());
     says(&String::from_utf8_lossy(&output.stderr), &["not signed by an authority", "CWY-0306"]);
     assert!(members.stop(place).success());
