@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher};
 use std::hash::{Hash as _, Hasher as _};
 
-use ::raft::eraftpb::{ConfChangeType, ConfChangeV2};
+use ::raft::eraftpb::ConfChangeV2;
 use causeway_core::codec;
 use causeway_core::ids::NodeId;
 use causeway_core::outcome::Outcome;
@@ -14,6 +14,7 @@ use protobuf::Message as _;
 
 use super::Violation;
 use super::disk::Contents;
+use crate::raft::membership;
 use crate::raft::observe::envelope;
 
 struct Agreed {
@@ -239,18 +240,8 @@ fn digest(state: &State) -> Result<u64, Violation> {
 fn changed(before: &Membership, entry: &LogEntry) -> Result<(Membership, u128), Violation> {
     let unexpected = |reason: String| Violation::new("S5", format!("the change at {}: {reason}", entry.position.index));
     let change = ConfChangeV2::parse_from_bytes(&entry.data).map_err(|error| unexpected(error.to_string()))?;
-    let [single] = change.get_changes() else { return Err(unexpected("it is not of one member".to_owned())) };
-    let node = NodeId(single.node_id);
-    let mut after = before.clone();
-    after.voters.retain(|voter| *voter != node);
-    after.learners.retain(|learner| *learner != node);
-    match single.get_change_type() {
-        ConfChangeType::AddNode => after.voters.push(node),
-        ConfChangeType::AddLearnerNode => after.learners.push(node),
-        ConfChangeType::RemoveNode => {}
-    }
-    after.voters.sort_unstable();
-    after.learners.sort_unstable();
+    let after = membership::changed(before, entry.kind, &entry.data)
+        .ok_or_else(|| unexpected("it is not of one member".to_owned()))?;
     if after.voters.is_empty() {
         return Err(unexpected("it leaves no voter".to_owned()));
     }

@@ -274,6 +274,15 @@ mod tests {
         config
     }
 
+    /// Has join tokens agreed on, each good for one learner.
+    async fn permit(node: &Node, tokens: impl IntoIterator<Item = &str>) {
+        for token in tokens {
+            let permits = JoinToken { role: MemberRole::Learner, expires_at: Timestamp(i64::MAX) };
+            let command = Command::IssueJoinToken { hash: token_hash(token), token: permits };
+            node.cluster().propose(command).await.unwrap();
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_node_without_its_data_is_told_of_rejoin_which_needs_a_token_where_its_name_was_removed() {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -281,11 +290,7 @@ mod tests {
         found(&one).unwrap();
         let node = Node::start(one.clone()).await.unwrap();
         let at = one.cluster.as_ref().unwrap().address();
-        for token in ["cwy_a", "cwy_b"] {
-            let permits = JoinToken { role: MemberRole::Learner, expires_at: Timestamp(i64::MAX) };
-            let command = Command::IssueJoinToken { hash: token_hash(token), token: permits };
-            node.cluster().propose(command).await.unwrap();
-        }
+        permit(&node, ["cwy_a", "cwy_b"]).await;
         let mut two = member(second.path(), "node-2");
         let Err(empty) = begin(&mut two).await else { panic!("it founds a cluster of its own") };
         assert_eq!(empty.code().to_string(), "CWY-0505");
@@ -314,11 +319,7 @@ mod tests {
         found(&one).unwrap();
         let node = Node::start(one.clone()).await.unwrap();
         let at = one.cluster.as_ref().unwrap().address();
-        for token in ["cwy_a", "cwy_b"] {
-            let permits = JoinToken { role: MemberRole::Learner, expires_at: Timestamp(i64::MAX) };
-            let command = Command::IssueJoinToken { hash: token_hash(token), token: permits };
-            node.cluster().propose(command).await.unwrap();
-        }
+        permit(&node, ["cwy_a", "cwy_b"]).await;
         let mut two = member(second.path(), "node-2");
         let id = join(&two, &at, "cwy_a").await.unwrap().node;
         let running = Node::start(two.clone()).await.unwrap();

@@ -246,7 +246,8 @@ async fn survive(lives: Vec<Life>, durability: Durability, born: BornTimestamp, 
         sink.play(life.steps.iter().copied());
         let is_last = lives.is_empty();
         let all_copied = async {
-            while !is_last || judged(copies(&sink), &wanted(&source)).len() < wanted(&source).len() {
+            let is_whole = |wanted: &[Bytes]| judged(copies(&sink), wanted).len() >= wanted.len();
+            while !is_last || !is_whole(&wanted(&source)) {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         };
