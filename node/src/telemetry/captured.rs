@@ -1,8 +1,14 @@
 //! What is logged while a test runs.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
-use tracing::subscriber::DefaultGuard;
+use tracing::Dispatch;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
+
+/// While one listener is the only one, `tracing` asks the thread that comes first to a place whether its lines are
+/// wanted and keeps the answer for all: another test's thread would silence the place for the one that listens. With
+/// a second listener, which wants nothing, it asks both.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
 
 /// Everything that is logged on this thread while the guard lives.
 #[derive(Clone, Default)]
@@ -21,6 +27,7 @@ impl std::io::Write for Lines {
 
 impl Lines {
     pub(crate) fn listen(&self) -> DefaultGuard {
+        LazyLock::force(&SECOND);
         let lines = self.clone();
         let writer = move || lines.clone();
         tracing::subscriber::set_default(tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish())
