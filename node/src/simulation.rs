@@ -10,15 +10,14 @@
 //! |---|---|
 //! | S1 to S7, S9 | the group's own, see [`causeway_cluster::sim`] |
 //! | P1 | no message is lost, and the first copies stand in the order of the source |
-//! | P2 | nothing is copied twice but by senders stopped right before they wrote and brokers that had stood still |
+//! | P2 | nothing is copied twice but by brokers that had stood still, and by stopped senders if not `strict` |
 //! | P3 | whatever stands there twice then was reported |
-//! | P4 | no batch is handed over when a later ownership is agreed on, but by such a sender |
+//! | P4 | no batch is handed over when a later ownership is agreed on, but by a sender stopped right before it wrote |
 //! | P5 | agreed progress never claims more than what stood at the target |
 //! | P6 | when nothing is hurt any more, everything is copied, and that is agreed on |
 //! | P7 | nothing that happens to brokers, nodes or links is taken for a fault of the source |
 //!
-//! Not simulated: a process that is asked to end (it is killed), settling and watching by clocks that run apart (only
-//! leases count by those), relays, and `takeover = "strict"`.
+//! Not simulated: settling and watching by clocks that run apart (only leases count by those), and relays.
 //!
 //! `docs/invariants.md` says how to run many seeds.
 

@@ -63,7 +63,9 @@ fn add(sum: &mut BTreeMap<&'static str, u64>, one: &Report) {
     ] {
         *sum.entry(what).or_default() += times;
     }
-    let longest = sum.entry("longest recovery").or_default();
+    *sum.entry("strict").or_default() += u64::from(one.strict);
+    let longest = if one.strict { "longest strict recovery" } else { "longest recovery" };
+    let longest = sum.entry(longest).or_default();
     *longest = one.recovery.max(*longest);
 }
 
@@ -99,6 +101,7 @@ fn nothing_breaks_an_invariant() {
             "member changes",
             "duplicates",
             "ended well",
+            "strict",
         ] {
             assert!(sum[what] > 0, "no {what}: {sum:?}");
         }
@@ -135,6 +138,7 @@ fn every_defect_is_found() {
         (Defect::NoPermit, 13, &["P4"]),
         (Defect::LeaseFromArrival, 2, &["P4"]),
         (Defect::NoReports, 1, &["P6"]),
+        (Defect::NotStrict, 31, &["P2"]),
     ] {
         let violation = find(defect, first);
         assert!(broken.iter().any(|invariant| violation.starts_with(invariant)), "{defect:?}: {violation}");
