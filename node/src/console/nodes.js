@@ -13,6 +13,13 @@ const COLUMNS = [
   ["up", "Up", "How long its process has run"],
 ];
 
+const names = new Map();
+
+// What people call the node of this number.
+export function nodeName(number) {
+  return names.get(number) ?? `node ${number}`;
+}
+
 // What a node is in: by the leader's word, or else by what the answering node sees.
 export function nodeState(node) {
   const seen = node.answers || node.connection === "connected" ? "up" : node.connection ? "away" : "unknown";
@@ -156,6 +163,7 @@ export class NodeTable {
   }
 
   update(status) {
+    status.nodes.forEach((node) => names.set(node.id, node.name));
     for (const [id, row] of this.known) {
       if (!status.nodes.some((node) => node.id === id)) {
         for (const part of row.rows()) part.remove();

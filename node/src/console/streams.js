@@ -3,6 +3,7 @@
 import { Chart } from "./chart.js";
 import { el, setAttribute, setFigure, setHidden, setState, setText, stateMeaning } from "./elements.js";
 import * as format from "./format.js";
+import { nodeName } from "./nodes.js";
 import { ask } from "./session.js";
 
 const COLUMNS = [
@@ -216,14 +217,14 @@ function showPartition(row, item) {
   setFigure(at(4), format.atLeast(item.state, format.count(figures?.lag_messages)));
   setFigure(at(5), format.behind(item.state, figures));
   setFigure(at(6), item.checkpoint ? format.count(item.checkpoint.source_next) : "none yet");
-  setFigure(at(7), item.owner === null ? "none" : `node ${item.owner}`);
+  setFigure(at(7), item.owner === null ? "none" : nodeName(item.owner));
   setFigure(at(8), readPath(figures));
   setFigure(at(9), format.count(item.epoch));
 }
 
 function readPath(figures) {
   if (!figures?.read_path) return null;
-  return figures.read_path === "direct" ? "directly" : `through node ${figures.relay}`;
+  return figures.read_path === "direct" ? "directly" : `through ${nodeName(figures.relay)}`;
 }
 
 function decisionRow() {
