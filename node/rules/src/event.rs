@@ -7,8 +7,8 @@
 //!  "datacontenttype":"application/json; charset=utf-8","subject":"acs:mq:region:account:instance%topic",
 //!  "time":"2021-04-08T06:01:20.766Z","aliyunpublishtime":"2021-04-08T06:01:20.925Z","aliyunregionid":"region",
 //!  "data":{"topic":"orders","msgId":"7F00...","queueId":3,"queueOffset":41,
-//!          "systemProperties":{"KEYS":"k","TAGS":"paid","UNIQ_KEY":"7F00..."},"userProperties":{"region":"cn-hangzhou"},
-//!          "body":"..."}}
+//!          "systemProperties":{"KEYS":"k","TAGS":"paid","UNIQ_KEY":"7F00..."},
+//!          "userProperties":{"region":"cn-hangzhou"},"body":"..."}}
 //! ```
 //!
 //! | field | is |
@@ -39,6 +39,8 @@ pub use system_property::is_system_property;
 
 use crate::json::{self, Json, Step};
 
+#[cfg(test)]
+pub(crate) mod sample;
 mod system_property;
 #[cfg(test)]
 mod tests;

@@ -220,6 +220,7 @@ mod tests {
             "{}",
             r#"[1.0,[],{"a":null,"b":[false]},"x"]"#,
             r#"{"z":1,"a":2,"z":3,"":4}"#,
+            r#"["\\","\"",{"\\":"]"}]"#,
         ] {
             assert_eq!(Json::parse(text).unwrap().to_string(), text);
         }

@@ -1,49 +1,9 @@
 //! What the event of a message says, and what it leaves alone.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 
+use super::sample::Sample;
 use super::*;
-
-struct Sample {
-    properties: Vec<(&'static [u8], &'static [u8])>,
-    body: Result<&'static [u8], BodyError>,
-    compressed: bool,
-    bodies_read: Cell<usize>,
-}
-
-impl Sample {
-    fn new(properties: &[(&'static str, &'static str)], body: &'static [u8]) -> Self {
-        let properties = properties.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        Self { properties, body: Ok(body), compressed: false, bodies_read: Cell::new(0) }
-    }
-}
-
-impl Message for Sample {
-    fn offset_id(&self) -> Cow<'_, str> {
-        Cow::Borrowed("0A000001000029040000000000000029")
-    }
-    fn born_time(&self) -> i64 {
-        1_617_861_680_766
-    }
-    fn store_time(&self) -> i64 {
-        1_617_861_680_925
-    }
-    fn queue_id(&self) -> i32 {
-        3
-    }
-    fn queue_offset(&self) -> i64 {
-        41
-    }
-    fn properties(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.properties.iter().copied()
-    }
-    fn body(&self) -> Result<Cow<'_, [u8]>, BodyError> {
-        self.bodies_read.set(self.bodies_read.get() + 1);
-        let body = self.body.clone()?;
-        Ok(if self.compressed { Cow::Owned(body.to_owned()) } else { Cow::Borrowed(body) })
-    }
-}
 
 fn source(format: BodyFormat) -> Source {
     Source::new(Names { region: "cn-hangzhou", account: "1234", instance: "east", topic: "orders" }, format)
@@ -130,8 +90,7 @@ fn fields_are_found_by_path() {
 
 #[test]
 fn only_a_look_at_the_body_touches_it() {
-    let mut message = Sample::new(&[("region", "x")], b"");
-    message.body = Err(BodyError("broken".to_owned()));
+    let message = Sample::broken(&[("region", "x")]);
     for path in ["id", "subject", "time", "data.topic", "data.userProperties", "data.userProperties.region"] {
         assert_ne!(field(&message, BodyFormat::Json, path), "missing", "{path}");
     }
@@ -172,7 +131,11 @@ fn a_body_is_what_its_format_says_or_an_error() {
 #[test]
 fn what_is_not_text_in_a_property_is_replaced() {
     let mut message = Sample::new(&[], b"");
-    message.properties = vec![(b"a", b"x\xffy"), (b"\xff", b"v"), (b"UNIQ_KEY", b"\xfe")];
+    message.properties = vec![
+        (b"a".to_vec(), b"x\xffy".to_vec()),
+        (b"\xff".to_vec(), b"v".to_vec()),
+        (b"UNIQ_KEY".to_vec(), b"\xfe".to_vec()),
+    ];
     assert_eq!(field(&message, BodyFormat::Text, "data.userProperties.a"), "\"x\u{fffd}y\"");
     assert_eq!(field(&message, BodyFormat::Text, "data.userProperties"), "{\"a\":\"x\u{fffd}y\"}");
     assert_eq!(field(&message, BodyFormat::Text, "data.userProperties.\u{fffd}"), "missing");
