@@ -3,8 +3,11 @@
 //! There is no I/O here, no clock, and nothing of RocketMQ's wire: a rule sees names and values as bytes. Whatever a
 //! rule cannot understand is an error when it is compiled, never later.
 //!
-//! - [`tag`] is the tag expression of a stream.
+//! - [`event`] is a message as EventBridge's rules see it, [`json`] the values in it.
 //! - [`path`] names one value of an event.
+//! - [`tag`] is the tag expression of a stream.
 
+pub mod event;
+pub mod json;
 pub mod path;
 pub mod tag;

@@ -12,7 +12,8 @@
 //! | `$.a.length()` and other functions | evaluated | refused | no rule of RocketMQ's sink needs one |
 //! | `$.1st`, `$.a-b`, `$.['a']`, spaces in brackets and around the path | taken | taken | |
 
-use serde_json::Value;
+use crate::event::{self, Field, Fields};
+use crate::json::Step;
 
 /// The longest path, in bytes.
 pub const MAXIMUM_PATH_BYTES: usize = 10_240;
@@ -100,15 +101,6 @@ impl Error {
     }
 }
 
-/// One step from a value to a value inside it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// The member of an object.
-    Name(Box<str>),
-    /// The element of an array; a negative one counts from the end.
-    Index(i32),
-}
-
 /// The part of an event that a path looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -161,10 +153,7 @@ impl Path {
     /// Which part of an event it looks at.
     #[must_use]
     pub fn part(&self) -> Part {
-        let name = |at: usize| match self.steps.get(at) {
-            Some(Step::Name(name)) => Some(&**name),
-            _ => None,
-        };
+        let name = |at: usize| self.steps.get(at).and_then(Step::member);
         match (self.steps.len(), name(0), name(1)) {
             (0, ..) | (1, Some("data"), _) => Part::Everything,
             (_, Some("data"), Some("body")) => Part::Body,
@@ -179,10 +168,12 @@ impl Path {
         matches!(self.part(), Part::Everything | Part::Body)
     }
 
-    /// The value that the path names.
-    #[must_use]
-    pub fn find<'a>(&self, whole: &'a Value) -> Option<&'a Value> {
-        walk(&self.steps, whole)
+    /// The value that it names in an event; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`event::Error`] if it needs the body and that cannot be had.
+    pub fn find<'e>(&self, event: &'e impl Fields) -> Result<Option<Field<'e>>, event::Error> {
+        event.field(&self.steps)
     }
 }
 
@@ -192,19 +183,6 @@ impl std::str::FromStr for Path {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::parse(text)
     }
-}
-
-/// The value that steps lead to.
-#[must_use]
-pub fn walk<'a>(steps: &[Step], from: &'a Value) -> Option<&'a Value> {
-    steps.iter().try_fold(from, |value, step| match (step, value) {
-        (Step::Name(name), Value::Object(members)) => members.get(&**name),
-        (Step::Index(index), Value::Array(elements)) => {
-            let distance = usize::try_from(index.unsigned_abs()).ok()?;
-            elements.get(if *index < 0 { elements.len().checked_sub(distance)? } else { distance })
-        }
-        _ => None,
-    })
 }
 
 /// What Jayway passes over in brackets and around a path.
@@ -278,7 +256,7 @@ impl<'a> Reader<'a> {
             None => {}
         }
         self.position = position.saturating_add(length);
-        Ok(Step::Name(name.into()))
+        Ok(Step::Member(name.into()))
     }
 
     /// What stands in brackets, behind the first of them.
@@ -312,9 +290,11 @@ impl<'a> Reader<'a> {
         self.position = position.saturating_add(digits.len());
         if digits.is_empty() {
             // A slice may begin without a number; what follows tells.
-            return Ok(Step::Index(0));
+            return Ok(Step::Element(0));
         }
-        digits.parse().map(Step::Index).map_err(|_| Error::Index { position })
+        let number: i32 = digits.parse().map_err(|_| Error::Index { position })?;
+        let distance = usize::try_from(number.unsigned_abs()).map_err(|_| Error::Index { position })?;
+        Ok(if number < 0 { Step::ElementFromEnd(distance) } else { Step::Element(distance) })
     }
 
     fn quoted(&mut self, quote: char) -> Result<Step, Error> {
@@ -324,7 +304,7 @@ impl<'a> Reader<'a> {
             let position = self.position;
             match self.next() {
                 None => return Err(Error::NotClosed { position, expected: quote }),
-                Some(end) if end == quote => return Ok(Step::Name(name.into())),
+                Some(end) if end == quote => return Ok(Step::Member(name.into())),
                 Some('\\') => name.push(self.escaped(position, quote)?),
                 Some(character) => name.push(character),
             }
