@@ -6,8 +6,10 @@
 //! - [`event`] is a message as EventBridge's rules see it, [`json`] the values in it.
 //! - [`path`] names one value of an event.
 //! - [`tag`] is the tag expression of a stream.
+//! - [`transform`] makes the outgoing message of an event.
 
 pub mod event;
 pub mod json;
 pub mod path;
 pub mod tag;
+pub mod transform;

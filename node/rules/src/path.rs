@@ -114,8 +114,8 @@ pub enum Part {
     Data,
 }
 
-/// A compiled path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A compiled path; by default `$`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Path {
     steps: Box<[Step]>,
 }
