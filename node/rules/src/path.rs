@@ -13,13 +13,13 @@
 //! | `$.1st`, `$.a-b`, `$.['a']`, spaces in brackets and around the path | taken | taken | |
 
 use crate::event::{self, Field, Fields};
-use crate::json::Step;
+use crate::json::{self, Step};
 
 /// The longest path, in bytes.
 pub const MAXIMUM_PATH_BYTES: usize = 10_240;
 
-/// The most steps of a path; JSON is not read deeper than this either.
-pub const MAXIMUM_STEPS: usize = 127;
+/// The most steps of a path: to the body of an event, and as deep into that as JSON is read.
+pub const MAXIMUM_STEPS: usize = 2 + json::MAXIMUM_DEPTH;
 
 /// Why a text is no definite path. Positions are bytes from its start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

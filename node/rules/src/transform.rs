@@ -63,6 +63,8 @@ mod output;
 mod placeholder;
 mod properties;
 mod template;
+#[cfg(test)]
+mod tests;
 mod variables;
 #[cfg(test)]
 mod vectors;
