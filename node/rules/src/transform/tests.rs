@@ -204,6 +204,12 @@ fn limits_hold_to_the_byte() {
     let body = Specification { body: Some(template("${n}ü")), ..Specification::default() };
     assert!(applied(&body, at(6, 0)).is_ok());
     assert_eq!(applied(&body, at(5, 0)), Err(RecordError::BodyTooLong { limit: 5 }));
+    for body in [form("JSONPATH", "$.data.n"), form("CONSTANT", "1.50")] {
+        let body = Specification { body: Some(body), ..Specification::default() };
+        assert!(applied(&body, at(4, 0)).is_ok());
+        let refused = Transform::parse(&body, at(3, 0)).map(|transform| transform.apply(&Json::parse(EVENT).unwrap()));
+        assert!(!matches!(refused, Ok(Ok(_))), "{refused:?}");
+    }
     let whole = Specification { body: Some(form("ORIGINAL", "")), ..Specification::default() };
     assert_eq!(applied(&whole, at(100, 0)), Err(RecordError::BodyTooLong { limit: 100 }));
     // `a 1 b 2 KEYS 1.50 TAGS T __SHARDINGKEY s`, each with two separators.
