@@ -90,6 +90,8 @@ pub enum Step {
     Member(Box<str>),
     /// To an element of an array, counted from 0.
     Element(usize),
+    /// To an element of an array, counted from 1 at its end.
+    ElementFromEnd(usize),
 }
 
 impl Step {
@@ -98,7 +100,7 @@ impl Step {
     pub fn member(&self) -> Option<&str> {
         match self {
             Self::Member(name) => Some(name),
-            Self::Element(_) => None,
+            Self::Element(_) | Self::ElementFromEnd(_) => None,
         }
     }
 }
@@ -136,7 +138,10 @@ impl Json {
         path.iter().try_fold(self, |value, step| match (step, value) {
             (Step::Member(name), _) => value.get(name),
             (Step::Element(index), Self::Array(elements)) => elements.get(*index),
-            (Step::Element(_), _) => None,
+            (Step::ElementFromEnd(distance), Self::Array(elements)) => {
+                elements.get(elements.len().checked_sub(*distance)?)
+            }
+            (Step::Element(_) | Step::ElementFromEnd(_), _) => None,
         })
     }
 
@@ -252,6 +257,7 @@ mod tests {
         let value = Json::parse(r#"{"a":{"b":[10,{"c":"x"}]},"d":1,"d":2,"e.f":3}"#).unwrap();
         let at = |path: &[Step]| value.at(path).map(ToString::to_string);
         assert_eq!(at(&["a".into(), "b".into(), Step::Element(1), "c".into()]).as_deref(), Some("\"x\""));
+        assert_eq!(at(&["a".into(), "b".into(), Step::ElementFromEnd(2)]).as_deref(), Some("10"));
         assert_eq!(at(&["d".into()]).as_deref(), Some("2"));
         assert_eq!(at(&["e.f".into()]).as_deref(), Some("3"));
         assert_eq!(at(&[]), Some(value.to_string()));
@@ -260,6 +266,8 @@ mod tests {
             vec!["d".into(), "x".into()],
             vec![Step::Element(0)],
             vec!["a".into(), "b".into(), Step::Element(2)],
+            vec!["a".into(), "b".into(), Step::ElementFromEnd(3)],
+            vec!["a".into(), "b".into(), Step::ElementFromEnd(0)],
         ] {
             assert_eq!(at(&missing), None, "{missing:?}");
         }

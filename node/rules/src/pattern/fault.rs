@@ -108,6 +108,7 @@ impl fmt::Display for PathText<'_> {
         for (index, step) in self.0.iter().enumerate() {
             match step {
                 Step::Element(element) => write!(out, "[{element}]")?,
+                Step::ElementFromEnd(distance) => write!(out, "[-{distance}]")?,
                 Step::Member(name) if !name.is_empty() && name.chars().all(is_plain) => {
                     write!(out, "{}{name}", if index == 0 { "" } else { "." })?;
                 }
