@@ -3,7 +3,7 @@
 //! There is no I/O here, no clock, and nothing of RocketMQ's wire: a rule sees names and values as bytes. Whatever a
 //! rule cannot understand is an error when it is compiled, never later.
 //!
-//! - [`tag`] is the tag expression of a stream.
+//! - [`tag`] is the tag expression of a stream, [`sql92`] its condition over properties.
 //! - [`event`] is a message as EventBridge's rules see it, [`json`] the values in it.
 //! - [`pattern`] tests an event.
 //! - [`path`] names one value of an event.
@@ -13,5 +13,6 @@ pub mod event;
 pub mod json;
 pub mod path;
 pub mod pattern;
+pub mod sql92;
 pub mod tag;
 pub mod transform;

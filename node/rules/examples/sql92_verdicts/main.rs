@@ -1,0 +1,142 @@
+//! Compares the SQL92 expressions of this crate with Apache's classes (`tests/java/Selector.java`).
+//!
+//! - `sql92_verdicts generate COUNT SEED` prints cases, the same ones for the same seed.
+//! - `sql92_verdicts` reads cases and prints a verdict per line, in the words of `Selector`.
+//! - `sql92_verdicts compare CASES VERDICTS` compares its own verdicts with those of `Selector`, prints counts and the
+//!   first differences, and ends with 1 if there is a difference that `causeway_rules::sql92` does not state.
+//!
+//! A case is an expression and the properties of a message: `EXPRESSION` and `NAME=VALUE` separated by tabs, each part
+//! as hexadecimal bytes.
+
+mod generator;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, Write};
+use std::process::ExitCode;
+
+use causeway_rules::sql92::{Error, Expression, Verdict};
+
+/// How many differences are printed.
+const SHOWN: usize = 20;
+
+/// An expression and a message.
+struct Case {
+    expression: Vec<u8>,
+    properties: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut out = std::io::stdout().lock();
+    match words.as_slice() {
+        [] => {
+            for line in std::io::stdin().lock().lines() {
+                writeln!(out, "{}", verdict(&Case::read(&line?)?))?;
+            }
+        }
+        ["generate", count, seed] => {
+            let mut generator = generator::Generator::new(seed.parse()?);
+            for _ in 0..count.parse::<u64>()? {
+                writeln!(out, "{}", generator.case().write())?;
+            }
+        }
+        ["compare", cases, verdicts] => {
+            return compare(&std::fs::read_to_string(cases)?, &std::fs::read_to_string(verdicts)?, &mut out);
+        }
+        _ => return Err("usage: sql92_verdicts [generate COUNT SEED | compare CASES VERDICTS]".into()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The verdict, followed by ` rest` where it is refused only because of text after the expression.
+fn verdict(case: &Case) -> &'static str {
+    let property = |name: &str| {
+        case.properties.iter().find(|(other, _)| other == name.as_bytes()).map(|(_, value)| value.as_slice())
+    };
+    match Expression::parse(&String::from_utf8_lossy(&case.expression)).map(|expression| expression.explain(property)) {
+        Ok(Verdict::True) => "TRUE",
+        Ok(Verdict::False) => "FALSE",
+        Ok(Verdict::Unknown) => "UNKNOWN",
+        Ok(Verdict::Failed(_)) => "FAILED",
+        Err(Error::Rest { .. }) => "REFUSED rest",
+        Err(_) => "REFUSED",
+    }
+}
+
+fn compare(cases: &str, verdicts: &str, out: &mut impl Write) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    if cases.lines().count() != verdicts.lines().count() {
+        return Err("there are not as many verdicts as cases".into());
+    }
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    let mut different = 0_usize;
+    for (line, theirs) in cases.lines().zip(verdicts.lines()) {
+        let case = Case::read(line)?;
+        let ours = verdict(&case);
+        let kind = match theirs.strip_suffix(" rest") {
+            _ if ours == theirs => format!("identical {ours}"),
+            // What Apache ignores is refused, or it is a comment without an end of line.
+            Some(_) if ours.starts_with("REFUSED") => "deviation: the rest of the text is refused".to_owned(),
+            Some(value) if ours == value => format!("identical {ours}, before a last comment"),
+            None if ours == "REFUSED rest" && theirs == "REFUSED" => "identical REFUSED".to_owned(),
+            _ => {
+                different += 1;
+                if different <= SHOWN {
+                    writeln!(out, "Apache says {theirs}, this crate {ours}: {case}")?;
+                }
+                "different".to_owned()
+            }
+        };
+        *counts.entry(kind).or_default() += 1;
+    }
+    for (kind, count) in counts {
+        writeln!(out, "{count:8} {kind}")?;
+    }
+    Ok(if different == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Case {
+    fn read(line: &str) -> Result<Self, Box<dyn std::error::Error>> {
+        let mut fields = line.split('\t');
+        let expression = from_hexadecimal(fields.next().unwrap_or_default())?;
+        let mut properties = Vec::new();
+        for field in fields {
+            let (name, value) = field.split_once('=').ok_or("a property without a value")?;
+            properties.push((from_hexadecimal(name)?, from_hexadecimal(value)?));
+        }
+        Ok(Self { expression, properties })
+    }
+
+    fn write(&self) -> String {
+        let mut line = to_hexadecimal(&self.expression);
+        for (name, value) in &self.properties {
+            line.push_str(&format!("\t{}={}", to_hexadecimal(name), to_hexadecimal(value)));
+        }
+        line
+    }
+}
+
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", String::from_utf8_lossy(&self.expression))?;
+        for (name, value) in &self.properties {
+            write!(f, " {}=\"{}\"", name.escape_ascii(), value.escape_ascii())?;
+        }
+        Ok(())
+    }
+}
+
+fn to_hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hexadecimal(text: &str) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => Ok(digit(*high).ok_or("no digit")? << 4 | digit(*low).ok_or("no digit")?),
+            _ => Err("half a byte".into()),
+        })
+        .collect()
+}
