@@ -28,6 +28,7 @@ pub mod nodes;
 pub mod page;
 pub mod partitions;
 pub mod probe;
+pub mod rules;
 pub mod seam;
 pub mod server;
 pub mod status;

@@ -25,6 +25,7 @@ pub mod notify;
 pub mod parse;
 pub mod partition;
 pub mod resolve;
+pub mod rule;
 pub mod run;
 pub mod screen;
 pub mod status;
@@ -45,6 +46,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::admin::model::VersionAnswer;
+use crate::cli::args::rule::RuleCommand;
 use crate::cli::args::{
     Arguments, ClusterCommand, Command, ConfigCommand, Format, PartitionCommand, Shared, TokenCommand,
 };
@@ -106,6 +108,7 @@ pub fn execute(arguments: impl IntoIterator<Item = OsString>, mut screen: Screen
         Command::Cluster(ClusterCommand::Recover { others_are_gone, config }) => {
             enroll::recover(others_are_gone, config.as_deref(), &mut screen)
         }
+        Command::Rule(RuleCommand::Test(arguments)) => rule::test(*arguments, shared.output, &mut screen),
         Command::Health => health::check(&shared, &mut screen),
         Command::Token(TokenCommand::Reset { config }) => token::reset(config.as_deref(), &mut screen),
         Command::Certs(command) => certs::execute(command, shared.output, &mut screen),
@@ -133,6 +136,7 @@ fn ask(command: Command, shared: &Shared, mut screen: Screen) -> Exit {
         | Command::Config(_)
         | Command::Inspect { .. }
         | Command::Explain { .. }
+        | Command::Rule(_)
         | Command::Health
         | Command::Certs(_)
         | Command::Token(_) => Ok(Exit::Done),

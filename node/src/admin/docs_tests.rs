@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::model::rule::{RuleTest, RuleTestAnswer};
 use super::model::{
     ChangePlan, CreateInstance, CreateStream, ErrorAnswer, InstanceTest, InstanceView, MoveView, NodeList, NodeView,
     PartitionView, ResolveAnswer, ResolveRequest, StatusAnswer, StreamPlan, StreamView, VersionAnswer,
@@ -40,6 +41,8 @@ fn check(name: &str, example: &str) -> Result<(), String> {
         "PartitionView" => same::<PartitionView>(example),
         "ResolveRequest" => same::<ResolveRequest>(example),
         "ResolveAnswer" => same::<ResolveAnswer>(example),
+        "RuleTest" => same::<RuleTest>(example),
+        "RuleTestAnswer" => same::<RuleTestAnswer>(example),
         "StatusAnswer" => same::<StatusAnswer>(example),
         "VersionAnswer" => same::<VersionAnswer>(example),
         _ => Err("no such type is checked".to_owned()),
@@ -55,7 +58,7 @@ fn every_example_is_its_type() {
         assert_eq!(check(name, example), Ok(()), "{name}");
         seen.insert(name);
     }
-    assert_eq!(seen.len(), 16, "{seen:?}");
+    assert_eq!(seen.len(), 18, "{seen:?}");
     assert!(!PAGE.contains("```json\n"), "a block without a type is not checked");
 }
 

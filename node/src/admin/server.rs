@@ -22,7 +22,7 @@ use super::answer::{Answer, Error as Refused};
 use super::model::change::{List, ListQuery};
 use super::seam::{AdminContext, Site};
 use super::survey::survey;
-use super::{auth, error_pages, guard, instances, nodes, page, partitions, status, streams};
+use super::{auth, error_pages, guard, instances, nodes, page, partitions, rules, status, streams};
 use crate::clock;
 use crate::supervisor::lifeline::Lifeline;
 
@@ -183,6 +183,7 @@ pub(super) fn routes(config: &mut ServiceConfig, site: &Data<Site>) {
         .configure(instances::routes)
         .configure(nodes::routes)
         .configure(partitions::routes)
+        .configure(rules::routes)
         .configure(streams::routes)
         .default_service(web::to(no_such_path));
 }

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub mod certs;
 pub mod cluster;
+pub mod rule;
 
 pub use cluster::{ClusterCommand, NodeChange};
 
@@ -91,6 +92,9 @@ pub enum Command {
     /// Partitions: one source queue of a stream each
     #[command(subcommand)]
     Partition(PartitionCommand),
+    /// Rules: which messages a stream copies
+    #[command(subcommand)]
+    Rule(rule::RuleCommand),
     /// The nodes of a cluster: who founds it, who joins, who leads, who goes
     #[command(subcommand)]
     Cluster(ClusterCommand),
