@@ -1,6 +1,6 @@
 //! Numbers in the text of a property, as Java's `Integer.valueOf`, `Long.valueOf` and `Double.valueOf` read them.
 
-/// The code points of the digit zero that Java knows outside ASCII; nine more digits follow each. A digit beyond the
+/// The code points of the digit zero that Java 17 knows outside ASCII; nine more digits follow each. A digit beyond the
 /// basic plane is none for it.
 const ZEROS: [u32; 36] = [
     0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66, 0x0DE6, 0x0E50,
