@@ -1,7 +1,8 @@
 //! The SQL92 expression of a stream: a condition over the properties of a message.
 //!
 //! The meaning is that of Apache RocketMQ 5 (`org.apache.rocketmq.filter`, releases 5.2 to 5.5 alike), to the letter:
-//! which texts it compiles, and which messages its broker then delivers. What often surprises:
+//! which texts it compiles, and which messages its broker then delivers. Releases 4 do the same without CONTAINS,
+//! STARTSWITH and ENDSWITH. What often surprises:
 //!
 //! - A property is a text. Beside a number it is read as one, of the kind that the number has: `a > 5` wants a whole
 //!   number of 32 bits in `a`, `a > 3000000000` one of 64, `a > 5.0` whatever `Double.valueOf` takes. A text that is
@@ -14,14 +15,16 @@
 //! - NOT binds tighter than a comparison.
 //! - What is absent is unknown. `a = b` is unknown without `a`, false without `b`, and true without both. `CONTAINS`,
 //!   `STARTSWITH`, `ENDSWITH` and their negations are false instead, also when the text looked for is empty.
-//! - `0.0` is refused, and so is a number with a leading zero.
+//! - `0.0` is refused, and so is a whole number with a leading zero.
 //!
 //! What Apache compiles and this module refuses, so that no verdict ever differs:
 //!
 //! - Text after a complete expression. Apache ignores it: `a LIKE 'x'` is the condition `a` there, `a = 1 b = 2` is
 //!   `a = 1`. A line comment without an end of line is no such text.
-//! - More than [`MAXIMUM_EXPRESSION_BYTES`], [`MAXIMUM_LIST_LENGTH`] or [`MAXIMUM_NESTING`]. Apache's limit is the stack
-//!   of a thread.
+//! - More than [`MAXIMUM_EXPRESSION_BYTES`], [`MAXIMUM_LIST_LENGTH`] or [`MAXIMUM_NESTING`]. Apache's only limit is the
+//!   stack of a thread.
+//!
+//! Digits outside ASCII are those of Java 17; an older or newer virtual machine knows fewer or more.
 
 mod condition;
 mod error;
@@ -46,7 +49,7 @@ pub const MAXIMUM_EXPRESSION_BYTES: usize = 16 * 1024;
 pub const MAXIMUM_LIST_LENGTH: usize = 1000;
 
 /// How deep operators, and how deep parentheses, NOT and signs may nest.
-pub const MAXIMUM_NESTING: usize = 128;
+pub const MAXIMUM_NESTING: usize = 64;
 
 /// A compiled SQL92 expression.
 #[derive(Debug, Clone, PartialEq)]

@@ -76,22 +76,8 @@ const VALUES: [&str; 64] = [
     "\u{1d7d3}",
 ];
 
-const WHOLE_NUMBERS: [&str; 14] = [
-    "0",
-    "4",
-    "5",
-    "5",
-    "5",
-    "6",
-    "7",
-    "5L",
-    "6l",
-    "2147483647",
-    "2147483648",
-    "3000000000",
-    "9223372036854775807",
-    "9223372036854775808",
-];
+const WHOLE_NUMBERS: [&str; 13] =
+    ["0", "4", "5", "5", "5", "6", "7", "5L", "6l", "2147483647", "2147483648", "3000000000", "9223372036854775807"];
 
 const DECIMAL_NUMBERS: [&str; 12] =
     ["5.0", "5.", ".5", "5.5", "05.50", "5e0", "5E0", "5.5e+1", "4.9e-324", "1e400", "0.0", "3e9"];
@@ -270,8 +256,8 @@ impl Generator {
         let number = match self.below(12) {
             0 => self.pick(&NAMES),
             1..4 => self.pick(&DECIMAL_NUMBERS),
-            4..11 => self.pick(WHOLE_NUMBERS.get(..13).unwrap_or(&WHOLE_NUMBERS)),
-            _ => self.pick(&WHOLE_NUMBERS),
+            4..11 => self.pick(&WHOLE_NUMBERS),
+            _ => "9223372036854775808",
         };
         format!("{sign}{number}{}", if sign.contains('(') { ")" } else { "" })
     }
@@ -349,9 +335,9 @@ impl Generator {
         char::from_u32(code).unwrap_or('x')
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    fn pick<T: Copy + Default>(&mut self, from: &[T]) -> T {
         let chosen = self.below_usize(from.len());
-        *from.iter().cycle().nth(chosen).unwrap_or_else(|| unreachable!("no list here is empty"))
+        from.get(chosen).copied().unwrap_or_default()
     }
 
     fn one_in(&mut self, count: u64) -> bool {

@@ -1,6 +1,6 @@
 //! Numbers in the text of a property, as Java's `Integer.valueOf`, `Long.valueOf` and `Double.valueOf` read them.
 
-/// The code points of the digit zero that Java knows outside ASCII; nine more digits follow each. A digit beyond the
+/// The code points of the digit zero that Java 17 knows outside ASCII; nine more digits follow each. A digit beyond the
 /// basic plane is none for it.
 const ZEROS: [u32; 36] = [
     0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66, 0x0DE6, 0x0E50,
@@ -261,11 +261,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_hexadecimal_number_is_the_same_double(value in any::<i64>(), shift in -1200_i32..1000) {
+        fn a_hexadecimal_number_is_the_same_double(value in any::<i64>(), shift in -1020_i32..950) {
             let text = format!("{}0x{:x}p{shift}", if value < 0 { "-" } else { "" }, value.unsigned_abs());
-            // Two steps of a power of two are exact as long as the first result is normal and the last one is too.
+            // All of these are normal numbers, so that only the whole number rounds.
             let expected = nearest(value) * 2_f64.powi(shift / 2) * 2_f64.powi(shift - shift / 2);
-            prop_assume!(expected.is_normal() || value == 0);
             prop_assert_eq!(double(&text), Some(expected));
         }
 

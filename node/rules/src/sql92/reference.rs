@@ -273,36 +273,54 @@ fn text() -> impl Strategy<Value = String> {
 
 fn tree() -> impl Strategy<Value = Tree> {
     let leaf = prop_oneof![
-        4 => prop::sample::select(&["a", "b", "c"][..]).prop_map(Tree::Name),
+        6 => prop::sample::select(&["a", "b", "c"][..]).prop_map(Tree::Name),
         1 => text().prop_map(Tree::Text),
-        2 => prop::sample::select(&[0, 5, 7, 3_000_000_000][..]).prop_map(Tree::Whole),
+        3 => prop::sample::select(&[0, 5, 7, 3_000_000_000][..]).prop_map(Tree::Whole),
         1 => prop::sample::select(&[0.0, 5.0, 5.5, 3e9][..]).prop_map(Tree::Decimal),
         1 => any::<bool>().prop_map(Tree::Boolean),
         1 => Just(Tree::Null),
-    ];
-    leaf.prop_recursive(5, 32, 3, |inner| {
+    ]
+    .boxed();
+    let comparison = prop_oneof![1 => leaf.clone(), 9 => comparison(leaf.clone())];
+    comparison.prop_recursive(4, 24, 2, move |inner| {
         let one = || inner.clone().prop_map(Box::new);
-        let two = || (one(), one());
-        let limits = || (one(), one(), one());
-        let order = prop::sample::select(&["<", "<=", ">", ">="][..]);
-        let places = ["CONTAINS", "STARTSWITH", "ENDSWITH", "NOT CONTAINS", "NOT STARTSWITH", "NOT ENDSWITH"];
-        let list = prop::collection::vec(text(), 1..4);
         prop_oneof![
             1 => one().prop_map(Tree::Minus),
-            1 => one().prop_map(Tree::Not),
-            3 => two().prop_map(|(a, b)| Tree::And(a, b)),
-            3 => two().prop_map(|(a, b)| Tree::Or(a, b)),
-            2 => two().prop_map(|(a, b)| Tree::Equal(a, b)),
-            1 => two().prop_map(|(a, b)| Tree::Unequal(a, b)),
-            2 => (one(), order, one()).prop_map(|(a, operator, b)| Tree::Ordered(a, operator, b)),
-            1 => limits().prop_map(|(a, b, c)| Tree::Between(a, b, c)),
-            1 => limits().prop_map(|(a, b, c)| Tree::NotBetween(a, b, c)),
-            1 => (one(), prop::sample::select(places.to_vec()), text()).prop_map(|(a, place, b)| Tree::Search(a, place, b)),
-            1 => (one(), prop::sample::select(vec!["IN", "NOT IN"]), list).prop_map(|(a, operator, b)| Tree::In(a, operator, b)),
-            1 => one().prop_map(Tree::IsNull),
-            1 => one().prop_map(Tree::IsNotNull),
+            2 => one().prop_map(Tree::Not),
+            4 => (one(), one()).prop_map(|(a, b)| Tree::And(a, b)),
+            4 => (one(), one()).prop_map(|(a, b)| Tree::Or(a, b)),
+            2 => self::comparison(prop_oneof![4 => leaf.clone(), 1 => inner.clone()].boxed()),
         ]
     })
+}
+
+fn comparison(operand: BoxedStrategy<Tree>) -> BoxedStrategy<Tree> {
+    let one = || operand.clone().prop_map(Box::new);
+    let name = || prop::sample::select(&["a", "b", "c"][..]).prop_map(Tree::Name);
+    let number = prop_oneof![
+        4 => name(),
+        2 => prop::sample::select(&[0, 5, 7, 3_000_000_000][..]).prop_map(Tree::Whole),
+        1 => prop::sample::select(&[5.0, 5.5, 3e9][..]).prop_map(Tree::Decimal),
+    ];
+    // Most operands suit their operator.
+    let named = prop_oneof![9 => name(), 1 => operand.clone()].prop_map(Box::new);
+    let side = || prop_oneof![19 => number.clone(), 1 => operand.clone()].prop_map(Box::new);
+    let order = prop::sample::select(&["<", "<=", ">", ">="][..]);
+    let places = &["CONTAINS", "STARTSWITH", "ENDSWITH", "NOT CONTAINS", "NOT STARTSWITH", "NOT ENDSWITH"][..];
+    let search = (one(), prop::sample::select(places), text());
+    let list = (named, prop::sample::select(&["IN", "NOT IN"][..]), prop::collection::vec(text(), 1..4));
+    prop_oneof![
+        2 => (one(), side()).prop_map(|(a, b)| Tree::Equal(a, b)),
+        1 => (one(), one()).prop_map(|(a, b)| Tree::Unequal(a, b)),
+        2 => (side(), order, side()).prop_map(|(a, operator, b)| Tree::Ordered(a, operator, b)),
+        1 => (side(), side(), side()).prop_map(|(a, b, c)| Tree::Between(a, b, c)),
+        1 => (side(), side(), side()).prop_map(|(a, b, c)| Tree::NotBetween(a, b, c)),
+        1 => search.prop_map(|(a, operator, b)| Tree::Search(a, operator, b)),
+        1 => list.prop_map(|(a, operator, b)| Tree::In(a, operator, b)),
+        1 => one().prop_map(Tree::IsNull),
+        1 => one().prop_map(Tree::IsNotNull),
+    ]
+    .boxed()
 }
 
 fn properties() -> impl Strategy<Value = Properties> {

@@ -283,6 +283,29 @@ fn everything_is_bounded() {
     }
 }
 
+/// The deepest expressions are compiled, evaluated and dropped on half of the stack that a thread usually has.
+#[test]
+fn the_deepest_expressions_fit_the_stack() {
+    let nested = |before: &str, middle: &str, after: &str, depth: usize| {
+        format!("{}{middle}{}", before.repeat(depth), after.repeat(depth))
+    };
+    let deepest = [
+        nested("(", "a = 1", ")", MAXIMUM_NESTING - 1),
+        nested("NOT ", "a", "", MAXIMUM_NESTING - 1),
+        nested("a = 1 AND (b = 1 OR ", "a = 1", ")", MAXIMUM_NESTING / 2 - 1),
+        nested("NOT (", "a", ") = TRUE", MAXIMUM_NESTING / 2 - 1),
+        nested("-(", "a = 1", ") BETWEEN 1 AND 2", MAXIMUM_NESTING / 2 - 1),
+        nested("", "a", " IS NULL", MAXIMUM_NESTING),
+    ];
+    let run = move || {
+        for expression in deepest {
+            let compiled = Expression::parse(&expression).unwrap_or_else(|error| panic!("{expression}: {error}"));
+            let _ = (compiled.explain(|_| Some(b"1")), compiled.explain(|_| None));
+        }
+    };
+    std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap().join().unwrap();
+}
+
 #[test]
 fn a_chain_of_conditions_is_one_level() {
     for (joint, expected) in [(" OR ", 'T'), (" AND ", 'U')] {
