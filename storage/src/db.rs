@@ -3,6 +3,7 @@
 //! ```text
 //!   LOCK                       held by the running process
 //!   IDENTITY                   whose directory this is; written last at first use, never removed
+//!   STARTS                     how often its node has started
 //!   SET-ASIDE                  only while the directory changes hands
 //!   lost-<n>/                  what it held before it did
 //!   database/                  sled: trees meta, raft_log, raft_meta, routing

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`db`] (what a data directory is, and who may open it), [`codec`] (how a value is stored),
 //! [`barrier`] (what "durable" means), [`raft_store`] with its trees [`raft_log`] and [`raft_meta`],
-//! [`snapshot_file`], [`routing`], [`aside`] (directories that change hands), [`inspect`].
+//! [`snapshot_file`], [`routing`], [`aside`] (directories that change hands), [`starts`], [`inspect`].
 //!
 //! This is the only crate that names sled. It knows nothing of Raft's rules: it stores what it is told to store,
 //! returns exactly that or a typed error, and never repairs anything silently.
@@ -22,6 +22,7 @@ pub mod raft_meta;
 pub mod raft_store;
 pub mod routing;
 pub mod snapshot_file;
+pub mod starts;
 mod table;
 
 pub use db::{Db, Settings};

@@ -13,7 +13,7 @@
 //! | 2 | refused: a second instance of one identity, a stream that copies what another one copies |
 //! | 2 | the fault of a send that was stored in another queue; a skip that gives up the last copy |
 //! | 3 | several nodes: `StartNode` and everything behind it; a partition knows how its last ownership ended |
-//! | 4 | a start of a process that is known already, asked for again, begins no new ownership |
+//! | 4 | a start of a process that is known already, or of an earlier one than the latest, begins no new ownership |
 
 use serde::{Deserialize, Serialize};
 

@@ -47,10 +47,37 @@ impl fmt::Display for MemberRole {
     }
 }
 
-/// One start of a node's process: 128 random bits. Two living processes of one id are told apart by it.
+/// One start of a node's process. Two living processes of one id are told apart by it.
+///
+/// The upper half counts the starts of the node, as its data directory does; the lower half is random. Builds that knew
+/// no version 4 of the command set drew all of it: their upper halves lie above every count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProcessId(pub u128);
+
+impl ProcessId {
+    /// The bits of the random half.
+    const RANDOM_BITS: u32 = 64;
+
+    /// No node starts so often. Of random upper halves, one in 2^32 lies below.
+    const COUNTS_END: u128 = 1 << 32;
+
+    /// The process of the start of this number.
+    #[must_use]
+    pub fn new(starts: u64, random: u64) -> Self {
+        Self(u128::from(starts) << Self::RANDOM_BITS | u128::from(random))
+    }
+
+    fn starts(self) -> Option<u128> {
+        Some(self.0 >> Self::RANDOM_BITS).filter(|starts| *starts < Self::COUNTS_END)
+    }
+
+    /// Whether this process is known to have started before another one of the same node.
+    #[must_use]
+    pub fn is_before(self, other: Self) -> bool {
+        self.starts().zip(other.starts()).is_some_and(|(own, others)| own < others)
+    }
+}
 
 /// A node that belongs to the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

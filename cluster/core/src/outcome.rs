@@ -154,7 +154,10 @@ pub enum Refusal {
     #[error("partition {0} is not asked to move")]
     NotMoving(String),
     /// A later process of the node has started.
-    #[error("another process of node {0} has started since")]
+    #[error(
+        "another process of node {0} has started since: if this one is the latest, its data directory is an old copy, \
+         which must not come back; `causeway cluster rejoin` lets the node in anew"
+    )]
     OtherProcess(NodeId),
     /// There is no node of this name whose place could be taken.
     #[error(

@@ -350,6 +350,28 @@ fn a_start_that_is_asked_for_again_begins_no_new_ownership() {
 }
 
 #[test]
+fn a_late_word_of_an_earlier_process_changes_nothing() {
+    let (mut replica, partition) = Replica::with_two_nodes();
+    let start = |process| Command::StartNode { node: NodeId(1), spec: spec("one"), process };
+    // A build that did not count drew all bits: whoever follows it is taken for later, and so is it itself.
+    let random = ProcessId(u128::MAX / 3);
+    for process in [random, ProcessId::new(5, 8), random, ProcessId::new(7, 1)] {
+        assert_eq!(replica.apply(start(process)), Outcome::Done);
+        assert_eq!(replica.state.nodes[&NodeId(1)].process, process);
+    }
+    let before = replica.state.clone();
+    for earlier in [ProcessId::new(6, 9), ProcessId::new(5, 8), ProcessId(0)] {
+        assert_eq!(replica.apply(start(earlier)), refused(Refusal::OtherProcess(NodeId(1))));
+    }
+    assert_eq!(replica.state, before, "the present one writes under {:?}", before.partitions[&partition].epoch);
+    assert_eq!(
+        replica.apply(start(ProcessId::new(7, 0))),
+        Outcome::Done,
+        "one of the same count is not known to be over"
+    );
+}
+
+#[test]
 fn a_node_that_lost_its_data_comes_back_under_a_new_id() {
     let (mut replica, partition) = Replica::with_two_nodes();
     let replace = |spec| Command::ReplaceNode { token: None, spec };

@@ -15,6 +15,7 @@ use causeway_core::node::NodeSpec;
 use causeway_core::outcome::Refusal;
 use causeway_storage::aside::{self, Interrupted, build_aside};
 use causeway_storage::db::{self, DEFAULT_CACHE_BYTES, Db, Identity};
+use causeway_storage::starts;
 
 use super::rpc::{Answer, Joined, Request};
 use crate::error::{Error, Fatal, code_of};
@@ -134,6 +135,17 @@ pub fn found(directory: &Path, node: NodeId) -> Result<(), Error> {
 pub fn told(directory: &Path, node: NodeId) -> Result<Vec<(NodeId, Name, String)>, Error> {
     let settings = db::Settings { directory: directory.into(), node, cache_bytes: DEFAULT_CACHE_BYTES };
     Db::open(&settings).and_then(|db| db.others()).map_err(|error| Fatal::Storage(error).into())
+}
+
+/// The number of a node's first start, when it founds a cluster on an empty directory.
+pub const FIRST_START: u64 = starts::FIRST;
+
+/// Counts a start of the node that a data directory belongs to: higher than all before it.
+///
+/// # Errors
+/// [`Error::Fatal`] with the reason of the disk.
+pub fn count_start(directory: &Path) -> Result<u64, Error> {
+    starts::count(directory).map_err(|error| Fatal::Storage(error).into())
 }
 
 /// What a data directory is, and so how a node begins on it.

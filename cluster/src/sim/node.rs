@@ -112,7 +112,7 @@ pub(super) struct Life {
 
 impl Life {
     pub(super) fn process(&self) -> ProcessId {
-        ProcessId(self.number.into())
+        ProcessId::new(self.number, 0)
     }
 }
 

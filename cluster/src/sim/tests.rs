@@ -170,10 +170,10 @@ fn leases_that_are_kept_or_given_wrongly_are_found() {
     // From a seed on that is known to find it, so that it takes seconds; any other finds it sooner or later.
     for (defect, first) in [
         (Defect::LeaseFromArrival, 8),
-        (Defect::LeaseWithoutMargin, 158),
-        (Defect::UnconfirmedLease, 65),
-        (Defect::LeaseWhileTaking, 28),
-        (Defect::LeaseWithoutCatchingUp, 8),
+        (Defect::LeaseWithoutMargin, 196),
+        (Defect::UnconfirmedLease, 85),
+        (Defect::LeaseWhileTaking, 31),
+        (Defect::LeaseWithoutCatchingUp, 19),
     ] {
         assert_eq!(find(defect, true, first).1, "S8");
     }

@@ -92,6 +92,7 @@ async fn the_page_has_every_request_that_is_served_and_no_other() {
         include_str!("nodes.rs"),
         include_str!("streams.rs"),
         include_str!("partitions.rs"),
+        include_str!("rules.rs"),
         include_str!("status.rs"),
     ]
     .concat();

@@ -114,7 +114,7 @@ async fn the_api_answers_and_refuses() {
     let fixture = Fixture::with_two_streams();
     for (body, status, key) in [
         (json!({ "filter": { "tag": "paid" }, "message": { "tag": "paid" } }), 200, "outcome"),
-        (json!({ "filter": { "tag": "a|b" }, "message": {} }), 400, "faults"),
+        (json!({ "filter": { "tag": "a|b" }, "message": {} }), 400, "error"),
         (json!({ "filter": { "tags": "a" }, "message": {} }), 400, "error"),
     ] {
         let ask = Ask(Method::POST, "/v1/rules:test", Some(body), &[]);

@@ -42,7 +42,7 @@ pub(super) struct Begun {
 pub(super) async fn begin(config: &mut NodeConfig) -> Result<Begun, Error> {
     let directory = config.node.data_directory.clone();
     let mut settings = Settings::new(&directory, config.node.id);
-    let (mut cluster, mut others) = (None, Vec::new());
+    let (mut cluster, mut others, mut starts) = (None, Vec::new(), join::FIRST_START);
     match join::look(&directory)? {
         Beginning::Empty if config.cluster.is_some() => return Err(Error::NoCluster { directory }),
         Beginning::Empty => {}
@@ -54,9 +54,10 @@ pub(super) async fn begin(config: &mut NodeConfig) -> Result<Begun, Error> {
             }
             settings = Settings { start, ..Settings::new(&directory, config.node.id) };
             cluster = identity.cluster;
+            starts = join::count_start(&directory)?;
         }
     }
-    let process = ProcessId(u128::from(random()?) << 64 | u128::from(random()?));
+    let process = ProcessId::new(starts, random()?);
     let group = Group::start(settings, process).await?;
     if config.cluster.is_none() && has_others(&group, config.node.id) {
         let _ = group.stop().await;

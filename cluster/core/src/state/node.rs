@@ -29,10 +29,13 @@ impl State {
             return Err(Refusal::NoSuchNode(id));
         }
         self.verify_spec(spec, Some(id))?;
-        let is_known = self.nodes.get(&id).is_some_and(|node| node.starts > 0 && node.process == process);
-        // Who got no answer asks again, and the first word may have been heard: what it owns by now stays as it is.
-        if entry.version < 4 || !is_known {
-            self.started(id, spec, process, entry.at);
+        let latest = self.nodes.get(&id).filter(|node| node.starts > 0).map(|node| node.process);
+        match latest.filter(|_| entry.version >= 4) {
+            // Who got no answer asks again, and the first word may have been heard: what it owns by now stays as it is.
+            Some(latest) if latest == process => {}
+            // The word of a process that is over arrived late: the present one goes on.
+            Some(latest) if process.is_before(latest) => return Err(Refusal::OtherProcess(id)),
+            _ => self.started(id, spec, process, entry.at),
         }
         Ok(Outcome::Done)
     }
