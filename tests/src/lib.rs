@@ -28,4 +28,5 @@ pub mod promotion;
 pub mod proxy;
 pub mod random;
 pub mod scenario;
+pub mod selector;
 pub mod slave_reads;

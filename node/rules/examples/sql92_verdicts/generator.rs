@@ -1,7 +1,7 @@
 //! Random expressions and messages, most of them meaningful: operands mostly fit each other, and values are near the
 //! constants, so that every verdict is frequent.
 
-use super::Case;
+use super::cases::Case;
 
 const NAMES: [&str; 5] = ["a", "b", "c", "_x$1", "TAGS"];
 
