@@ -1,6 +1,6 @@
 //! How often the node of a data directory has started: the file `STARTS`, a decimal number.
 //!
-//! It tells the starts of a node in their order, so that a word of an earlier process that arrives late is known as one.
+//! It puts the starts of a node in order, so that the word of an earlier process that arrives late is known as one.
 
 use std::path::Path;
 
