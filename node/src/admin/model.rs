@@ -2,8 +2,8 @@
 //!
 //! One resource a file: [`error`], [`instance`], [`stream`], [`node`], [`partition`], [`rule`], [`status`], and
 //! [`change`] for what several of them share. Times are milliseconds since 1970-01-01T00:00:00Z, durations end in
-//! `_seconds`, sizes in `_bytes`, counts name what they count. What is not known is `null`, never zero. Requests refuse unknown
-//! fields, so that a misspelt option is never ignored; answers may gain fields.
+//! `_seconds`, sizes in `_bytes`, counts name what they count. What is not known is `null`, never zero. Requests refuse
+//! unknown fields, so that a misspelt option is never ignored; answers may gain fields.
 //!
 //! No answer ever holds a secret: only where it is found.
 
