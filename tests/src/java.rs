@@ -150,11 +150,18 @@ fn command(name: &str, access: &Access, options: &[&str]) -> Command {
 }
 
 fn classes() -> PathBuf {
-    let jars = client_jars();
-    let text: String = SOURCES.iter().map(|(name, source)| format!("{name}\n{source}\n")).collect();
-    let folder = cache().join(format!("java-{}", &hex_digest(text.as_bytes())[..16]));
+    compiled("java", &SOURCES, &client_jars())
+}
+
+/// The folder with the classes of these sources, compiled against the jars of a folder if they are not there yet.
+///
+/// # Panics
+/// When there is no JDK, or the sources do not compile.
+pub(crate) fn compiled(name: &str, sources: &[(&str, &str)], jars: &Path) -> PathBuf {
+    let text: String = sources.iter().map(|(name, source)| format!("{name}\n{source}\n")).collect();
+    let folder = cache().join(format!("{name}-{}", &hex_digest(text.as_bytes())[..16]));
     once(&folder, || {
-        let paths = SOURCES.map(|(name, source)| {
+        let paths = sources.iter().map(|(name, source)| {
             let path = folder.join(name);
             fs::write(&path, source).unwrap();
             path
@@ -164,7 +171,7 @@ fn classes() -> PathBuf {
             .arg(jars.join("*"))
             .arg("-d")
             .arg(&folder)
-            .args(&paths)
+            .args(paths)
             .output()
             .unwrap_or_else(|error| {
                 panic!("the tests compile Java programs: cannot start `javac`: {error}. Install a JDK 17.")

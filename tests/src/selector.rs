@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::brokers::{Version, broker_jars, cache, once};
-use crate::checker::hex_digest;
+use crate::brokers::{Version, broker_jars};
+use crate::java::compiled;
 
 const SOURCE: &str = include_str!("../java/Selector.java");
 
@@ -13,24 +13,15 @@ const SOURCE: &str = include_str!("../java/Selector.java");
 /// # Panics
 /// When there is no JDK, or the program fails.
 pub fn verdicts(cases: &str) -> String {
-    let jars = broker_jars(Version::V5_5_0).join("*");
-    let folder = cache().join(format!("selector-{}", &hex_digest(SOURCE.as_bytes())[..16]));
-    once(&folder, || {
-        let path = folder.join("Selector.java");
-        fs::write(&path, SOURCE).unwrap();
-        let mut compiler = Command::new("javac");
-        compiler.args(["-nowarn", "-encoding", "UTF-8", "-cp"]).arg(&jars).arg("-d").arg(&folder).arg(&path);
-        let output =
-            compiler.output().unwrap_or_else(|error| panic!("cannot start `javac`: {error}. Install a JDK 17."));
-        assert!(output.status.success(), "javac failed:\n{}", String::from_utf8_lossy(&output.stderr));
-    });
+    let jars = broker_jars(Version::V5_5_0);
+    let classes = compiled("selector", &[("Selector.java", SOURCE)], &jars);
     let scratch = tempfile::tempdir().unwrap();
     let input = scratch.path().join("cases");
     fs::write(&input, cases).unwrap();
     let mut program = Command::new("java");
     program.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]);
     program.arg(format!("-Duser.home={}", scratch.path().display()));
-    program.arg("-cp").arg(format!("{}:{}", folder.display(), jars.display())).arg("Selector");
+    program.arg("-cp").arg(format!("{}:{}/*", classes.display(), jars.display())).arg("Selector");
     let output = program.stdin(Stdio::from(fs::File::open(input).unwrap())).output();
     let output = output.unwrap_or_else(|error| panic!("cannot start `java`: {error}. Install a JDK 17."));
     assert!(output.status.success(), "Selector failed:\n{}", String::from_utf8_lossy(&output.stderr));

@@ -35,7 +35,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-pub use system_property::is_system_property;
+pub use system_property::{has_separator, is_system_property};
 
 use crate::json::{self, Json, Step};
 

@@ -192,9 +192,14 @@ impl fmt::Display for Json {
     }
 }
 
+/// A string with its quotes and escapes.
+pub(crate) fn quoted(text: &str) -> Result<String, fmt::Error> {
+    serde_json::to_string(text).map_err(|_| fmt::Error)
+}
+
 /// Writes a string with its quotes and escapes.
 pub(crate) fn write_quoted(text: &str, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-    out.write_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?)
+    out.write_str(&quoted(text)?)
 }
 
 /// What `serde_json` says, without the position that it adds.

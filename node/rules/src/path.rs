@@ -114,6 +114,26 @@ pub enum Part {
     Data,
 }
 
+impl Part {
+    /// The part at the end of some steps from the whole event.
+    #[must_use]
+    pub fn of(steps: &[Step]) -> Self {
+        let name = |at: usize| steps.get(at).and_then(Step::member);
+        match (steps.len(), name(0), name(1)) {
+            (0, ..) | (1, Some("data"), _) => Self::Everything,
+            (_, Some("data"), Some("body")) => Self::Body,
+            (_, Some("data"), _) => Self::Data,
+            _ => Self::Attribute,
+        }
+    }
+
+    /// Whether the body has to be known for it.
+    #[must_use]
+    pub const fn needs_body(self) -> bool {
+        matches!(self, Self::Everything | Self::Body)
+    }
+}
+
 /// A compiled path; by default `$`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Path {
@@ -153,19 +173,13 @@ impl Path {
     /// Which part of an event it looks at.
     #[must_use]
     pub fn part(&self) -> Part {
-        let name = |at: usize| self.steps.get(at).and_then(Step::member);
-        match (self.steps.len(), name(0), name(1)) {
-            (0, ..) | (1, Some("data"), _) => Part::Everything,
-            (_, Some("data"), Some("body")) => Part::Body,
-            (_, Some("data"), _) => Part::Data,
-            _ => Part::Attribute,
-        }
+        Part::of(&self.steps)
     }
 
     /// Whether the body has to be known.
     #[must_use]
     pub fn needs_body(&self) -> bool {
-        matches!(self.part(), Part::Everything | Part::Body)
+        self.part().needs_body()
     }
 
     /// The value that it names in an event; `None` if there is none.

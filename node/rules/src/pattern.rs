@@ -34,6 +34,7 @@ pub use fault::{Fault, Problem};
 
 use crate::event::{self, Field, Fields};
 use crate::json::{Json, Step};
+use crate::path::Part;
 
 mod block;
 mod compile;
@@ -54,7 +55,6 @@ pub const MAXIMUM_DEPTH: usize = 32;
 pub const MAXIMUM_FAULTS: usize = 64;
 
 const DATA: &str = "data";
-const BODY: &str = "body";
 const PROPERTIES: &[&str] = &["systemProperties", "userProperties"];
 
 /// The names at the top of an event, except `data`: of CloudEvents, and EventBridge's extensions.
@@ -184,6 +184,6 @@ impl FieldTest {
     }
 
     fn needs_body(&self) -> bool {
-        matches!(self.path.as_ref(), [data, body, ..] if data.member() == Some(DATA) && body.member() == Some(BODY))
+        Part::of(&self.path).needs_body()
     }
 }

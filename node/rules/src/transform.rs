@@ -49,7 +49,7 @@
 
 pub use fault::{Fault, Member, OutgoingField, Reason, RecordError};
 
-use crate::event::Fields;
+use crate::event::{Fields, has_separator};
 use crate::json::Step;
 use crate::path::Path;
 use compile::Compiler;
@@ -277,7 +277,7 @@ fn change(
     let Some(rule) = rule else { return Ok(Change::Keep) };
     let text = rule.text(event, limits.properties_bytes, false).map_err(|error| unwritten(error, field, limits))?;
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(Change::Remove) };
-    if properties::has_separator(&text) {
+    if has_separator(&text) {
         return Err(RecordError::Separator { field, name: None });
     }
     Ok(Change::Set(text))

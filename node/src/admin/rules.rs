@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, web};
 use causeway_core::error_code::ErrorCode;
-use causeway_rules::event::{BodyError, Event, Message, Names, Source};
+use causeway_rules::event::{BodyError, Event, Message, Names, Source, has_separator};
 use causeway_rules::json::Json;
 use causeway_rules::pattern::Pattern;
 use causeway_rules::sql92::{self, Expression};
@@ -214,7 +214,7 @@ fn subject(asked: &RuleTest, faults: &mut Vec<RequestFault>) -> Option<Subject> 
 fn properties(message: &RuleMessage, add: &mut impl FnMut(&str, String)) -> BTreeMap<String, String> {
     let mut properties = message.properties.clone();
     for (name, value) in &message.properties {
-        if name.is_empty() || name.contains(is_separator) || value.contains(is_separator) {
+        if name.is_empty() || has_separator(name) || has_separator(value) {
             let why =
                 format!("{} cannot be a property: its name is empty, or it holds \\u0001 or \\u0002", quoted(name));
             add("message.properties", why);
@@ -222,7 +222,7 @@ fn properties(message: &RuleMessage, add: &mut impl FnMut(&str, String)) -> BTre
     }
     for (field, name, value) in [("tag", TAGS, &message.tag), ("keys", KEYS, &message.keys)] {
         let Some(value) = value else { continue };
-        if value.contains(is_separator) {
+        if has_separator(value) {
             add(&format!("message.{field}"), "it cannot hold \\u0001 or \\u0002".to_owned());
         }
         if properties.insert(name.to_owned(), value.clone()).is_some() {
@@ -232,11 +232,6 @@ fn properties(message: &RuleMessage, add: &mut impl FnMut(&str, String)) -> BTre
     // A reader passes over a property without a value.
     properties.retain(|_, value| !value.is_empty());
     properties
-}
-
-/// What separates properties as they are stored.
-fn is_separator(character: char) -> bool {
-    matches!(character, '\u{1}' | '\u{2}')
 }
 
 /// The properties that an event tells of. They are text in events that are made of messages; a number is taken as it

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
+use crate::admin::body::MAXIMUM_BODY_BYTES;
 use crate::admin::model::error::ErrorBody;
 use crate::admin::model::rule::{
     RuleFilter, RuleKind, RuleMessage, RuleOutcome, RuleTest, RuleTestAnswer, RuleVerdict,
@@ -14,9 +15,6 @@ use crate::cli::args::rule::RuleTestArguments;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::screen::Screen;
 use crate::cli::table::{Cell, Column, Table, Tone};
-
-/// The largest file that is read, in bytes: as much as a request to a node may have.
-const MAXIMUM_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Where standard input stands for a file.
 const STANDARD_INPUT: &str = "-";
@@ -93,17 +91,19 @@ fn text(typed: String) -> Result<String, Failure> {
     }
 }
 
+/// What a file holds, at most as much as a request to a node may.
 fn text_of(file: &Path) -> Result<String, Failure> {
     let unreadable = |why: String| Failure::usage(format!("{} cannot be read: {why}", file.display()));
-    let mut text = String::new();
-    let read = if file == Path::new(STANDARD_INPUT) {
-        std::io::stdin().take(MAXIMUM_FILE_BYTES + 1).read_to_string(&mut text)
+    let failed = |error: std::io::Error| unreadable(error.to_string());
+    let input: Box<dyn Read> = if file == Path::new(STANDARD_INPUT) {
+        Box::new(std::io::stdin())
     } else {
-        std::fs::File::open(file).and_then(|file| file.take(MAXIMUM_FILE_BYTES + 1).read_to_string(&mut text))
+        Box::new(std::fs::File::open(file).map_err(failed)?)
     };
-    let bytes = read.map_err(|error| unreadable(error.to_string()))?;
-    if u64::try_from(bytes).is_ok_and(|bytes| bytes > MAXIMUM_FILE_BYTES) {
-        return Err(unreadable(format!("it is larger than {MAXIMUM_FILE_BYTES} bytes")));
+    let limit = u64::try_from(MAXIMUM_BODY_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let mut text = String::new();
+    if input.take(limit).read_to_string(&mut text).map_err(failed)? > MAXIMUM_BODY_BYTES {
+        return Err(unreadable(format!("it is larger than {MAXIMUM_BODY_BYTES} bytes")));
     }
     Ok(text)
 }

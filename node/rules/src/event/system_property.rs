@@ -1,10 +1,19 @@
-//! The property names that RocketMQ keeps for itself; every other name is a user's.
+//! The property names that RocketMQ keeps for itself, every other name being a user's; and what no property can hold.
 //!
 //! From `MessageConst` of Apache 4.9 to 5.5: what its clients refuse as a user property, and what brokers and clients
 //! set besides.
 
 /// What a property that is never stored begins with.
 const TRANSIENT_PREFIX: &str = "__RMQ.TRANSIENT.";
+
+/// What separates names and values of properties as they are stored.
+const SEPARATORS: [char; 2] = ['\u{1}', '\u{2}'];
+
+/// Whether a text cannot be the name or the value of a property.
+#[must_use]
+pub fn has_separator(text: &str) -> bool {
+    text.contains(SEPARATORS)
+}
 
 /// Whether a name is RocketMQ's own.
 #[must_use]

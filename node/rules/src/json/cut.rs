@@ -32,38 +32,41 @@ impl<'t> Cutter<'t> {
 
     fn object(&mut self, depth: usize) -> Result<Json, Error> {
         let mut members = Vec::new();
-        loop {
-            // Over the opening brace, or the comma.
-            self.advance(1);
-            if self.next_visible() == Some(b'}') {
-                break;
-            }
-            let name = self.string()?;
-            self.next_visible();
-            self.advance(1);
-            members.push((name, self.value(depth)?));
-            if self.next_visible() != Some(b',') {
-                break;
-            }
-        }
-        self.advance(1);
+        self.items(b'}', |this| {
+            let name = this.string()?;
+            this.next_visible();
+            // Over the colon.
+            this.advance(1);
+            members.push((name, this.value(depth)?));
+            Ok(())
+        })?;
         Ok(Json::Object(members))
     }
 
     fn array(&mut self, depth: usize) -> Result<Json, Error> {
         let mut elements = Vec::new();
+        self.items(b']', |this| {
+            elements.push(this.value(depth)?);
+            Ok(())
+        })?;
+        Ok(Json::Array(elements))
+    }
+
+    /// What stands between an opening bracket and its closing one, separated by commas.
+    fn items(&mut self, closing: u8, mut item: impl FnMut(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
         loop {
+            // Over the opening bracket, or the comma.
             self.advance(1);
-            if self.next_visible() == Some(b']') {
+            if self.next_visible() == Some(closing) {
                 break;
             }
-            elements.push(self.value(depth)?);
+            item(self)?;
             if self.next_visible() != Some(b',') {
                 break;
             }
         }
         self.advance(1);
-        Ok(Json::Array(elements))
+        Ok(())
     }
 
     fn string(&mut self) -> Result<String, Error> {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use crate::event::Field;
-use crate::json::Json;
+use crate::json::{Json, quoted};
 
 /// Text that never grows beyond its limit, in bytes; [`fmt::Error`] says that it would.
 #[derive(Debug)]
@@ -48,11 +48,6 @@ impl Write for Output {
         self.text.push_str(text);
         Ok(())
     }
-}
-
-/// Text as a JSON string.
-fn quoted(text: &str) -> Result<String, fmt::Error> {
-    serde_json::to_string(text).map_err(|_| fmt::Error)
 }
 
 /// Nothing for JSON null.

@@ -8,19 +8,11 @@ use causeway_core::provenance::{ORIGINAL_PROPERTY, PROPERTY};
 
 use super::fault::{OutgoingField, Reason, RecordError};
 use super::output::members;
-use crate::event::is_system_property;
+use crate::event::{has_separator, is_system_property};
 use crate::json::Json;
 
 /// RocketMQ's name for what tells messages apart. EventBridge's own example sets it, and brokers do not act on it.
 const UNIQUE_KEY: &str = "UNIQ_KEY";
-
-/// What separates names and values of properties.
-const SEPARATORS: [char; 2] = ['\u{1}', '\u{2}'];
-
-/// Whether a text cannot be in a property.
-pub(super) fn has_separator(text: &str) -> bool {
-    text.contains(SEPARATORS)
-}
 
 /// Why a name may not be set as a property.
 pub(super) fn refusal(name: &str) -> Option<Reason> {
